@@ -1,0 +1,122 @@
+"""Who may come in: the decision over a handshake, from the room, the credential and the origin to a role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import unquote
+
+from attrs import field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from canvas_collab.access import Access, AccessList
+from canvas_collab.auth import Credential, Session, Sessions, Source, Unauthenticated, find_credential
+from canvas_collab.config import Settings
+from canvas_collab.database.pool import DatabaseUnavailable, within
+from canvas_collab.protocol.closing import CloseCode
+
+
+class Denied(Exception):
+    """Somebody may not come in, or not now.
+
+    `status` and `code` are what the client is told, by HTTP or by a close code, with `public_reason`; `reason` is for
+    the log and may say more.
+    """
+
+    def __init__(
+        self, status: int, code: CloseCode, public_reason: str, reason: str, user_id: str | None = None
+    ) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.code = code
+        self.public_reason = public_reason
+        self.reason = reason
+        self.user_id = user_id
+
+
+@frozen
+class Request:
+    """What of a handshake matters here.
+
+    :ivar path: the URL's path, still encoded.
+    :ivar headers: names in lower case.
+    :ivar query: the URL's parameters, decoded.
+    """
+
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+    query: Mapping[str, Sequence[str]] = field(repr=False)
+
+
+@frozen
+class Admission:
+    """Somebody may come in: into which room, as whom, to do what, on the strength of what."""
+
+    room: str
+    session: Session
+    access: Access
+    credential: Credential
+
+
+class Doorkeeper:
+    """Decides over handshakes, and later whether a decision still holds."""
+
+    def __init__(
+        self, reactor: IReactorTime, settings: Settings, sessions: Sessions, access_list: AccessList
+    ) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._sessions = sessions
+        self._access_list = access_list
+        # Half of the handshake's time, so that a client hears why before the connection is cut.
+        self._patience = settings.handshake_timeout / 2
+
+    def room_of(self, path: str) -> str:
+        """The room that a URL's path names; the empty string if it names none."""
+        prefix = self._settings.ws_path_prefix + "/"
+        return unquote(path[len(prefix) :]) if path.startswith(prefix) else ""
+
+    async def admit(self, request: Request) -> Admission:
+        """Decide over a handshake.
+
+        :raises Denied: if it must be refused.
+        """
+        credential = find_credential(request.headers, request.query, self._settings.cookie_prefix)
+        origin = request.headers.get("origin")
+        if (
+            credential is not None
+            and credential.source is Source.COOKIE
+            and origin is not None
+            and not self._settings.origin_allowed(origin)
+        ):
+            raise Denied(403, CloseCode.FORBIDDEN, "forbidden origin", f"foreign origin {origin[:200]}")
+        return await self.decide(self.room_of(request.path), credential)
+
+    async def decide(self, room: str, credential: Credential | None) -> Admission:
+        """Decide over a room and a credential, wherever they came from.
+
+        :raises Denied: if the answer is no, or cannot be found out.
+        """
+        undecided: Deferred[Admission | None] = Deferred.fromCoroutine(self._look_up(room, credential))
+        admission = await within(self._reactor, undecided, self._patience, None)
+        if admission is None:
+            raise _unavailable(f"the database did not answer within {self._patience:g} s")
+        return admission
+
+    async def _look_up(self, room: str, credential: Credential | None) -> Admission | None:
+        try:
+            session = await self._sessions.verify(credential)
+            access = await self._access_list.access(room, session.user_id)
+        except Unauthenticated as error:
+            raise Denied(401, CloseCode.UNAUTHORIZED, "unauthorized", error.reason) from error
+        except DatabaseUnavailable as error:
+            raise _unavailable(str(error)) from error
+        if access is Access.NONE:
+            # The same answer whether the diagram exists or not.
+            raise Denied(403, CloseCode.FORBIDDEN, "forbidden", "no role in this room", session.user_id)
+        assert credential is not None, "a session was verified"
+        return Admission(room, session, access, credential)
+
+
+def _unavailable(reason: str) -> Denied:
+    return Denied(503, CloseCode.TRY_AGAIN_LATER, "try again later", reason)

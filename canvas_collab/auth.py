@@ -1,0 +1,147 @@
+"""Who is asking: Better Auth's session tokens, where a request may carry them, and the row behind one.
+
+Better Auth signs its cookie: the value is ``TOKEN.SIGNATURE``, URL-encoded, where the signature is the standard base64
+of HMAC-SHA256 over the token, keyed with the application's secret.  The token is a column of the table ``session``;
+signing out deletes the row.
+"""
+
+from __future__ import annotations
+
+import base64
+import enum
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from urllib.parse import unquote
+
+from attrs import field, frozen
+
+from canvas_collab.database.catalogue import Catalogue
+from canvas_collab.database.pool import Database
+
+#: No token of Better Auth is longer; what is longer is not looked up.
+MAX_TOKEN_LENGTH = 512
+
+
+class Source(enum.Enum):
+    """Where in a request a token was."""
+
+    COOKIE = "cookie"
+    AUTHORIZATION = "authorization"
+    QUERY = "query"
+    MESSAGE = "message"
+
+
+@frozen
+class Credential:
+    """A token as it came, signed or not."""
+
+    text: str = field(repr=False)
+    source: Source
+
+
+@frozen
+class Session:
+    """A session that is good now."""
+
+    user_id: str
+    token: str = field(repr=False)
+    expires_at: datetime
+
+
+class Unauthenticated(Exception):
+    """There is no good session behind a request; `reason` says why, for the log and for a developer."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def find_credential(
+    headers: Mapping[str, str], query: Mapping[str, Sequence[str]], cookie_prefix: str
+) -> Credential | None:
+    """Find the token of a request.
+
+    One that the page gave on purpose (``Authorization: Bearer``, then ``?token=``) counts before the cookie that the
+    browser adds to every request.
+
+    :param headers: the request's headers, names in lower case.
+    :param query: the parameters of the request's URL, decoded.
+    """
+    scheme, _, bearer = headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() == "bearer" and bearer.strip():
+        return Credential(bearer.strip(), Source.AUTHORIZATION)
+    if query.get("token") and query["token"][0]:
+        return Credential(query["token"][0], Source.QUERY)
+    cookies = _parse_cookies(headers.get("cookie", ""))
+    # Only a secure origin can set a __Secure- cookie, so that one is the more trustworthy of two.
+    for name in (f"__Secure-{cookie_prefix}.session_token", f"{cookie_prefix}.session_token"):
+        if cookies.get(name):
+            return Credential(cookies[name], Source.COOKIE)
+    return None
+
+
+def _parse_cookies(header: str) -> dict[str, str]:
+    """The cookies of a Cookie header; of several with one name the first counts, as it does for Better Auth."""
+    cookies: dict[str, str] = {}
+    for pair in header.split(";"):
+        name, separator, value = pair.strip().partition("=")
+        if separator:
+            cookies.setdefault(name, value.strip('"'))
+    return cookies
+
+
+def verified_token(credential: Credential, secret: str) -> str:
+    """The session token of a credential, its signature checked if it has one.
+
+    A cookie must be signed.  Elsewhere the bare token is taken too, as Better Auth's bearer plugin takes it.
+
+    :raises Unauthenticated: if the signature is missing or wrong.
+    """
+    text = credential.text
+    if "%" in text:
+        text = unquote(text)
+    # A form-decoded query turns the signature's "+" into a space.
+    token, dot, signature = text.replace(" ", "+").rpartition(".")
+    if len(text) > MAX_TOKEN_LENGTH or not text.isascii() or "\x00" in text:
+        raise Unauthenticated("malformed token")
+    if not dot:
+        if credential.source is Source.COOKIE:
+            raise Unauthenticated("unsigned cookie")
+        return text
+    if not secret or not hmac.compare_digest(signature.encode(), sign(token, secret).encode()):
+        raise Unauthenticated("bad signature")
+    return token
+
+
+def sign(token: str, secret: str) -> str:
+    """The signature of a session token: 44 characters of base64."""
+    digest = hmac.new(secret.encode(), token.encode(), hashlib.sha256).digest()
+    return base64.b64encode(digest).decode()
+
+
+class Sessions:
+    """Looks sessions up."""
+
+    def __init__(self, database: Database, catalogue: Catalogue, secret: str) -> None:
+        self._database = database
+        self._secret = secret
+        self._select = catalogue.session_query
+
+    async def verify(self, credential: Credential | None) -> Session:
+        """The session behind a credential.
+
+        :raises Unauthenticated: if there is none that is good now.
+        :raises DatabaseUnavailable: if that cannot be found out.
+        """
+        if credential is None:
+            raise Unauthenticated("no token")
+        token = verified_token(credential, self._secret)
+        rows = await self._database.query(self._select, (token,))
+        if not rows:
+            raise Unauthenticated("unknown session")
+        user_id, expires_at, good = rows[0]
+        if not good:
+            raise Unauthenticated("expired session")
+        return Session(user_id, token, expires_at)

@@ -1,0 +1,304 @@
+"""The settings: read from the environment, typed, checked at once, every problem named.
+
+Each field of :class:`Settings` is one variable.  Its metadata holds the variable's name, how its text is read, and
+what it is for; ``docs/configuration.md`` and ``.env.example`` list the same variables, and a test compares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+from attrs import frozen
+
+#: Better Auth's own minimum for a secret that is not easily guessed.
+MIN_SECRET_LENGTH = 32
+
+LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
+
+
+class ConfigurationError(Exception):
+    """The environment cannot be used.  `problems` has a sentence for each thing that is wrong."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value.lower() not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return value.lower()
+
+    return parse
+
+
+def _number(least: float, most: float) -> Callable[[str], float]:
+    def parse(value: str) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if not least <= number <= most:
+            raise ValueError(f"must be a number from {least:g} to {most:g}")
+        return number
+
+    return parse
+
+
+def _integer(least: int, most: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        if not value.isascii() or not value.isdigit() or not least <= int(value) <= most:
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(value)
+
+    return parse
+
+
+def _switch(value: str) -> bool:
+    return _one_of("on", "off")(value) == "on"
+
+
+def _database_url(value: str) -> str:
+    if urlsplit(value).scheme not in ("postgres", "postgresql"):
+        raise ValueError("must be a URL that begins with postgresql://")
+    return value
+
+
+def _http_url(value: str) -> str:
+    if origin_of(value) is None:
+        raise ValueError("must be an http:// or https:// URL")
+    return value
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    origins = []
+    for part in filter(None, (part.strip() for part in value.split(","))):
+        origin = origin_of(part)
+        if origin is None or urlsplit(part).path not in ("", "/"):
+            raise ValueError("must be origins such as https://app.example.com, separated by commas")
+        origins.append(origin)
+    return tuple(origins)
+
+
+def _path_prefix(value: str) -> str:
+    if value and not value.startswith("/"):
+        raise ValueError("must be empty or begin with a slash, such as /collab")
+    return value.rstrip("/")
+
+
+def _setting(
+    name: str, default: object, parse: Callable[[str], object], purpose: str, *aliases: str
+) -> Any:
+    """One variable: `name` (and other names it is honoured under), the `default`, how to read it, what it is for."""
+    return attrs.field(
+        default=default, metadata={"name": name, "parse": parse, "purpose": purpose, "aliases": aliases}
+    )
+
+
+@frozen
+class Settings:
+    """Everything an operator can set.  Times are in seconds, sizes in bytes, unless the name says otherwise."""
+
+    database_url: str = _setting(
+        "DATABASE_URL",
+        "",
+        _database_url,
+        "The PostgreSQL database with Better Auth's tables. Empty, in development only: an embedded one.",
+    )
+    app_env: str = _setting(
+        "APP_ENV",
+        "development",
+        _one_of("development", "production"),
+        "What the daemon runs for; production refuses to start without a database and a secret.",
+        "NODE_ENV",
+    )
+    log_level: str = _setting(
+        "LOG_LEVEL", "info", _one_of(*LOG_LEVELS), "The least severe events that are logged."
+    )
+    ws_host: str = _setting("WS_HOST", "127.0.0.1", _text, "The address on which clients are served.")
+    ws_port: int = _setting("WS_PORT", 3001, _integer(0, 65535), "The port on which clients are served.")
+    ws_path_prefix: str = _setting(
+        "WS_PATH_PREFIX", "", _path_prefix, "The path under which a reverse proxy passes requests on."
+    )
+    health_host: str = _setting("HEALTH_HOST", "127.0.0.1", _text, "The address of /health and /ready.")
+    health_port: int = _setting("HEALTH_PORT", 3002, _integer(0, 65535), "The port of /health and /ready.")
+    trusted_proxies: int = _setting(
+        "TRUSTED_PROXIES",
+        0,
+        _integer(0, 10),
+        "How many proxies in front set X-Forwarded-For; the log then names the client they saw.",
+    )
+    better_auth_secret: str = _setting(
+        "BETTER_AUTH_SECRET", "", _text, "The secret with which the application signs its session cookies."
+    )
+    better_auth_url: str = _setting(
+        "BETTER_AUTH_URL", "", _http_url, "The application's own URL; pages of its origin may connect."
+    )
+    cookie_prefix: str = _setting(
+        "BETTER_AUTH_COOKIE_PREFIX", "better-auth", _text, "The prefix of the session cookie's name."
+    )
+    allowed_origins: tuple[str, ...] = _setting(
+        "ALLOWED_ORIGINS",
+        (),
+        _origins,
+        "The origins whose pages may connect with a cookie. Empty: that of BETTER_AUTH_URL and, in "
+        "development, any on localhost.",
+    )
+    room_prefix: str = _setting(
+        "ROOM_PREFIX", "diagram-", _text, "What a room's name begins with; the rest is the diagram's id."
+    )
+    reject_with: str = _setting(
+        "REJECT_WITH",
+        "http",
+        _one_of("http", "close"),
+        "Whether a client that may not come in gets an HTTP status, or a WebSocket close code after the handshake.",
+    )
+    session_recheck: float = _setting(
+        "SESSION_RECHECK",
+        60.0,
+        _number(1, 86400),
+        "How often the session and the role behind an open connection are looked up again.",
+    )
+    migrate: bool = _setting(
+        "MIGRATE", True, _switch, "Whether the database's tables are brought up to date at start."
+    )
+    database_pool_size: int = _setting(
+        "DATABASE_POOL_SIZE", 4, _integer(2, 100), "How many connections to PostgreSQL are kept open."
+    )
+    journal_interval_ms: int = _setting(
+        "JOURNAL_INTERVAL_MS",
+        20,
+        _integer(0, 1000),
+        "How many milliseconds of updates are committed together.",
+    )
+    journal_queue_max: int = _setting(
+        "JOURNAL_QUEUE_MAX",
+        64 * 2**20,
+        _integer(2**16, 2**40),
+        "How many bytes of updates may wait for the database before writers are turned away.",
+    )
+    snapshot_debounce: float = _setting(
+        "SNAPSHOT_DEBOUNCE", 1.0, _number(0.05, 3600), "How long a document rests before it is snapshotted."
+    )
+    snapshot_max_wait: float = _setting(
+        "SNAPSHOT_MAX_WAIT", 10.0, _number(0.05, 86400), "How long a busy document waits for that at most."
+    )
+    max_connections: int = _setting(
+        "MAX_CONNECTIONS", 10000, _integer(1, 10**6), "How many clients may be connected at once."
+    )
+    handshake_timeout: float = _setting(
+        "HANDSHAKE_TIMEOUT", 10.0, _number(0.1, 300), "How long a client may take to open its connection."
+    )
+    max_message_size: int = _setting(
+        "MAX_MESSAGE_SIZE", 16 * 2**20, _integer(1024, 2**31), "The largest message a client may send."
+    )
+    max_awareness_size: int = _setting(
+        "MAX_AWARENESS_SIZE", 64 * 2**10, _integer(256, 2**24), "The largest awareness message."
+    )
+    max_awareness_clients: int = _setting(
+        "MAX_AWARENESS_CLIENTS",
+        32,
+        _integer(1, 10000),
+        "How many awareness clients one connection may announce.",
+    )
+    send_buffer_max: int = _setting(
+        "SEND_BUFFER_MAX",
+        32 * 2**20,
+        _integer(2**16, 2**40),
+        "How many bytes may wait for one client that does not read, before it is disconnected.",
+    )
+    fanout_share: float = _setting(
+        "FANOUT_SHARE", 0.5, _number(0.05, 0.95), "The part of the core that sending to clients may take."
+    )
+    flush_max_ms: int = _setting(
+        "FLUSH_MAX_MS", 40, _integer(0, 1000), "How many milliseconds an edit may wait to be sent at most."
+    )
+    data_dir: Path = _setting(
+        "DATA_DIR",
+        Path(".canvas-collab"),
+        Path,
+        "Where the embedded database of development keeps its files.",
+    )
+
+    @property
+    def production(self) -> bool:
+        """Whether this is the real thing."""
+        return self.app_env == "production"
+
+    def origin_allowed(self, origin: str) -> bool:
+        """Whether a page of `origin` may come in with a cookie alone."""
+        candidate = origin_of(origin)
+        if candidate is None:
+            return False
+        if self.allowed_origins:
+            return candidate in self.allowed_origins
+        if self.better_auth_url and candidate == origin_of(self.better_auth_url):
+            return True
+        return not self.production and urlsplit(candidate).hostname in ("localhost", "127.0.0.1", "::1")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read the settings; a variable that is set to the empty string counts as not set.
+
+        :raises ConfigurationError: naming every variable that cannot be used, and what would be right.
+        """
+        problems: list[str] = []
+        values: dict[str, object] = {}
+        for field in attrs.fields(cls):
+            names = (field.metadata["name"], *field.metadata["aliases"])
+            given = next((name for name in names if environment.get(name, "").strip()), None)
+            if given is None:
+                continue
+            try:
+                values[field.name] = field.metadata["parse"](environment[given].strip())
+            except ValueError as error:
+                problems.append(f"{given} {error}.")
+        settings = cls(**values)  # type: ignore[arg-type]
+        problems.extend(settings._contradictions(unusable="database_url" not in values))
+        if problems:
+            raise ConfigurationError(problems)
+        return settings
+
+    def _contradictions(self, unusable: bool) -> list[str]:
+        problems = []
+        if self.production and unusable:
+            problems.append("DATABASE_URL must be set in production: there is no embedded database there.")
+        if self.production and len(self.better_auth_secret) < MIN_SECRET_LENGTH:
+            problems.append(
+                f"BETTER_AUTH_SECRET must be the application's secret, of {MIN_SECRET_LENGTH} characters or more."
+            )
+        if self.database_url and not self.production and not self.better_auth_secret:
+            problems.append(
+                "BETTER_AUTH_SECRET must be the application's secret: DATABASE_URL names its database."
+            )
+        if self.production and not self.better_auth_url and not self.allowed_origins:
+            problems.append(
+                "BETTER_AUTH_URL must be the application's URL, or ALLOWED_ORIGINS the origins of its pages."
+            )
+        if self.snapshot_max_wait < self.snapshot_debounce:
+            problems.append("SNAPSHOT_MAX_WAIT must not be shorter than SNAPSHOT_DEBOUNCE.")
+        return problems
+
+
+def origin_of(url: str) -> str | None:
+    """The origin (``scheme://host[:port]``, in lower case) of an http or https URL, or None."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    if port is None or port == {"http": 80, "https": 443}[parts.scheme]:
+        return f"{parts.scheme}://{host}"
+    return f"{parts.scheme}://{host}:{port}"

@@ -1,0 +1,159 @@
+"""The connection pool: queries and transactions as coroutines, with few kinds of failure.
+
+Built on txpostgres.  Every connection has a detector that reconnects it when it has died; until then whatever lands on
+it fails with :exc:`DatabaseUnavailable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar, Union
+
+import psycopg2
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from txpostgres import txpostgres
+from txpostgres.reconnection import ConnectionDead, DeadConnectionDetector
+
+Parameters = Union[Sequence[object], Mapping[str, object]]
+Row = tuple[Any, ...]
+_T = TypeVar("_T")
+
+
+class DatabaseUnavailable(Exception):
+    """The database cannot be asked now; the same question may be answered later."""
+
+
+class InvalidValue(ValueError):
+    """A value does not fit the type of the column it was compared with."""
+
+
+class _Connection(txpostgres.Connection):  # type: ignore[misc]
+    """A connection that comes back by itself after it was lost."""
+
+    def __init__(self, reactor: Any = None, cooperator: Any = None) -> None:
+        detector = DeadConnectionDetector(reactor=reactor)
+        super().__init__(reactor, cooperator, detector=detector)
+
+
+class _Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
+    connectionFactory = _Connection
+
+
+class Cursor:
+    """A transaction's cursor."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    async def query(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+        """Run a statement and return its rows."""
+        await self._cursor.execute(sql, parameters)
+        rows: list[Row] = self._cursor.fetchall()
+        return rows
+
+    async def execute(self, sql: str, parameters: Parameters = ()) -> None:
+        """Run a statement that returns no rows."""
+        await self._cursor.execute(sql, parameters)
+
+
+class Database(Service):
+    """A pool of connections to one PostgreSQL database."""
+
+    log = Logger()
+
+    def __init__(self, reactor: IReactorTime, url: str, size: int) -> None:
+        """:param url: a libpq connection URL.
+        :param size: how many connections are kept open.
+        """
+        self._reactor = reactor
+        self._pool = _Pool(None, url, min=size, application_name="canvas-collab")
+        self._connections = list(self._pool.connections)
+        self._ping: Deferred[bool] | None = None
+
+    def startService(self) -> None:
+        """Connect; connections that cannot be made now are tried again until they can."""
+        super().startService()
+        for connection in self._connections:
+            connecting = connection.connect(*self._pool.connargs, **self._pool.connkw)
+            connecting.addErrback(connection.detector.checkForDeadConnection)
+            connecting.addErrback(lambda failure: self.log.failure("database connection failed", failure))
+
+    def stopService(self) -> None:
+        """Close every connection."""
+        super().stopService()
+        for connection in self._connections:
+            try:
+                connection.close()
+            except psycopg2.Error:
+                # One that was being made again has nothing to close.
+                continue
+
+    async def query(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+        """Run one statement and return its rows.
+
+        :raises DatabaseUnavailable: if the database cannot be reached.
+        :raises InvalidValue: if a parameter is not of the type it is compared with.
+        """
+        return await self._guarded(self._pool.runQuery(sql, parameters))
+
+    async def execute(self, sql: str, parameters: Parameters = ()) -> None:
+        """Run one statement that returns no rows; raises as :meth:`query` does."""
+        await self._guarded(self._pool.runOperation(sql, parameters))
+
+    async def transaction(self, steps: Callable[[Cursor], Coroutine[Deferred[Any], Any, _T]]) -> _T:
+        """Run `steps` in a transaction, rolled back if they raise; raises as :meth:`query` does."""
+        return await self._guarded(
+            self._pool.runInteraction(lambda cursor: Deferred.fromCoroutine(steps(Cursor(cursor))))
+        )
+
+    async def ping(self, timeout: float) -> float | None:
+        """How many seconds the database takes to answer, or None if it does not within `timeout` seconds.
+
+        A question that was not answered stays open and is not asked twice, so that a database that hangs costs one
+        connection, and no more.
+        """
+        started = self._reactor.seconds()
+        if self._ping is None or self._ping.called:
+            asking: Deferred[object] = self._pool.runQuery("SELECT 1")
+            self._ping = asking.addCallbacks(lambda _rows: True, lambda _failure: False)
+        if not await within(self._reactor, self._ping, timeout, False):
+            return None
+        return self._reactor.seconds() - started
+
+    async def _guarded(self, deferred: Deferred[_T]) -> _T:
+        try:
+            return await deferred
+        except psycopg2.DataError as error:
+            raise InvalidValue(str(error).strip()) from error
+        except (
+            psycopg2.OperationalError,
+            psycopg2.InterfaceError,
+            ConnectionDead,
+            ConnectionDone,
+            ConnectionLost,
+            txpostgres.RollbackFailed,
+        ) as error:
+            raise DatabaseUnavailable(str(error).strip() or type(error).__name__) from error
+
+
+async def within(reactor: IReactorTime, deferred: Deferred[_T], timeout: float, otherwise: _T) -> _T:
+    """Wait for `deferred`, but not longer than `timeout` seconds: then the answer is `otherwise`.
+
+    Unlike ``addTimeout`` this cancels nothing: cancelling a query asks the server over a new, blocking connection.
+    """
+    outcome: Deferred[_T] = Deferred()
+    timer = reactor.callLater(timeout, outcome.callback, otherwise)
+
+    def pass_on(result: _T | Failure) -> _T | Failure | None:
+        if timer.active():
+            timer.cancel()
+            outcome.callback(result)  # type: ignore[arg-type]
+        return None if isinstance(result, Failure) else result
+
+    deferred.addBoth(pass_on)
+    return await outcome

@@ -1,0 +1,103 @@
+"""The health of the daemon, over HTTP on a port of its own: ``/health`` for people and monitors, ``/ready`` for proxies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from canvas_collab import __version__
+from canvas_collab.database.pool import Database
+
+#: A database that does not answer for so many seconds is reported as away.
+DATABASE_TIMEOUT = 1.5
+
+
+@frozen
+class Figures:
+    """What the daemon counts at one moment."""
+
+    connections: int
+    documents: int
+    unsaved_updates: int
+
+
+class Health:
+    """Finds out how the daemon is."""
+
+    def __init__(self, reactor: IReactorTime, database: Database, figures: Callable[[], Figures]) -> None:
+        self._reactor = reactor
+        self._database = database
+        self._figures = figures
+        self._started = reactor.seconds()
+        #: Whether the daemon is on its way out.
+        self.stopping = False
+
+    async def report(self) -> dict[str, Any]:
+        """Everything ``/health`` says; ``status`` is ``ok``, ``degraded`` (no database) or ``stopping``."""
+        latency = await self._database.ping(DATABASE_TIMEOUT)
+        figures = self._figures()
+        status = "stopping" if self.stopping else "ok" if latency is not None else "degraded"
+        return {
+            "status": status,
+            "version": __version__,
+            "uptime": round(self._reactor.seconds() - self._started, 3),
+            "database": {
+                "ok": latency is not None,
+                "latency_ms": None if latency is None else round(latency * 1000, 3),
+            },
+            "connections": figures.connections,
+            "documents": figures.documents,
+            "unsaved_updates": figures.unsaved_updates,
+        }
+
+    async def readiness(self) -> dict[str, Any]:
+        """Everything ``/ready`` says; ``reason`` is there only where it is not ready."""
+        if self.stopping:
+            return {"ready": False, "reason": "shutting down"}
+        if await self._database.ping(DATABASE_TIMEOUT) is None:
+            return {"ready": False, "reason": "the database does not answer"}
+        return {"ready": True}
+
+
+class _Json(Resource):
+    """A resource that answers GET with what a coroutine says."""
+
+    isLeaf = True
+
+    def __init__(self, ask: Callable[[], Any], good: Callable[[dict[str, Any]], bool]) -> None:
+        super().__init__()
+        self._ask = ask
+        self._good = good
+
+    def render_GET(self, request: Request) -> int:
+        """Answer 200 if all is well, else 503, with the same JSON either way."""
+        gone: list[object] = []
+        request.notifyFinish().addErrback(gone.append)
+
+        async def answer() -> None:
+            body = await self._ask()
+            if gone:
+                return
+            request.setResponseCode(200 if self._good(body) else 503)
+            request.setHeader(b"content-type", b"application/json")
+            request.setHeader(b"cache-control", b"no-store")
+            request.write(json.dumps(body).encode() + b"\n")
+            request.finish()
+
+        Deferred.fromCoroutine(answer()).addErrback(request.processingFailed)
+        return NOT_DONE_YET
+
+
+def health_resource(health: Health) -> Resource:
+    """The tree of resources of the health port."""
+    root = Resource()
+    root.putChild(b"health", _Json(health.report, lambda report: report["status"] == "ok"))
+    root.putChild(b"ready", _Json(health.readiness, lambda report: bool(report["ready"])))
+    return root

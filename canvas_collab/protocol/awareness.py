@@ -1,0 +1,69 @@
+"""The body of an awareness message: who is here, and what they show of themselves.
+
+The format is that of ``awareness.js`` in the npm package ``y-protocols``: a count, then for every client its id, a
+clock that grows with each change, and its state as JSON text; the text ``null`` says that the client has left.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import NoReturn
+
+from attrs import frozen
+
+from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_string, encode_var_uint
+
+#: The JSON text of a client that has left.
+LEFT = "null"
+
+
+@frozen
+class Entry:
+    """One client's state at one clock; `state` is JSON text, kept as it came."""
+
+    client_id: int
+    clock: int
+    state: str
+
+    @property
+    def has_left(self) -> bool:
+        """Whether this entry says that the client has gone."""
+        return self.state.strip() == LEFT
+
+
+def decode(payload: bytes) -> list[Entry]:
+    """Decode an awareness update.  The states are not looked into: see :func:`check_state`.
+
+    :raises Malformed: if the bytes are not an awareness update.
+    """
+    decoder = Decoder(payload)
+    return [
+        Entry(decoder.var_uint(), decoder.var_uint(), decoder.var_string()) for _ in range(decoder.var_uint())
+    ]
+
+
+def encode(entries: Collection[Entry]) -> bytes:
+    """Encode an awareness update."""
+    parts = [encode_var_uint(len(entries))]
+    for entry in entries:
+        parts.append(encode_var_uint(entry.client_id))
+        parts.append(encode_var_uint(entry.clock))
+        parts.append(encode_var_string(entry.state))
+    return b"".join(parts)
+
+
+def check_state(state: str) -> None:
+    """Make sure that a browser's ``JSON.parse`` accepts `state`: a client that gets anything else breaks.
+
+    :raises Malformed: if it would not.
+    """
+    try:
+        json.loads(state, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise Malformed("an awareness state is not JSON") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    """``json.loads`` takes NaN and the infinities, which JSON does not know."""
+    raise ValueError(f"{name} is not JSON")

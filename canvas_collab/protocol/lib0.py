@@ -1,0 +1,96 @@
+"""lib0's variable-length encoding, the alphabet of every Yjs message.
+
+The format is that of the ``encoding`` and ``decoding`` modules of the npm package ``lib0``: an unsigned integer is
+written seven bits to a byte, least significant first, the high bit saying that more follow; a string or a byte array
+is its length so written, then its bytes.
+"""
+
+from __future__ import annotations
+
+#: JavaScript counts exactly up to here; no well-formed message holds a larger integer.
+MAX_SAFE_INTEGER = 2**53 - 1
+
+
+class Malformed(ValueError):
+    """The bytes are not what the protocol allows; the text says where they went wrong."""
+
+
+def encode_var_uint(number: int) -> bytes:
+    """Encode a non-negative integer.
+
+    :raises ValueError: if `number` is negative or above :data:`MAX_SAFE_INTEGER`.
+    """
+    if not 0 <= number <= MAX_SAFE_INTEGER:
+        raise ValueError(f"{number} is not between 0 and 2**53 - 1")
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def encode_var_bytes(data: bytes) -> bytes:
+    """Encode a byte array: its length, then the bytes."""
+    return encode_var_uint(len(data)) + data
+
+
+def encode_var_string(text: str) -> bytes:
+    """Encode a string as the byte array of its UTF-8 form."""
+    return encode_var_bytes(text.encode("utf-8"))
+
+
+class Decoder:
+    """Reads one message from front to back; every method raises :exc:`Malformed` where the bytes do not allow it."""
+
+    __slots__ = ("_data", "_end", "_position")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._position = 0
+        self._end = len(data)
+
+    @property
+    def remaining(self) -> int:
+        """How many bytes have not been read yet."""
+        return self._end - self._position
+
+    def var_uint(self) -> int:
+        """Read an unsigned integer of at most 53 bits."""
+        data, position, end = self._data, self._position, self._end
+        number = shift = 0
+        while position < end:
+            byte = data[position]
+            position += 1
+            number |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                if number > MAX_SAFE_INTEGER:
+                    raise Malformed("an integer has more than 53 bits")
+                self._position = position
+                return number
+            shift += 7
+            if shift > 49:
+                raise Malformed("an integer has more than 53 bits")
+        raise Malformed("the message ends inside an integer")
+
+    def var_bytes(self) -> bytes:
+        """Read a byte array."""
+        length = self.var_uint()
+        start = self._position
+        stop = start + length
+        if stop > self._end:
+            raise Malformed("the message ends inside a byte array")
+        self._position = stop
+        return self._data[start:stop]
+
+    def var_string(self) -> str:
+        """Read a UTF-8 string."""
+        try:
+            return self.var_bytes().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise Malformed("a string is not UTF-8") from error
+
+    def finish(self) -> None:
+        """Raise :exc:`Malformed` unless everything has been read."""
+        if self.remaining:
+            raise Malformed(f"{self.remaining} bytes follow the end of the message")

@@ -1,0 +1,129 @@
+"""The y-protocols messages of one document: sync, awareness, auth, query awareness.
+
+The formats are those of the npm package ``y-protocols`` 1.0 and of the y-websocket clients.  A message is a type, then
+
+========================  =====================================================================
+type                      body
+========================  =====================================================================
+0 sync                    0 and the sender's state vector (step 1), 1 and an update (step 2), or
+                          2 and an update
+1 awareness               an awareness update, see :mod:`canvas_collab.protocol.awareness`
+2 auth                    0 and the reason: permission denied (from the server only)
+3 query awareness         nothing
+========================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Union
+
+from attrs import frozen
+
+from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_bytes, encode_var_string
+
+
+class MessageType(enum.IntEnum):
+    """What the first integer of a message says."""
+
+    SYNC = 0
+    AWARENESS = 1
+    AUTH = 2
+    QUERY_AWARENESS = 3
+
+
+class SyncType(enum.IntEnum):
+    """What the second integer of a sync message says."""
+
+    STEP_1 = 0
+    STEP_2 = 1
+    UPDATE = 2
+
+
+@frozen
+class SyncStep1:
+    """Someone has `state_vector` and asks for what lies beyond it."""
+
+    state_vector: bytes
+
+
+@frozen
+class SyncStep2:
+    """The answer to a step 1: everything the asker lacks, as one update."""
+
+    update: bytes
+
+
+@frozen
+class Update:
+    """An edit, as it happens."""
+
+    update: bytes
+
+
+@frozen
+class AwarenessUpdate:
+    """States of some clients, still encoded (:func:`canvas_collab.protocol.awareness.decode`)."""
+
+    payload: bytes
+
+
+@frozen
+class QueryAwareness:
+    """Someone asks for everybody's state."""
+
+
+Message = Union[SyncStep1, SyncStep2, Update, AwarenessUpdate, QueryAwareness]
+
+
+def decode(data: bytes) -> Message:
+    """Decode one message of a client.
+
+    Bytes that follow a complete message are ignored, as y-protocols ignores them.
+
+    :raises Malformed: if it is none, or one that only a server may send.
+    """
+    decoder = Decoder(data)
+    kind = decoder.var_uint()
+    if kind == MessageType.SYNC:
+        step = decoder.var_uint()
+        body = decoder.var_bytes()
+        if step == SyncType.UPDATE:
+            return Update(body)
+        if step == SyncType.STEP_2:
+            return SyncStep2(body)
+        if step == SyncType.STEP_1:
+            return SyncStep1(body)
+        raise Malformed(f"there is no sync message {step}")
+    if kind == MessageType.AWARENESS:
+        return AwarenessUpdate(decoder.var_bytes())
+    if kind == MessageType.QUERY_AWARENESS:
+        return QueryAwareness()
+    if kind == MessageType.AUTH:
+        raise Malformed("only a server sends auth messages")
+    raise Malformed(f"there is no message type {kind}")
+
+
+def encode_step_1(state_vector: bytes) -> bytes:
+    """Ask for everything beyond `state_vector`."""
+    return b"\x00\x00" + encode_var_bytes(state_vector)
+
+
+def encode_step_2(update: bytes) -> bytes:
+    """Answer a step 1 with `update`."""
+    return b"\x00\x01" + encode_var_bytes(update)
+
+
+def encode_update(update: bytes) -> bytes:
+    """Pass an edit on."""
+    return b"\x00\x02" + encode_var_bytes(update)
+
+
+def encode_awareness(payload: bytes) -> bytes:
+    """Wrap an encoded awareness update."""
+    return b"\x01" + encode_var_bytes(payload)
+
+
+def encode_permission_denied(reason: str) -> bytes:
+    """Tell a client, in words, that it may not do what it asked for."""
+    return b"\x02\x00" + encode_var_string(reason)

@@ -1,0 +1,162 @@
+"""A room: one live document, the connections to it, and the flush that sends everybody what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from attrs import define, field
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from canvas_collab import engine
+from canvas_collab.awareness import Awareness
+from canvas_collab.document import Document
+from canvas_collab.pacing import Pace
+from canvas_collab.protocol import awareness as awareness_format
+from canvas_collab.protocol import sync
+from canvas_collab.protocol.awareness import Entry
+from canvas_collab.protocol.closing import CloseCode
+
+_Frame = TypeVar("_Frame")
+
+
+@define
+class Outgoing:
+    """A message on its way to one client or to many; `frames` lets a carrier frame it once for all of them."""
+
+    payload: bytes
+    frames: dict[object, object] = field(factory=dict)
+
+
+class Member(Protocol):
+    """What a room asks of a connection to it."""
+
+    @property
+    def user_id(self) -> str:
+        """Whose connection it is."""
+
+    def send(self, message: Outgoing) -> None:
+        """Send a message."""
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """End the connection."""
+
+
+MemberT = TypeVar("MemberT", bound=Member)
+
+
+class Room(Generic[MemberT]):
+    """One live document.
+
+    What comes in is queued, and flushed together: the updates merged to one, the awareness states collapsed to the
+    latest of each client.
+    """
+
+    __slots__ = (
+        "_awareness_news",
+        "_call",
+        "_journal",
+        "_pace",
+        "_reactor",
+        "_senders",
+        "_updates",
+        "awareness",
+        "document",
+        "members",
+        "name",
+    )
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        name: str,
+        document: Document,
+        awareness: Awareness,
+        pace: Pace,
+        journal: Callable[[str, str, bytes], None],
+    ) -> None:
+        """:param journal: keeps an update; takes the room's name, the user's id and the update."""
+        self._reactor = reactor
+        self.name = name
+        self.document = document
+        self.awareness = awareness
+        self.members: set[MemberT] = set()
+        self._pace = pace
+        self._journal = journal
+        self._updates: list[bytes] = []
+        self._senders: set[MemberT] = set()
+        self._awareness_news: dict[int, Entry] = {}
+        self._call: IDelayedCall | None = None
+
+    def join(self, member: MemberT) -> None:
+        """A connection has opened."""
+        self.members.add(member)
+
+    def leave(self, member: MemberT) -> None:
+        """A connection has ended: its awareness clients leave with it."""
+        self.members.discard(member)
+        self._announce(self.awareness.leave(member, self._reactor.seconds()))
+
+    def edit(self, sender: MemberT, update: bytes) -> None:
+        """Take an update in, keep it, and pass it on to the others.
+
+        :raises Malformed: if it is no update.
+        """
+        canonical = self.document.append(update)
+        if canonical == engine.EMPTY_UPDATE:
+            return
+        self._journal(self.name, sender.user_id, canonical)
+        self._updates.append(canonical)
+        self._senders.add(sender)
+        self._schedule()
+
+    def show(self, sender: MemberT, entries: list[Entry]) -> list[Entry]:
+        """Take awareness states in and pass on what is new; returns what the sender should be told.
+
+        :raises Malformed: if a state is not JSON.
+        :raises TooManyClients: if the sender announces too many.
+        """
+        news, corrections = self.awareness.apply(entries, sender, sender.user_id, self._reactor.seconds())
+        self._announce(news)
+        return corrections
+
+    def expire(self) -> None:
+        """Take out awareness states that were not renewed."""
+        self._announce(self.awareness.expire(self._reactor.seconds()))
+
+    def flush(self) -> None:
+        """Send everybody what has come in since the last flush."""
+        self._call = None
+        started = self._reactor.seconds()
+        updates, self._updates = self._updates, []
+        senders, self._senders = self._senders, set()
+        news, self._awareness_news = self._awareness_news, {}
+        if updates:
+            merged = updates[0] if len(updates) == 1 else engine.merge(*updates)
+            message = Outgoing(sync.encode_update(merged))
+            # What only one has sent it knows already; what several have sent is told to all, harmlessly.
+            only_sender = next(iter(senders)) if len(senders) == 1 else None
+            for member in list(self.members):
+                if member is not only_sender:
+                    member.send(message)
+        if news:
+            # To the sender as well: clients take a connection on which they hear nothing for dead.
+            message = Outgoing(sync.encode_awareness(awareness_format.encode(news.values())))
+            for member in list(self.members):
+                member.send(message)
+        self._pace.flushed(started, self._reactor.seconds())
+
+    def close(self) -> None:
+        """The room leaves memory."""
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _announce(self, entries: list[Entry]) -> None:
+        if entries:
+            self._awareness_news.update((entry.client_id, entry) for entry in entries)
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if self._call is None:
+            self._call = self._reactor.callLater(self._pace.delay(self._reactor.seconds()), self.flush)

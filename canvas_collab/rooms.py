@@ -1,0 +1,122 @@
+"""The rooms that are in memory: loaded once however many clients arrive together, gone when the last one has left."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from attrs import define
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from canvas_collab.awareness import STALE_AFTER
+from canvas_collab.connection import Connection
+from canvas_collab.room import Room
+
+#: How often stale awareness states are looked for, in seconds.
+EXPIRY_INTERVAL = STALE_AFTER / 10
+
+
+@define(eq=False)
+class _Place:
+    """A room, or the wait for it, and how many are in it or on their way."""
+
+    occupants: int = 0
+    room: Room[Connection] | None = None
+    waiting: list[Deferred[Room[Connection]]] | None = None
+
+
+class Rooms(Service):
+    """Loads rooms and lets them go."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        load: Callable[[str], Awaitable[Room[Connection]]],
+        save: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """:param load: makes the room of that name from what is stored.
+        :param save: returns when everything of that room is on disk.
+        """
+        self._load = load
+        self._save = save
+        self._places: dict[str, _Place] = {}
+        self._expiry = LoopingCall(self._expire)
+        self._expiry.clock = reactor
+
+    def __len__(self) -> int:
+        return sum(place.room is not None for place in self._places.values())
+
+    def startService(self) -> None:
+        """Begin to expire awareness states."""
+        super().startService()
+        self._expiry.start(EXPIRY_INTERVAL, now=False)
+
+    def stopService(self) -> None:
+        """Let every room go as it is; what is to be saved has been."""
+        super().stopService()
+        self._expiry.stop()
+        for place in self._places.values():
+            if place.room is not None:
+                place.room.close()
+
+    async def enter(self, name: str) -> Room[Connection]:
+        """The room of that name, loaded if need be.  Each entering is ended with :meth:`leave`.
+
+        :raises Exception: whatever loading raised; nobody has entered then.
+        """
+        place = self._places.setdefault(name, _Place())
+        place.occupants += 1
+        try:
+            return place.room or await self._loaded(name, place)
+        except BaseException:
+            place.occupants -= 1
+            if not place.occupants and self._places.get(name) is place:
+                del self._places[name]
+            raise
+
+    def leave(self, name: str) -> None:
+        """Somebody who had entered has left; after the last one the room is saved and goes."""
+        place = self._places[name]
+        place.occupants -= 1
+        if not place.occupants:
+            Deferred.fromCoroutine(self._unload(name, place))
+
+    async def _loaded(self, name: str, place: _Place) -> Room[Connection]:
+        if place.waiting is not None:
+            arrival: Deferred[Room[Connection]] = Deferred()
+            place.waiting.append(arrival)
+            return await arrival
+        place.waiting = []
+        try:
+            place.room = await self._load(name)
+        except BaseException:
+            waiting, place.waiting = place.waiting, None
+            for arrival in waiting:
+                arrival.errback(Failure())
+            raise
+        waiting, place.waiting = place.waiting, None
+        for arrival in waiting:
+            arrival.callback(place.room)
+        return place.room
+
+    async def _unload(self, name: str, place: _Place) -> None:
+        try:
+            await self._save(name)
+        except Exception as error:
+            # It is all in the log, so the room may go; loading it again reads the log.
+            self.log.error("snapshot failed", room=name, reason=str(error))
+        if not place.occupants and place.room is not None and self._places.get(name) is place:
+            place.room.close()
+            del self._places[name]
+            self.log.debug("room unloaded", room=name)
+
+    def _expire(self) -> None:
+        for place in self._places.values():
+            if place.room is not None:
+                place.room.expire()

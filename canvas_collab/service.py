@@ -1,0 +1,216 @@
+"""The daemon, put together: what there is, what knows what, in which order it starts and stops."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Any
+
+from twisted.application.internet import StreamServerEndpointService
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.web.server import Site
+
+from canvas_collab.access import AccessList
+from canvas_collab.admission import Doorkeeper
+from canvas_collab.auth import Sessions
+from canvas_collab.awareness import Awareness
+from canvas_collab.config import Settings
+from canvas_collab.connection import Connection
+from canvas_collab.database.catalogue import Catalogue
+from canvas_collab.database.documents import DocumentStore, LogEntry
+from canvas_collab.database.pool import Database, within
+from canvas_collab.document import Document
+from canvas_collab.health import Figures, Health, health_resource
+from canvas_collab.journal import Journal
+from canvas_collab.pacing import Pace
+from canvas_collab.protocol.closing import CloseCode
+from canvas_collab.room import Room
+from canvas_collab.rooms import Rooms
+from canvas_collab.snapshots import Snapshots
+from canvas_collab.websocket import ServerFactory
+
+#: What stopping may take, in seconds: for clients to go, for the journal to be committed, for snapshots to be written.
+CLIENTS_TIMEOUT = 1.5
+JOURNAL_TIMEOUT = 1.5
+SNAPSHOTS_TIMEOUT = 1.5
+
+
+def collaboration_service(
+    reactor: Any,
+    settings: Settings,
+    catalogue: Catalogue,
+    ws_endpoint: str,
+    health_endpoint: str,
+    before: Sequence[Service] = (),
+) -> CollaborationService:
+    """Compose the daemon.
+
+    :param catalogue: what :func:`canvas_collab.database.migrations.prepare_database` found out.
+    :param ws_endpoint: where clients are served, as a Twisted endpoint string.
+    :param health_endpoint: where ``/health`` and ``/ready`` are.
+    :param before: what starts before everything else, and stops after it.
+    """
+    database = Database(reactor, settings.database_url, settings.database_pool_size)
+    store = DocumentStore(database, catalogue)
+    snapshots = Snapshots(
+        reactor, store.write_snapshot, settings.snapshot_debounce, settings.snapshot_max_wait
+    )
+    journal = Journal(
+        reactor,
+        store,
+        settings.journal_interval_ms / 1000,
+        settings.journal_queue_max,
+        on_commit=snapshots.changed,
+    )
+
+    def keep(document_id: str, user_id: str, update: bytes) -> None:
+        journal.append(LogEntry(document_id, user_id, update))
+
+    async def load(name: str) -> Room[Connection]:
+        stored = await store.load(name)
+        if stored.unmerged:
+            snapshots.changed({name})
+        return Room(
+            reactor,
+            name,
+            Document([stored.snapshot, *stored.unmerged]),
+            Awareness(settings.max_awareness_clients),
+            Pace(settings.fanout_share, settings.flush_max_ms / 1000),
+            keep,
+        )
+
+    async def save(name: str) -> None:
+        await journal.when_committed()
+        await snapshots.write(name)
+
+    rooms = Rooms(reactor, load, save)
+    doorkeeper = Doorkeeper(
+        reactor,
+        settings,
+        Sessions(database, catalogue, settings.better_auth_secret),
+        AccessList(database, catalogue, settings.room_prefix),
+    )
+    factory = ServerFactory(reactor, settings, doorkeeper, rooms, journal)
+    health = Health(
+        reactor, database, lambda: Figures(len(factory.clients), len(rooms), journal.unsaved)
+    )
+    return CollaborationService(
+        health,
+        [
+            *before,
+            database,
+            journal,
+            snapshots,
+            rooms,
+            Ending(reactor, journal, snapshots),
+            Clients(reactor, factory, settings.session_recheck),
+            _listening(reactor, health_endpoint, Site(health_resource(health))),
+            _listening(reactor, ws_endpoint, factory),
+        ],
+    )
+
+
+def _listening(reactor: Any, endpoint: str, factory: Any) -> StreamServerEndpointService:
+    service = StreamServerEndpointService(serverFromString(reactor, endpoint), factory)
+    # A port that cannot be had is the end of the start, not a line in the log of a daemon that serves nobody.
+    service._raiseSynchronously = True
+    return service
+
+
+class CollaborationService(MultiService):
+    """The daemon's parts.  They start in order; they stop in reverse, each when the one before it has stopped."""
+
+    log = Logger()
+
+    def __init__(self, health: Health, parts: list[Service]) -> None:
+        super().__init__()
+        self._health = health
+        for part in parts:
+            part.setServiceParent(self)
+
+    def stopService(self) -> Deferred[Any]:
+        """Stop part after part."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        self._health.stopping = True
+        self.running = 0
+        self.log.info("stopping")
+        for part in reversed(self.services):
+            try:
+                await maybeDeferred(part.stopService)
+            except Exception as error:
+                self.log.failure("a part did not stop", reason=str(error))
+        self.log.info("stopped")
+
+
+class Clients(Service):
+    """The clients that are connected: their sessions are looked up again from time to time, and they go at the end."""
+
+    def __init__(self, reactor: Any, factory: ServerFactory, recheck_interval: float) -> None:
+        self._reactor = reactor
+        self._factory = factory
+        self._interval = recheck_interval
+        self._recheck = LoopingCall(self._recheck_all)
+        self._recheck.clock = reactor
+
+    def startService(self) -> None:
+        """Begin to recheck."""
+        super().startService()
+        self._recheck.start(self._interval, now=False)
+
+    async def _recheck_all(self) -> None:
+        """One after the other, so that the database's other work is not held up."""
+        for client in list(self._factory.clients):
+            await client.recheck()
+
+    def stopService(self) -> Deferred[None]:
+        """Tell every client that the daemon restarts, and cut off those that do not go."""
+        super().stopService()
+        self._recheck.stop()
+        return Deferred.fromCoroutine(self._part())
+
+    async def _part(self) -> None:
+        empty: Deferred[None] = Deferred()
+        self._factory.on_empty = lambda: None if empty.called else empty.callback(None)
+        for client in list(self._factory.clients):
+            client.close(CloseCode.SERVICE_RESTART, "the server restarts")
+        if self._factory.clients:
+            await within(self._reactor, empty, CLIENTS_TIMEOUT, None)
+        for client in list(self._factory.clients):
+            client.dropConnection(abort=True)
+
+
+class Ending(Service):
+    """The last thing that happens to what was edited: it is committed, then snapshotted, as far as time allows."""
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, journal: Journal, snapshots: Snapshots) -> None:
+        self._reactor = reactor
+        self._journal = journal
+        self._snapshots = snapshots
+
+    def stopService(self) -> Deferred[None]:
+        """Bring everything to disk."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._finish())
+
+    async def _finish(self) -> None:
+        committed = self._journal.when_committed()
+        self._journal.hasten()
+        await self._attempt("updates not committed", committed, JOURNAL_TIMEOUT)
+        if not self._journal.unsaved:
+            written = Deferred.fromCoroutine(self._snapshots.write_all())
+            await self._attempt("snapshots not written", written, SNAPSHOTS_TIMEOUT)
+
+    async def _attempt(self, complaint: str, work: Awaitable[None], timeout: float) -> None:
+        async def finish() -> bool:
+            await work
+            return True
+
+        if not await within(self._reactor, Deferred.fromCoroutine(finish()), timeout, False):
+            self.log.error(complaint, unsaved=self._journal.unsaved)

@@ -1,0 +1,92 @@
+"""``twistd canvas-collab``: from the environment and the command line to a running daemon, or to sentences that say why not."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from twisted.application.service import IService, MultiService
+from twisted.logger import ILogObserver
+from twisted.python import usage
+
+from canvas_collab import development
+from canvas_collab.config import ConfigurationError, Settings
+from canvas_collab.database.catalogue import Unsuitable
+from canvas_collab.database.migrations import prepare_database
+from canvas_collab.logs import log_observer
+from canvas_collab.service import collaboration_service
+
+
+class Options(usage.Options):
+    """The command line.  Everything else comes from the environment."""
+
+    synopsis = "[options]"
+    longdesc = "Realtime collaboration for Yjs documents. Configured from the environment, see docs/configuration.md."
+    optParameters = [
+        ["ws-endpoint", None, None, "Serve clients here instead of on WS_HOST:WS_PORT (a Twisted endpoint string)."],
+        ["health-endpoint", None, None, "Serve /health and /ready here instead of on HEALTH_HOST:HEALTH_PORT."],
+    ]
+
+
+def makeService(options: Options) -> IService:
+    """What twistd calls: everything that can go wrong at start goes wrong here, before the process detaches."""
+    from twisted.internet import reactor
+
+    try:
+        settings = Settings.from_environment(os.environ)
+        _require_ports(settings, options)
+        embedded: development.EmbeddedDatabase | None = None
+        if not settings.database_url:
+            settings, embedded = development.start_embedded_database(settings)
+            development.create_auth_tables(settings.database_url)
+        catalogue = prepare_database(settings.database_url, settings.migrate)
+        users = development.create_demo(settings) if embedded else []
+    except (ConfigurationError, Unsuitable) as error:
+        raise usage.UsageError("\n  ".join(["it cannot start:", *error.problems])) from error
+    except development.DevelopmentError as error:
+        raise usage.UsageError(str(error)) from error
+    service = collaboration_service(
+        reactor,
+        settings,
+        catalogue,
+        options["ws-endpoint"] or _tcp(settings.ws_host, settings.ws_port),
+        options["health-endpoint"] or _tcp(settings.health_host, settings.health_port),
+        before=[embedded] if embedded else [],
+    )
+    if embedded:
+        # Not sys.stdout, which twistd turns into log events.
+        reactor.callWhenRunning(  # type: ignore[attr-defined]
+            print, development.banner(settings, users), file=sys.__stdout__, flush=True
+        )
+    return _Root(service, log_observer(settings.log_level))
+
+
+def _require_ports(settings: Settings, options: Options) -> None:
+    problems = []
+    if not options["ws-endpoint"]:
+        problems.append(development.port_problem("WS_PORT", settings.ws_host, settings.ws_port))
+    if not options["health-endpoint"]:
+        problems.append(development.port_problem("HEALTH_PORT", settings.health_host, settings.health_port))
+    if any(problems):
+        raise ConfigurationError([problem for problem in problems if problem])
+
+
+def _tcp(host: str, port: int) -> str:
+    escaped = host.replace(":", r"\:")
+    return f"tcp:{port}:interface={escaped}:backlog=1024"
+
+
+class _Root(MultiService):
+    """The service that twistd gets.  It gives the application the daemon's log, unless twistd was told of another."""
+
+    def __init__(self, service: Any, observer: ILogObserver) -> None:
+        super().__init__()
+        self._observer = observer
+        service.setServiceParent(self)
+
+    def setServiceParent(self, parent: Any) -> None:
+        """twistd adds the service to its application before it asks that for a log observer."""
+        if hasattr(parent, "setComponent"):
+            parent.setComponent(ILogObserver, self._observer)
+        super().setServiceParent(parent)

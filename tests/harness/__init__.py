@@ -1,0 +1,1 @@
+"""What the tests need of the world: a PostgreSQL, databases in it, daemons on them."""

@@ -1,0 +1,128 @@
+"""Databases for tests: each test its own, in one embedded PostgreSQL."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+import psycopg2
+from attrs import field, frozen
+
+from canvas_collab.auth import sign
+from canvas_collab.database.migrations import prepare_database
+from canvas_collab.development import create_auth_tables
+
+#: The secret with which the tests' cookies are signed.
+SECRET = "the secret of the tests, long enough to be good"
+
+
+@frozen
+class User:
+    """Somebody with a session."""
+
+    id: str
+    name: str
+    token: str = field(repr=False)
+
+    @property
+    def signed_token(self) -> str:
+        """The token and its signature, as Better Auth puts them into its cookie before it encodes them."""
+        return f"{self.token}.{sign(self.token, SECRET)}"
+
+    @property
+    def cookie(self) -> str:
+        """A Cookie header with the session."""
+        return f"better-auth.session_token={quote(self.signed_token, safe='')}"
+
+
+@frozen
+class TestDatabase:
+    """A database of one test."""
+
+    __test__ = False
+
+    url: str
+
+    def connect(self) -> Any:
+        """A connection that commits by itself."""
+        connection = psycopg2.connect(self.url)
+        connection.autocommit = True
+        return connection
+
+    def query(self, sql: str, parameters: tuple[object, ...] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
+        """Run a statement, and return its rows if it has any."""
+        connection = self.connect()
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql, parameters)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def create_auth_tables(self) -> None:
+        """Make Better Auth's tables, in its own spelling."""
+        create_auth_tables(self.url)
+
+    def migrate(self) -> None:
+        """Make the daemon's tables."""
+        prepare_database(self.url, migrate=True)
+
+    def add_user(self, name: str, lifetime: str = "1 day") -> User:
+        """Add a user with a session that lasts for `lifetime` (a PostgreSQL interval)."""
+        user = User(f"user-{name}-{secrets.token_hex(4)}", name, secrets.token_hex(16))
+        self.query(
+            'INSERT INTO "user" (id, name, email, "emailVerified") VALUES (%s, %s, %s, true)',
+            (user.id, name, f"{user.id}@test.invalid"),
+        )
+        self.query(
+            'INSERT INTO session (id, token, "userId", "expiresAt", "updatedAt") '
+            "VALUES (%s, %s, %s, now() + %s::interval, now())",
+            (f"session-{user.id}", user.token, user.id, lifetime),
+        )
+        return user
+
+    def add_diagram(self, diagram_id: str, owner: User, **members: User) -> None:
+        """Add a diagram; `members` are users by their role.  The daemon's tables must be there."""
+        self.query(
+            "INSERT INTO diagram (id, owner_id, name) VALUES (%s, %s, %s)", (diagram_id, owner.id, diagram_id)
+        )
+        for role, user in members.items():
+            self.grant(diagram_id, user, role)
+
+    def grant(self, diagram_id: str, user: User, role: str) -> None:
+        """Give a user a role in a diagram, in place of the one there was."""
+        self.query(
+            "INSERT INTO diagram_member (diagram_id, user_id, role) VALUES (%s, %s, %s) "
+            "ON CONFLICT (diagram_id, user_id) DO UPDATE SET role = excluded.role",
+            (diagram_id, user.id, role),
+        )
+
+    def revoke(self, diagram_id: str, user: User) -> None:
+        """Take a user's role away."""
+        self.query("DELETE FROM diagram_member WHERE diagram_id = %s AND user_id = %s", (diagram_id, user.id))
+
+
+class PostgreSQL:
+    """The server of a test run."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+
+    def url(self, name: str) -> str:
+        """The URL of a database in it."""
+        url: str = self._server.get_uri(name)
+        return url
+
+    @contextmanager
+    def database(self) -> Iterator[TestDatabase]:
+        """A new, empty database, gone at the end."""
+        name = f"test_{secrets.token_hex(6)}"
+        administration = TestDatabase(self.url("postgres"))
+        administration.query(f"CREATE DATABASE {name}")
+        try:
+            yield TestDatabase(self.url(name))
+        finally:
+            administration.query(f"DROP DATABASE {name} WITH (FORCE)")

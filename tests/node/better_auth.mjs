@@ -1,0 +1,165 @@
+// A real Better Auth, driven over stdin and stdout: one JSON object a line in, one a line out, in the same order.
+//
+//   {"open": NAME, "databaseUrl", "secret", "baseURL", ...}  make an instance; the rest of the object is documented at open()
+//   {"migrate": NAME}                                        make the tables, by Better Auth's own migrations or as drizzle-kit does
+//   {"handle": NAME, "method", "path", "headers", "body"}    hand a request to auth.handler and answer with the response
+//   {"close": NAME}                                          let go of the database
+//
+// An answer is {"ok": VALUE} or {"error": MESSAGE}.
+
+import { createInterface } from "node:readline";
+import { betterAuth } from "better-auth";
+import { drizzleAdapter } from "better-auth/adapters/drizzle";
+import { getMigrations } from "better-auth/db/migration";
+import { bearer } from "better-auth/plugins";
+import { drizzle } from "drizzle-orm/node-postgres";
+import { boolean, pgTable, text, timestamp } from "drizzle-orm/pg-core";
+import { Pool } from "pg";
+
+const instances = new Map();
+
+// The schema the way Better Auth's command line writes it for Drizzle on PostgreSQL, and below it the tables that
+// drizzle-kit makes of it: snake_case columns, timestamps without a time zone.
+const moment = (name) => timestamp(name);
+const user = pgTable("user", {
+  id: text("id").primaryKey(),
+  name: text("name").notNull(),
+  email: text("email").notNull().unique(),
+  emailVerified: boolean("email_verified").default(false).notNull(),
+  image: text("image"),
+  createdAt: moment("created_at").defaultNow().notNull(),
+  updatedAt: moment("updated_at").defaultNow().notNull(),
+});
+const owner = () => text("user_id").notNull().references(() => user.id, { onDelete: "cascade" });
+const session = pgTable("session", {
+  id: text("id").primaryKey(),
+  expiresAt: moment("expires_at").notNull(),
+  token: text("token").notNull().unique(),
+  createdAt: moment("created_at").defaultNow().notNull(),
+  updatedAt: moment("updated_at").notNull(),
+  ipAddress: text("ip_address"),
+  userAgent: text("user_agent"),
+  userId: owner(),
+});
+const account = pgTable("account", {
+  id: text("id").primaryKey(),
+  accountId: text("account_id").notNull(),
+  providerId: text("provider_id").notNull(),
+  userId: owner(),
+  accessToken: text("access_token"),
+  refreshToken: text("refresh_token"),
+  idToken: text("id_token"),
+  accessTokenExpiresAt: moment("access_token_expires_at"),
+  refreshTokenExpiresAt: moment("refresh_token_expires_at"),
+  scope: text("scope"),
+  password: text("password"),
+  createdAt: moment("created_at").defaultNow().notNull(),
+  updatedAt: moment("updated_at").notNull(),
+});
+const verification = pgTable("verification", {
+  id: text("id").primaryKey(),
+  identifier: text("identifier").notNull(),
+  value: text("value").notNull(),
+  expiresAt: moment("expires_at").notNull(),
+  createdAt: moment("created_at").defaultNow().notNull(),
+  updatedAt: moment("updated_at").defaultNow().notNull(),
+});
+
+const DRIZZLE_TABLES = `
+  create table "user" ("id" text primary key not null, "name" text not null, "email" text not null,
+    "email_verified" boolean default false not null, "image" text, "created_at" timestamp default now() not null,
+    "updated_at" timestamp default now() not null, constraint "user_email_unique" unique ("email"));
+  create table "session" ("id" text primary key not null, "expires_at" timestamp not null, "token" text not null,
+    "created_at" timestamp default now() not null, "updated_at" timestamp not null, "ip_address" text, "user_agent" text,
+    "user_id" text not null, constraint "session_token_unique" unique ("token"));
+  create table "account" ("id" text primary key not null, "account_id" text not null, "provider_id" text not null,
+    "user_id" text not null, "access_token" text, "refresh_token" text, "id_token" text,
+    "access_token_expires_at" timestamp, "refresh_token_expires_at" timestamp, "scope" text, "password" text,
+    "created_at" timestamp default now() not null, "updated_at" timestamp not null);
+  create table "verification" ("id" text primary key not null, "identifier" text not null, "value" text not null,
+    "expires_at" timestamp not null, "created_at" timestamp default now() not null,
+    "updated_at" timestamp default now() not null);
+  alter table "account" add constraint "account_user_id_user_id_fk"
+    foreign key ("user_id") references "public"."user"("id") on delete cascade on update no action;
+  alter table "session" add constraint "session_user_id_user_id_fk"
+    foreign key ("user_id") references "public"."user"("id") on delete cascade on update no action;
+  create index "account_userId_idx" on "account" using btree ("user_id");
+  create index "session_userId_idx" on "session" using btree ("user_id");
+  create index "verification_identifier_idx" on "verification" using btree ("identifier");
+`;
+
+// drizzle: true puts Drizzle between Better Auth and PostgreSQL; generateId ("uuid", "serial"), cookiePrefix
+// and session are Better Auth's own options.
+function open({ open: name, databaseUrl, secret, baseURL, drizzle: onDrizzle, generateId, cookiePrefix, session: expiry }) {
+  const pool = new Pool({ connectionString: databaseUrl, max: 2 });
+  // An idle connection that the server ends is reported here; without a listener it would end this process.
+  pool.on("error", (error) => process.stderr.write(`${error.message}\n`));
+  const options = {
+    database: onDrizzle
+      ? drizzleAdapter(drizzle(pool), { provider: "pg", schema: { user, session, account, verification } })
+      : pool,
+    secret,
+    baseURL,
+    session: expiry,
+    advanced: { cookiePrefix, database: { generateId } },
+    emailAndPassword: { enabled: true },
+    plugins: [bearer()],
+    rateLimit: { enabled: false },
+    telemetry: { enabled: false },
+    logger: { level: "error" },
+  };
+  instances.set(name, { auth: betterAuth(options), onDrizzle, options, pool });
+  return name;
+}
+
+function named(name) {
+  const instance = instances.get(name);
+  if (instance === undefined) throw new Error(`no instance named ${name}`);
+  return instance;
+}
+
+async function migrate({ migrate: name }) {
+  const { onDrizzle, options, pool } = named(name);
+  if (onDrizzle) await pool.query(DRIZZLE_TABLES);
+  else await (await getMigrations(options)).runMigrations();
+  return name;
+}
+
+async function handle({ handle: name, method, path, headers, body }) {
+  const { auth, options } = named(name);
+  const request = new Request(new URL(path, options.baseURL), {
+    method,
+    headers: { origin: options.baseURL, ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const response = await auth.handler(request);
+  const answer = await response.text();
+  return {
+    status: response.status,
+    setCookie: response.headers.getSetCookie(),
+    headers: Object.fromEntries([...response.headers].filter(([key]) => key !== "set-cookie")),
+    body: answer === "" ? null : JSON.parse(answer),
+  };
+}
+
+async function close({ close: name }) {
+  await named(name).pool.end();
+  instances.delete(name);
+  return name;
+}
+
+const calls = { open, migrate, handle, close };
+
+for await (const line of createInterface({ input: process.stdin })) {
+  let answer;
+  try {
+    const message = JSON.parse(line);
+    const call = Object.keys(calls).find((key) => key in message);
+    if (call === undefined) throw new Error(`nothing to do in ${line}`);
+    answer = { ok: await calls[call](message) };
+  } catch (error) {
+    answer = { error: error.stack ?? String(error) };
+  }
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
+await Promise.all([...instances.values()].map(({ pool }) => pool.end()));

@@ -1,0 +1,96 @@
+// One JSON text for the whole content of a Yjs document, equal for equal documents whatever way they came about.
+import * as Y from 'yjs'
+
+/** The kind of a shared type is the start of its name, so that a client which only received bytes knows it. */
+const KINDS = [
+  ['text', (doc, name) => doc.getText(name)],
+  ['map', (doc, name) => doc.getMap(name)],
+  ['array', (doc, name) => doc.getArray(name)],
+  ['xml', (doc, name) => doc.getXmlFragment(name)]
+]
+
+export const rootType = (doc, name) => {
+  const kind = KINDS.find(([prefix]) => name.startsWith(prefix))
+  if (kind === undefined) {
+    throw new Error(`a shared type's name starts with text, map, array or xml, and this one is ${name}`)
+  }
+  return kind[1](doc, name)
+}
+
+const sorted = entries => Object.fromEntries([...entries].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)))
+
+const isEmpty = value => Array.isArray(value) ? value.length === 0 : Object.keys(value).length === 0
+
+/** Formatting marks that no longer change anything split runs; which of them remain is nobody's content. */
+const runs = delta => {
+  const joined = []
+  for (const { insert, attributes } of delta) {
+    const run = { insert: typeof insert === 'string' ? insert : { embed: canonicalValue(insert) } }
+    const marks = Object.entries(attributes ?? {})
+    if (marks.length > 0) run.attributes = sorted(marks.map(([key, mark]) => [key, canonicalValue(mark)]))
+    const last = joined.at(-1)
+    if (
+      typeof run.insert === 'string' && typeof last?.insert === 'string' &&
+      JSON.stringify(last.attributes) === JSON.stringify(run.attributes)
+    ) {
+      last.insert += run.insert
+    } else {
+      joined.push(run)
+    }
+  }
+  return joined
+}
+
+const canonicalText = text => {
+  const content = { [text instanceof Y.XmlText ? 'xmltext' : 'text']: runs(text.toDelta()) }
+  const attributes = sorted(Object.entries(text.getAttributes()).map(([key, value]) => [key, canonicalValue(value)]))
+  return isEmpty(attributes) ? content : { ...content, attributes }
+}
+
+const canonicalElement = element => ({
+  element: element.nodeName,
+  attributes: sorted(Object.entries(element.getAttributes()).map(([key, value]) => [key, canonicalValue(value)])),
+  children: element.toArray().map(canonicalValue)
+})
+
+const canonicalObject = value => sorted(Object.entries(value).map(([key, item]) => [key, canonicalValue(item)]))
+
+/** JSON has no undefined, no bytes, no big integers, no infinities: each has a spelling of its own here. */
+export const canonicalValue = value => {
+  if (value instanceof Y.Text) return canonicalText(value)
+  if (value instanceof Y.Map) {
+    return { [value instanceof Y.XmlHook ? 'hook' : 'map']: sorted([...value].map(([key, item]) => [key, canonicalValue(item)])) }
+  }
+  if (value instanceof Y.Array) return { array: value.toArray().map(canonicalValue) }
+  if (value instanceof Y.XmlElement) return canonicalElement(value)
+  if (value instanceof Y.XmlFragment) return { fragment: value.toArray().map(canonicalValue) }
+  if (value instanceof Y.Doc) return { subdocument: value.guid }
+  if (value instanceof Uint8Array) return { bytes: Buffer.from(value).toString('base64') }
+  if (value === undefined) return { undefined: true }
+  if (typeof value === 'bigint') return { bigint: value.toString() }
+  if (typeof value === 'number' && !Number.isFinite(value)) return { number: String(value) }
+  if (Array.isArray(value)) return value.map(canonicalValue)
+  if (typeof value === 'object' && value !== null) return canonicalObject(value)
+  return value
+}
+
+const CONTENT = [['text', type => type.text], ['map', type => type.map], ['array', type => type.array], ['xml', type => type.fragment]]
+
+/** Every shared type that holds something, by name. */
+export const canonicalContent = doc => {
+  const entries = []
+  for (const name of doc.share.keys()) {
+    const whole = canonicalValue(rootType(doc, name))
+    const content = CONTENT.find(([prefix]) => name.startsWith(prefix))[1](whole)
+    if (isEmpty(content) && whole.attributes === undefined) continue
+    entries.push([name, whole.attributes === undefined ? content : { runs: content, attributes: whole.attributes }])
+  }
+  return sorted(entries)
+}
+
+export const canonicalJson = doc => JSON.stringify(canonicalContent(doc))
+
+/** State vector and delete set, in the one order Yjs writes them. */
+export const snapshotOf = doc => Buffer.from(Y.encodeSnapshot(Y.snapshot(doc))).toString('base64')
+
+export const waitsForMore = doc => doc.store.pendingStructs !== null || doc.store.pendingDs !== null

@@ -1,0 +1,22 @@
+// The WebSocket class the providers are given: ws, with request headers, reporting a refused handshake's status.
+import WebSocket from 'ws'
+
+/**
+ * @param {Record<string, string>} headers sent with the handshake
+ * @param {(status: number, body: string) => void} onRefused
+ * @param {(code: number, reason: string) => void} onClosed
+ */
+export const socketClass = (headers, onRefused, onClosed) => class extends WebSocket {
+  constructor (url, protocols) {
+    super(url, protocols, { headers, perMessageDeflate: false })
+    this.on('close', (code, reason) => onClosed(code, reason.toString()))
+    this.on('unexpected-response', (_request, response) => {
+      const chunks = []
+      response.on('data', chunk => chunks.push(chunk))
+      response.on('end', () => {
+        onRefused(response.statusCode, Buffer.concat(chunks).toString())
+        this.terminate()
+      })
+    })
+  }
+}

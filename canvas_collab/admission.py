@@ -61,9 +61,7 @@ class Admission:
 class Doorkeeper:
     """Decides over handshakes, and later whether a decision still holds."""
 
-    def __init__(
-        self, reactor: IReactorTime, settings: Settings, sessions: Sessions, access_list: AccessList
-    ) -> None:
+    def __init__(self, reactor: IReactorTime, settings: Settings, sessions: Sessions, access_list: AccessList) -> None:
         self._reactor = reactor
         self._settings = settings
         self._sessions = sessions

@@ -110,13 +110,9 @@ class Awareness:
         return [client.entry for client in self._clients.values() if not client.entry.has_left]
 
     def _require_room(self, owner: Hashable) -> None:
-        owned = sum(
-            client.owner is owner and not client.entry.has_left for client in self._clients.values()
-        )
+        owned = sum(client.owner is owner and not client.entry.has_left for client in self._clients.values())
         if owned >= self._clients_per_owner:
-            raise TooManyClients(
-                f"one connection may announce {self._clients_per_owner} awareness clients, no more"
-            )
+            raise TooManyClients(f"one connection may announce {self._clients_per_owner} awareness clients, no more")
 
 
 def _counts(entry: Entry, known: Entry) -> bool:

@@ -95,13 +95,9 @@ def _path_prefix(value: str) -> str:
     return value.rstrip("/")
 
 
-def _setting(
-    name: str, default: object, parse: Callable[[str], object], purpose: str, *aliases: str
-) -> Any:
+def _setting(name: str, default: object, parse: Callable[[str], object], purpose: str, *aliases: str) -> Any:
     """One variable: `name` (and other names it is honoured under), the `default`, how to read it, what it is for."""
-    return attrs.field(
-        default=default, metadata={"name": name, "parse": parse, "purpose": purpose, "aliases": aliases}
-    )
+    return attrs.field(default=default, metadata={"name": name, "parse": parse, "purpose": purpose, "aliases": aliases})
 
 
 @frozen
@@ -121,9 +117,7 @@ class Settings:
         "What the daemon runs for; production refuses to start without a database and a secret.",
         "NODE_ENV",
     )
-    log_level: str = _setting(
-        "LOG_LEVEL", "info", _one_of(*LOG_LEVELS), "The least severe events that are logged."
-    )
+    log_level: str = _setting("LOG_LEVEL", "info", _one_of(*LOG_LEVELS), "The least severe events that are logged.")
     ws_host: str = _setting("WS_HOST", "127.0.0.1", _text, "The address on which clients are served.")
     ws_port: int = _setting("WS_PORT", 3001, _integer(0, 65535), "The port on which clients are served.")
     ws_path_prefix: str = _setting(
@@ -168,9 +162,7 @@ class Settings:
         _number(1, 86400),
         "How often the session and the role behind an open connection are looked up again.",
     )
-    migrate: bool = _setting(
-        "MIGRATE", True, _switch, "Whether the database's tables are brought up to date at start."
-    )
+    migrate: bool = _setting("MIGRATE", True, _switch, "Whether the database's tables are brought up to date at start.")
     database_pool_size: int = _setting(
         "DATABASE_POOL_SIZE", 4, _integer(2, 100), "How many connections to PostgreSQL are kept open."
     )
@@ -277,9 +269,7 @@ class Settings:
                 f"BETTER_AUTH_SECRET must be the application's secret, of {MIN_SECRET_LENGTH} characters or more."
             )
         if self.database_url and not self.production and not self.better_auth_secret:
-            problems.append(
-                "BETTER_AUTH_SECRET must be the application's secret: DATABASE_URL names its database."
-            )
+            problems.append("BETTER_AUTH_SECRET must be the application's secret: DATABASE_URL names its database.")
         if self.production and not self.better_auth_url and not self.allowed_origins:
             problems.append(
                 "BETTER_AUTH_URL must be the application's URL, or ALLOWED_ORIGINS the origins of its pages."

@@ -119,9 +119,7 @@ class Connection:
 
     def _show(self, payload: bytes) -> None:
         if len(payload) > self._max_awareness_size:
-            raise Offence(
-                CloseCode.TOO_LARGE, f"an awareness message may have {self._max_awareness_size} bytes"
-            )
+            raise Offence(CloseCode.TOO_LARGE, f"an awareness message may have {self._max_awareness_size} bytes")
         try:
             corrections = self.room.show(self, awareness_format.decode(payload))
         except TooManyClients as error:

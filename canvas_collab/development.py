@@ -69,7 +69,7 @@ class EmbeddedDatabase(Service):
 
     def stopService(self) -> None:
         """Stop it, unless another process uses it too."""
-        super().stopService()
+        Service.stopService(self)
         self._server.cleanup()
 
 
@@ -94,9 +94,7 @@ def start_embedded_database(settings: Settings) -> tuple[Settings, EmbeddedDatab
             f"DATA_DIR, {directory}, cannot be used: {error.strerror or error}. Choose a directory that is writable."
         ) from error
     except Exception as error:
-        raise DevelopmentError(
-            f"The embedded database in {directory / 'postgres'} does not start: {error}"
-        ) from error
+        raise DevelopmentError(f"The embedded database in {directory / 'postgres'} does not start: {error}") from error
     complete = attrs.evolve(
         settings,
         database_url=server.get_uri(),

@@ -32,10 +32,7 @@ def merge(*updates: bytes) -> bytes:
     if not updates:
         return EMPTY_UPDATE
     while len(updates) > FAN_IN:
-        updates = tuple(
-            _call(lambda group=updates[start : start + FAN_IN]: pycrdt.merge_updates(*group))
-            for start in range(0, len(updates), FAN_IN)
-        )
+        updates = tuple(merge(*updates[start : start + FAN_IN]) for start in range(0, len(updates), FAN_IN))
     return _call(lambda: pycrdt.merge_updates(*updates))
 
 

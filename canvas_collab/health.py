@@ -1,4 +1,4 @@
-"""The health of the daemon, over HTTP on a port of its own: ``/health`` for people and monitors, ``/ready`` for proxies."""
+"""The health of the daemon, over HTTP on its own port: `/health` for people and monitors, `/ready` for proxies."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class _Json(Resource):
     isLeaf = True
 
     def __init__(self, ask: Callable[[], Any], good: Callable[[dict[str, Any]], bool]) -> None:
-        super().__init__()
+        Resource.__init__(self)
         self._ask = ask
         self._good = good
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
 
 from attrs import define, field
@@ -17,8 +17,6 @@ from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.closing import CloseCode
 
-_Frame = TypeVar("_Frame")
-
 
 @define
 class Outgoing:
@@ -28,7 +26,7 @@ class Outgoing:
     frames: dict[object, object] = field(factory=dict)
 
 
-class Member(Protocol):
+class Member(Hashable, Protocol):
     """What a room asks of a connection to it."""
 
     @property

@@ -54,12 +54,12 @@ class Rooms(Service):
 
     def startService(self) -> None:
         """Begin to expire awareness states."""
-        super().startService()
+        Service.startService(self)
         self._expiry.start(EXPIRY_INTERVAL, now=False)
 
     def stopService(self) -> None:
         """Let every room go as it is; what is to be saved has been."""
-        super().stopService()
+        Service.stopService(self)
         self._expiry.stop()
         for place in self._places.values():
             if place.room is not None:

@@ -55,9 +55,7 @@ def collaboration_service(
     """
     database = Database(reactor, settings.database_url, settings.database_pool_size)
     store = DocumentStore(database, catalogue)
-    snapshots = Snapshots(
-        reactor, store.write_snapshot, settings.snapshot_debounce, settings.snapshot_max_wait
-    )
+    snapshots = Snapshots(reactor, store.write_snapshot, settings.snapshot_debounce, settings.snapshot_max_wait)
     journal = Journal(
         reactor,
         store,
@@ -94,9 +92,7 @@ def collaboration_service(
         AccessList(database, catalogue, settings.room_prefix),
     )
     factory = ServerFactory(reactor, settings, doorkeeper, rooms, journal)
-    health = Health(
-        reactor, database, lambda: Figures(len(factory.clients), len(rooms), journal.unsaved)
-    )
+    health = Health(reactor, database, lambda: Figures(len(factory.clients), len(rooms), journal.unsaved))
     return CollaborationService(
         health,
         [
@@ -126,7 +122,7 @@ class CollaborationService(MultiService):
     log = Logger()
 
     def __init__(self, health: Health, parts: list[Service]) -> None:
-        super().__init__()
+        MultiService.__init__(self)
         self._health = health
         for part in parts:
             part.setServiceParent(self)
@@ -159,7 +155,7 @@ class Clients(Service):
 
     def startService(self) -> None:
         """Begin to recheck."""
-        super().startService()
+        Service.startService(self)
         self._recheck.start(self._interval, now=False)
 
     async def _recheck_all(self) -> None:
@@ -169,7 +165,7 @@ class Clients(Service):
 
     def stopService(self) -> Deferred[None]:
         """Tell every client that the daemon restarts, and cut off those that do not go."""
-        super().stopService()
+        Service.stopService(self)
         self._recheck.stop()
         return Deferred.fromCoroutine(self._part())
 
@@ -196,7 +192,7 @@ class Ending(Service):
 
     def stopService(self) -> Deferred[None]:
         """Bring everything to disk."""
-        super().stopService()
+        Service.stopService(self)
         return Deferred.fromCoroutine(self._finish())
 
     async def _finish(self) -> None:

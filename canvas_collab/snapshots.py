@@ -54,12 +54,12 @@ class Snapshots(Service):
 
     def startService(self) -> None:
         """Begin to look."""
-        super().startService()
+        Service.startService(self)
         self._flusher.start(self._debounce / LOOKS_PER_DEBOUNCE, now=False)
 
     def stopService(self) -> None:
         """Stop looking.  What is still to be written can be, with :meth:`write_all`."""
-        super().stopService()
+        Service.stopService(self)
         self._flusher.stop()
 
     def changed(self, document_ids: set[str]) -> None:

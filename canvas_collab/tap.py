@@ -1,4 +1,4 @@
-"""``twistd canvas-collab``: from the environment and the command line to a running daemon, or to sentences that say why not."""
+"""``twistd canvas-collab``: from the environment to a running daemon, or to sentences that say why not."""
 
 from __future__ import annotations
 
@@ -24,8 +24,18 @@ class Options(usage.Options):
     synopsis = "[options]"
     longdesc = "Realtime collaboration for Yjs documents. Configured from the environment, see docs/configuration.md."
     optParameters = [
-        ["ws-endpoint", None, None, "Serve clients here instead of on WS_HOST:WS_PORT (a Twisted endpoint string)."],
-        ["health-endpoint", None, None, "Serve /health and /ready here instead of on HEALTH_HOST:HEALTH_PORT."],
+        [
+            "ws-endpoint",
+            None,
+            None,
+            "Serve clients here instead of on WS_HOST:WS_PORT (a Twisted endpoint string).",
+        ],
+        [
+            "health-endpoint",
+            None,
+            None,
+            "Serve /health and /ready here instead of on HEALTH_HOST:HEALTH_PORT.",
+        ],
     ]
 
 
@@ -56,9 +66,7 @@ def makeService(options: Options) -> IService:
     )
     if embedded:
         # Not sys.stdout, which twistd turns into log events.
-        reactor.callWhenRunning(  # type: ignore[attr-defined]
-            print, development.banner(settings, users), file=sys.__stdout__, flush=True
-        )
+        reactor.callWhenRunning(print, development.banner(settings, users), file=sys.__stdout__, flush=True)
     return _Root(service, log_observer(settings.log_level))
 
 
@@ -81,7 +89,7 @@ class _Root(MultiService):
     """The service that twistd gets.  It gives the application the daemon's log, unless twistd was told of another."""
 
     def __init__(self, service: Any, observer: ILogObserver) -> None:
-        super().__init__()
+        MultiService.__init__(self)
         self._observer = observer
         service.setServiceParent(self)
 
@@ -89,4 +97,4 @@ class _Root(MultiService):
         """twistd adds the service to its application before it asks that for a log observer."""
         if hasattr(parent, "setComponent"):
             parent.setComponent(ILogObserver, self._observer)
-        super().setServiceParent(parent)
+        MultiService.setServiceParent(self, parent)

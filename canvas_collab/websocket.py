@@ -13,6 +13,7 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -39,10 +40,11 @@ CLOSE_TIMEOUT = 1
 
 
 @implementer(IPushProducer)
-class ServerProtocol(WebSocketServerProtocol):  # type: ignore[misc]
+class ServerProtocol(WebSocketServerProtocol):
     """One client's WebSocket.  It carries one :class:`~canvas_collab.connection.Connection`."""
 
     factory: ServerFactory
+    transport: Any
     #: Autobahn's own messages go elsewhere, to `log`.
     events = Logger()
 
@@ -63,7 +65,7 @@ class ServerProtocol(WebSocketServerProtocol):  # type: ignore[misc]
         super().connectionMade()
         self.factory.accepted(self)
 
-    def connectionLost(self, reason: Failure) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """A socket has gone, whatever state it was in."""
         self._gone = True
         self.factory.gone(self)
@@ -83,7 +85,7 @@ class ServerProtocol(WebSocketServerProtocol):  # type: ignore[misc]
             return
         super().dataReceived(data)
 
-    def onConnect(self, request: ConnectionRequest) -> Deferred[None]:
+    def onConnect(self, request: ConnectionRequest) -> Any:
         """Decide over a handshake; nothing more is read until that is done."""
         self.transport.pauseProducing()
         deciding = Deferred.fromCoroutine(self._decide(request))
@@ -98,9 +100,7 @@ class ServerProtocol(WebSocketServerProtocol):  # type: ignore[misc]
         try:
             if self.factory.over_capacity:
                 raise Denied(503, CloseCode.TRY_AGAIN_LATER, "try again later", "too many connections")
-            admission = await self.factory.doorkeeper.admit(
-                Request(request.path, request.headers, request.params)
-            )
+            admission = await self.factory.doorkeeper.admit(Request(request.path, request.headers, request.params))
             room = await self._enter(admission)
             if self._gone:
                 self.factory.rooms.leave(room.name)
@@ -162,9 +162,7 @@ class ServerProtocol(WebSocketServerProtocol):  # type: ignore[misc]
 
     def _log_denial(self, denied: Denied, room: str) -> None:
         self.factory.denied += 1
-        self.events.info(
-            "connection denied", reason=denied.reason, room=room, user=denied.user_id, client=self.peer
-        )
+        self.events.info("connection denied", reason=denied.reason, room=room, user=denied.user_id, client=self.peer)
 
     # Messages
 
@@ -195,7 +193,7 @@ class ServerProtocol(WebSocketServerProtocol):  # type: ignore[misc]
         """Send a message; what many get is framed once."""
         if self.state != self.STATE_OPEN:
             return
-        frame = message.frames.get(ServerProtocol)
+        frame: Any = message.frames.get(ServerProtocol)
         if frame is None:
             frame = self.factory.prepareMessage(message.payload, isBinary=True)
             message.frames[ServerProtocol] = frame
@@ -260,10 +258,10 @@ class ServerProtocol(WebSocketServerProtocol):  # type: ignore[misc]
             connection.access = Access(access)
 
 
-class ServerFactory(WebSocketServerFactory):  # type: ignore[misc]
+class ServerFactory(WebSocketServerFactory):
     """Makes a :class:`ServerProtocol` for each client, and knows all that are there."""
 
-    protocol = ServerProtocol
+    protocol: Any = ServerProtocol
     noisy = False
 
     def __init__(
@@ -274,7 +272,7 @@ class ServerFactory(WebSocketServerFactory):  # type: ignore[misc]
         rooms: Rooms,
         journal: Any,
     ) -> None:
-        super().__init__(reactor=reactor, server="canvas-collab")
+        WebSocketServerFactory.__init__(self, reactor=reactor, server="canvas-collab")
         self.settings = settings
         self.doorkeeper = doorkeeper
         self.rooms = rooms
@@ -283,7 +281,8 @@ class ServerFactory(WebSocketServerFactory):  # type: ignore[misc]
         self.denied = 0
         self.offences = 0
         self.on_empty: Callable[[], None] | None = None
-        self.setProtocolOptions(
+        WebSocketServerFactory.setProtocolOptions(
+            self,
             versions=[13],
             webStatus=False,
             failByDrop=False,

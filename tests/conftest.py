@@ -44,9 +44,7 @@ def start_daemon() -> Iterator[StartDaemon]:
     """Starts daemons: ``start_daemon(database, SETTING=value)``; the keyword `arguments` is for its command line."""
     daemons: list[Daemon] = []
 
-    def start(
-        database: TestDatabase | None, arguments: tuple[str, ...] = (), **settings: object
-    ) -> Daemon:
+    def start(database: TestDatabase | None, arguments: tuple[str, ...] = (), **settings: object) -> Daemon:
         daemon = Daemon(daemon_environment(database, **settings), arguments)
         daemons.append(daemon)
         daemon.wait_until_ready()

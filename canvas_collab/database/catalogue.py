@@ -85,7 +85,7 @@ def read_catalogue(connection: Connection) -> Catalogue:
     if problems:
         raise Unsuitable(problems)
 
-    ends = sql.Identifier(expires.name)
+    ends: sql.Composable = sql.Identifier(expires.name)
     if "with time zone" not in expires.type:
         ends = sql.SQL("{} AT TIME ZONE 'UTC'").format(ends)
     session_query = sql.SQL("SELECT {}::text, {ends}, {ends} > now() FROM {} WHERE {} = %s").format(

@@ -80,9 +80,7 @@ class DocumentStore:
 
     def __init__(self, database: Database, catalogue: Catalogue) -> None:
         self._database = database
-        self._append = _APPEND.format(
-            user_table=catalogue.user_table, user_id_type=catalogue.user_id_type
-        )
+        self._append = _APPEND.format(user_table=catalogue.user_table, user_id_type=catalogue.user_id_type)
 
     async def load(self, document_id: str) -> StoredDocument:
         """What is stored of a document; one that is not stored is empty.
@@ -131,9 +129,7 @@ class DocumentStore:
                 merged, digest = await deferToThread(_merge, snapshot, updates)
             except Malformed as error:
                 raise DocumentDamaged(f"{document_id}: what is stored cannot be merged") from error
-            await cursor.execute(
-                _WRITE_SNAPSHOT, (psycopg2.Binary(merged), psycopg2.Binary(digest), document_id)
-            )
+            await cursor.execute(_WRITE_SNAPSHOT, (psycopg2.Binary(merged), psycopg2.Binary(digest), document_id))
             await cursor.execute(_MARK_MERGED, ([row_id for row_id, _ in entries],))
             return len(entries)
 

@@ -113,9 +113,7 @@ def _apply(connection: Connection, migration: Migration) -> None:
     except psycopg2.Error as error:
         reason = (error.diag.message_primary or str(error)).strip()
         hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
-        raise Unsuitable(
-            [f"The migration {migration.number:04}_{migration.name} failed: {reason}.{hint}"]
-        ) from error
+        raise Unsuitable([f"The migration {migration.number:04}_{migration.name} failed: {reason}.{hint}"]) from error
     finally:
         connection.autocommit = True
 

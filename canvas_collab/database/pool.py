@@ -7,7 +7,7 @@ it fails with :exc:`DatabaseUnavailable`.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar, Union
+from typing import Any, TypeAlias, TypeVar
 
 import psycopg2
 from twisted.application.service import Service
@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from txpostgres import txpostgres
 from txpostgres.reconnection import ConnectionDead, DeadConnectionDetector
 
-Parameters = Union[Sequence[object], Mapping[str, object]]
+Parameters: TypeAlias = Sequence[object] | Mapping[str, object]
 Row = tuple[Any, ...]
 _T = TypeVar("_T")
 
@@ -77,7 +77,7 @@ class Database(Service):
 
     def startService(self) -> None:
         """Connect; connections that cannot be made now are tried again until they can."""
-        super().startService()
+        Service.startService(self)
         for connection in self._connections:
             connecting = connection.connect(*self._pool.connargs, **self._pool.connkw)
             connecting.addErrback(connection.detector.checkForDeadConnection)
@@ -85,7 +85,7 @@ class Database(Service):
 
     def stopService(self) -> None:
         """Close every connection."""
-        super().stopService()
+        Service.stopService(self)
         for connection in self._connections:
             try:
                 connection.close()
@@ -152,7 +152,7 @@ async def within(reactor: IReactorTime, deferred: Deferred[_T], timeout: float, 
     def pass_on(result: _T | Failure) -> _T | Failure | None:
         if timer.active():
             timer.cancel()
-            outcome.callback(result)  # type: ignore[arg-type]
+            outcome.callback(result)
         return None if isinstance(result, Failure) else result
 
     deferred.addBoth(pass_on)

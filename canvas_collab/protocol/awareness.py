@@ -38,9 +38,7 @@ def decode(payload: bytes) -> list[Entry]:
     :raises Malformed: if the bytes are not an awareness update.
     """
     decoder = Decoder(payload)
-    return [
-        Entry(decoder.var_uint(), decoder.var_uint(), decoder.var_string()) for _ in range(decoder.var_uint())
-    ]
+    return [Entry(decoder.var_uint(), decoder.var_uint(), decoder.var_string()) for _ in range(decoder.var_uint())]
 
 
 def encode(entries: Collection[Entry]) -> bytes:

@@ -16,7 +16,7 @@ type                      body
 from __future__ import annotations
 
 import enum
-from typing import Union
+from typing import TypeAlias
 
 from attrs import frozen
 
@@ -73,7 +73,7 @@ class QueryAwareness:
     """Someone asks for everybody's state."""
 
 
-Message = Union[SyncStep1, SyncStep2, Update, AwarenessUpdate, QueryAwareness]
+Message: TypeAlias = SyncStep1 | SyncStep2 | Update | AwarenessUpdate | QueryAwareness
 
 
 def decode(data: bytes) -> Message:

@@ -118,9 +118,7 @@ class Daemon:
 
         def look() -> bool:
             found[:] = [
-                event
-                for event in self.events(name)
-                if all(event.get(key) == value for key, value in fields.items())
+                event for event in self.events(name) if all(event.get(key) == value for key, value in fields.items())
             ]
             return bool(found)
 

@@ -86,9 +86,7 @@ class TestDatabase:
 
     def add_diagram(self, diagram_id: str, owner: User, **members: User) -> None:
         """Add a diagram; `members` are users by their role.  The daemon's tables must be there."""
-        self.query(
-            "INSERT INTO diagram (id, owner_id, name) VALUES (%s, %s, %s)", (diagram_id, owner.id, diagram_id)
-        )
+        self.query("INSERT INTO diagram (id, owner_id, name) VALUES (%s, %s, %s)", (diagram_id, owner.id, diagram_id))
         for role, user in members.items():
             self.grant(diagram_id, user, role)
 

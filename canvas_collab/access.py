@@ -57,7 +57,7 @@ class AccessList:
         if diagram_id is None:
             return Access.NONE
         try:
-            rows = await self._database.query(self._select, (diagram_id, user_id))
+            rows = await self._database.query(self._select, {"diagram": diagram_id, "user": user_id})
         except InvalidValue:
             # The id is not of the column's type, a uuid for example: there is no such diagram.
             return Access.NONE

@@ -74,7 +74,7 @@ def _database_url(value: str) -> str:
 
 
 def _http_url(value: str) -> str:
-    if origin_of(value) is None:
+    if origin_of(value) is None or urlsplit(value).scheme not in ("http", "https"):
         raise ValueError("must be an http:// or https:// URL")
     return value
 
@@ -280,15 +280,15 @@ class Settings:
 
 
 def origin_of(url: str) -> str | None:
-    """The origin (``scheme://host[:port]``, in lower case) of an http or https URL, or None."""
+    """The origin (``scheme://host[:port]``, in lower case) of a URL, or None if it has none."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         return None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not parts.scheme or not parts.hostname:
         return None
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    if port is None or port == {"http": 80, "https": 443}[parts.scheme]:
+    if port is None or port == {"http": 80, "https": 443}.get(parts.scheme):
         return f"{parts.scheme}://{host}"
     return f"{parts.scheme}://{host}:{port}"

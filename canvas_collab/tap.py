@@ -53,9 +53,10 @@ def makeService(options: Options) -> IService:
         catalogue = prepare_database(settings.database_url, settings.migrate)
         users = development.create_demo(settings) if embedded else []
     except (ConfigurationError, Unsuitable) as error:
-        raise usage.UsageError("\n  ".join(["it cannot start:", *error.problems])) from error
+        # twistd would show the traceback of any other exception.
+        raise SystemExit("\n  ".join(["canvas-collab cannot start:", *error.problems])) from error
     except development.DevelopmentError as error:
-        raise usage.UsageError(str(error)) from error
+        raise SystemExit(f"canvas-collab cannot start: {error}") from error
     service = collaboration_service(
         reactor,
         settings,

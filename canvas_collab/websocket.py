@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import connectionDone
@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from canvas_collab.access import Access
+from canvas_collab.access import MAX_ROOM_NAME_LENGTH, Access
 from canvas_collab.admission import Admission, Denied, Doorkeeper, Request
 from canvas_collab.config import Settings
 from canvas_collab.connection import Connection
@@ -57,6 +57,12 @@ class ServerProtocol(WebSocketServerProtocol):
         self._gone = False
         self._choked = False
         self._backlog = 0
+
+    @property
+    def client(self) -> str:
+        """The client's address, for the log."""
+        # Autobahn puts the kind of the transport in front, unless a proxy said who it is.
+        return str(self.peer).removeprefix("tcp4:").removeprefix("tcp6:")
 
     # The handshake
 
@@ -97,20 +103,28 @@ class ServerProtocol(WebSocketServerProtocol):
         return result
 
     async def _decide(self, request: ConnectionRequest) -> None:
+        room = self.factory.doorkeeper.room_of(request.path)[:MAX_ROOM_NAME_LENGTH]
         try:
             if self.factory.over_capacity:
                 raise Denied(503, CloseCode.TRY_AGAIN_LATER, "try again later", "too many connections")
             admission = await self.factory.doorkeeper.admit(Request(request.path, request.headers, request.params))
-            room = await self._enter(admission)
+            entered = await self._enter(admission)
             if self._gone:
-                self.factory.rooms.leave(room.name)
+                self.factory.rooms.leave(entered.name)
                 raise Denied(408, CloseCode.TRY_AGAIN_LATER, "too late", "the client did not wait")
-            self._room, self._admission = room, admission
+            self._room, self._admission = entered, admission
         except Denied as denied:
-            self._log_denial(denied, self.factory.doorkeeper.room_of(request.path))
-            if not self.factory.reject_by_closing:
-                raise ConnectionDeny(denied.status, denied.public_reason) from denied
-            self._denied = denied
+            self._deny(denied, room)
+        except Exception as error:
+            # Autobahn would tell the client what went wrong in here.
+            self.events.failure("handshake failed", room=room, client=self.client)
+            self._deny(Denied(500, CloseCode.INTERNAL_ERROR, "internal error", type(error).__name__), room)
+
+    def _deny(self, denied: Denied, room: str) -> None:
+        self._log_denial(denied, room)
+        if not self.factory.reject_by_closing:
+            raise ConnectionDeny(denied.status, denied.public_reason) from denied
+        self._denied = denied
 
     async def _enter(self, admission: Admission) -> Room[Connection]:
         user_id = admission.session.user_id
@@ -123,11 +137,6 @@ class ServerProtocol(WebSocketServerProtocol):
             self.events.critical("document damaged", room=admission.room, reason=str(error))
             code = CloseCode.DOCUMENT_DAMAGED
             raise Denied(500, code, "the document is damaged", str(error), user_id) from error
-        except Exception as error:
-            # Autobahn would tell the client what went wrong in here.
-            self.events.failure("opening a document failed", room=admission.room)
-            code = CloseCode.TRY_AGAIN_LATER
-            raise Denied(500, code, "internal error", type(error).__name__, user_id) from error
 
     def onOpen(self) -> None:
         """The handshake is done."""
@@ -151,18 +160,18 @@ class ServerProtocol(WebSocketServerProtocol):
             room=self._room.name,
             user=self._connection.user_id,
             access=self._connection.access.name.lower(),
-            client=self.peer,
+            client=self.client,
         )
         self._connection.open()
 
     def _set_no_delay(self) -> None:
         """Autobahn sets this before the transport is connected to anything, so that it has no effect."""
-        if getattr(self.transport, "addressFamily", None) in (socket.AF_INET, socket.AF_INET6):
+        if isinstance(self.transport.getHost(), (IPv4Address, IPv6Address)):
             self.transport.setTcpNoDelay(True)
 
     def _log_denial(self, denied: Denied, room: str) -> None:
         self.factory.denied += 1
-        self.events.info("connection denied", reason=denied.reason, room=room, user=denied.user_id, client=self.peer)
+        self.events.info("connection denied", reason=denied.reason, room=room, user=denied.user_id, client=self.client)
 
     # Messages
 
@@ -186,7 +195,7 @@ class ServerProtocol(WebSocketServerProtocol):
                 user=self._connection.user_id,
                 code=code,
                 reason=reason,
-                client=self.peer,
+                client=self.client,
             )
 
     def send(self, message: Outgoing) -> None:
@@ -218,7 +227,7 @@ class ServerProtocol(WebSocketServerProtocol):
             code=int(code),
             room=connection.room.name if connection else None,
             user=connection.user_id if connection else None,
-            client=self.peer,
+            client=self.client,
         )
         self.factory.offences += 1
         if abort:
@@ -253,8 +262,12 @@ class ServerProtocol(WebSocketServerProtocol):
             if denied.code is not CloseCode.TRY_AGAIN_LATER and self._connection is connection:
                 self._end(denied.code, denied.public_reason)
             return
+        except Exception:
+            # One client must not keep the others from being looked at.
+            self.events.failure("recheck failed", room=admission.room, user=connection.user_id)
+            return
         if access is not connection.access:
-            self.events.info("access changed", room=admission.room, user=connection.user_id, access=access.name)
+            self.events.info("access changed", room=admission.room, user=connection.user_id, access=access.name.lower())
             connection.access = Access(access)
 
 

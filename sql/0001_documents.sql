@@ -20,7 +20,7 @@ DECLARE
     users regclass := coalesce(to_regclass('"user"'), to_regclass('users'));
     user_id_type text;
 BEGIN
-    SELECT format_type(atttypid, NULL) INTO user_id_type
+    SELECT format_type(atttypid, atttypmod) INTO user_id_type
       FROM pg_attribute WHERE attrelid = users AND attname = 'id' AND NOT attisdropped;
     EXECUTE format(
         'CREATE TABLE IF NOT EXISTS yjs_update_log (

@@ -15,7 +15,7 @@ BEGIN
         RAISE EXCEPTION 'there is a table diagram or diagram_member, and no view collab_access'
             USING HINT = 'Define the view collab_access(diagram_id, user_id, role) over the application''s tables.';
     END IF;
-    SELECT format_type(atttypid, NULL) INTO user_id_type
+    SELECT format_type(atttypid, atttypmod) INTO user_id_type
       FROM pg_attribute WHERE attrelid = users AND attname = 'id' AND NOT attisdropped;
     EXECUTE format(
         'CREATE TABLE diagram (

@@ -81,15 +81,11 @@ class Application:
     def __init__(self, better_auth: BetterAuth, database: TestDatabase, **options: Any) -> None:
         self._better_auth = better_auth
         self.database = database
-        better_auth(
-            open=database.url, databaseUrl=database.url, **{"secret": SECRET, "baseURL": SITE, **options}
-        )
+        better_auth(open=database.url, databaseUrl=database.url, **{"secret": SECRET, "baseURL": SITE, **options})
         better_auth(migrate=database.url)
 
     def _post(self, path: str, body: dict[str, Any], **headers: str) -> dict[str, Any]:
-        answer = self._better_auth(
-            handle=self.database.url, method="POST", path=path, body=body, headers=headers
-        )
+        answer = self._better_auth(handle=self.database.url, method="POST", path=path, body=body, headers=headers)
         assert answer["status"] == 200, answer
         return dict(answer)
 

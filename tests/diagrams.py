@@ -46,9 +46,7 @@ class Diagram:
     ) -> YjsClient:
         """A Yjs client of the user, the editor if none is given."""
         headers = headers_of(user or self.editor)
-        return clients.connect(
-            name, self.daemon.ws_url, self.room, version=version, headers=headers, **options
-        )
+        return clients.connect(name, self.daemon.ws_url, self.room, version=version, headers=headers, **options)
 
     def connect(self, user: User | None = None) -> RawConnection:
         """A connection of the user that speaks bytes, to be used in a with statement."""

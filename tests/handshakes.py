@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -46,9 +47,7 @@ def step_2(connection: ClientConnection) -> bytes:
             return message
 
 
-def enter(
-    daemon: Daemon, path: str = "/diagram-sketch", *, origin: str | None = None, **headers: str
-) -> Answer:
+def enter(daemon: Daemon, path: str = "/diagram-sketch", *, origin: str | None = None, **headers: str) -> Answer:
     """Knock, and where the door opens, see that the document behind it is served."""
     try:
         connection = visit(daemon, path, origin=origin, **headers)
@@ -63,19 +62,22 @@ def enter(
 
 def closing_code(connection: ClientConnection) -> int:
     """Read until the daemon closes the connection; the code with which it does."""
-    try:
-        while True:
-            connection.recv(timeout=10)
-    except ConnectionClosed as closed:
-        assert closed.rcvd is not None, "cut off without a close frame"
-        return int(closed.rcvd.code)
+    with pytest.raises(ConnectionClosed) as closed:
+        receive_until_closed(connection)
+    frame = closed.value.rcvd
+    assert frame is not None, "cut off without a close frame"
+    return int(frame.code)
+
+
+def receive_until_closed(connection: ClientConnection) -> None:
+    """Read whatever comes; ends with `ConnectionClosed`, or with `TimeoutError` when nothing comes."""
+    while True:
+        connection.recv(timeout=10)
 
 
 def refusing_code(daemon: Daemon, *, origin: str | None = None, **headers: str) -> int:
     """The code of the close that follows an accepted handshake before anything else does."""
     with visit(daemon, origin=origin, **headers) as connection:
-        try:
-            message = connection.recv(timeout=10)
-        except ConnectionClosed:
-            return closing_code(connection)
-    raise AssertionError(f"the daemon sent {message!r}")
+        with pytest.raises(ConnectionClosed):
+            connection.recv(timeout=10)
+        return closing_code(connection)

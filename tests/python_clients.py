@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
+import pytest
 from pycrdt import (
     Array,
     Decoder,
@@ -89,9 +90,7 @@ def updates_in(messages: Iterable[bytes]) -> list[bytes]:
 class RawConnection(AbstractContextManager["RawConnection"]):
     """A WebSocket that sends and receives y-websocket messages as bytes, and answers nothing by itself."""
 
-    def __init__(
-        self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float = 10
-    ) -> None:
+    def __init__(self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float = 10) -> None:
         self.timeout = timeout
         self._opening = connect(
             url,
@@ -167,12 +166,11 @@ class RawConnection(AbstractContextManager["RawConnection"]):
 
     def wait_closed(self) -> tuple[int, str]:
         """The close code and reason; messages still on their way are read over."""
-        try:
+        with pytest.raises(ConnectionClosed) as ending:
             self.receive_until(lambda _message: False)
-        except ConnectionClosed as closed:
-            assert closed.rcvd is not None, "the connection broke off without a close frame"
-            return closed.rcvd.code, closed.rcvd.reason
-        raise AssertionError("unreachable")
+        close = ending.value.rcvd
+        assert close is not None, "the connection broke off without a close frame"
+        return close.code, close.reason
 
 
 class PycrdtClient(AbstractContextManager["PycrdtClient"]):

@@ -61,9 +61,7 @@ def test_the_set_cookie_of_a_sign_up_opens_the_room(application: MakeApplication
     app = application()
     daemon, ada = door(app, serve)
     assert enter(daemon, cookie=ada.cookie, origin=SITE) == Answer(OPEN)
-    others = (
-        f"theme=dark; {ada.cookie}; better-auth.session_data=eyJhIjoxfQ; better-auth.dont_remember=true.abc"
-    )
+    others = f"theme=dark; {ada.cookie}; better-auth.session_data=eyJhIjoxfQ; better-auth.dont_remember=true.abc"
     assert enter(daemon, cookie=others, origin=SITE) == Answer(OPEN)
     assert enter(daemon, cookie=app.sign_in("ada", remember=False).cookie, origin=SITE) == Answer(OPEN)
 
@@ -121,9 +119,7 @@ def test_no_altered_byte_of_the_token_or_of_its_signature_opens_the_room(
         assert enter(daemon, authorization=f"Bearer {wrong}").status == 401, wrong
 
 
-def test_a_cookie_without_its_whole_signature_opens_nothing(
-    application: MakeApplication, serve: Serve
-) -> None:
+def test_a_cookie_without_its_whole_signature_opens_nothing(application: MakeApplication, serve: Serve) -> None:
     app = application()
     daemon, ada = door(app, serve)
     for value in (
@@ -143,9 +139,7 @@ def test_a_cookie_without_its_whole_signature_opens_nothing(
     assert enter(daemon).status == 401
 
 
-def test_a_session_signed_with_another_secret_opens_nothing(
-    application: MakeApplication, serve: Serve
-) -> None:
+def test_a_session_signed_with_another_secret_opens_nothing(application: MakeApplication, serve: Serve) -> None:
     daemon, ada = door(application(secret="x" + SECRET), serve)
     assert enter(daemon, cookie=ada.cookie).status == 401
     assert enter(daemon, authorization=f"Bearer {ada.set_auth_token}").status == 401
@@ -205,9 +199,7 @@ def test_a_cookie_prefix_of_the_applications_own_is_the_only_one_that_counts(
 def test_a_cookie_from_a_foreign_origin_is_refused_and_a_token_is_not(
     application: MakeApplication, serve: Serve
 ) -> None:
-    daemon, ada = door(
-        application(), serve, APP_ENV="production", ALLOWED_ORIGINS=f"{SITE},https://draw.example.org"
-    )
+    daemon, ada = door(application(), serve, APP_ENV="production", ALLOWED_ORIGINS=f"{SITE},https://draw.example.org")
     for origin in (SITE, "https://draw.example.org"):
         assert enter(daemon, cookie=ada.cookie, origin=origin).status == OPEN
     for origin in (
@@ -258,9 +250,7 @@ def test_with_reject_with_close_a_refusal_is_a_close_code(application: MakeAppli
     assert enter(daemon, cookie=ada.cookie).status == OPEN
 
 
-def test_a_refusal_is_one_log_event_and_no_log_event_holds_a_token(
-    application: MakeApplication, serve: Serve
-) -> None:
+def test_a_refusal_is_one_log_event_and_no_log_event_holds_a_token(application: MakeApplication, serve: Serve) -> None:
     app = application()
     daemon, ada = door(app, serve, LOG_LEVEL="debug")
     eve = app.sign_up("eve")
@@ -277,7 +267,7 @@ def test_a_refusal_is_one_log_event_and_no_log_event_holds_a_token(
     assert [event["room"] for event in denials] == ["diagram-sketch"] * 3
     assert denials[0]["user"] == eve.user.id
     assert not denials[1].get("user")
-    assert all(event["reason"] and str(event["client"]).startswith("127.0.0.1") for event in denials)
+    assert all(event["reason"] and "127.0.0.1" in event["client"] for event in denials)
     assert len({event["reason"] for event in denials}) == 3
     for secret in (ada.token, ada.signature, quote(ada.signature, safe=""), eve.token, eve.signature, SECRET):
         assert secret not in daemon.output

@@ -90,6 +90,7 @@ def test_clients_get_what_yjs_makes_of_the_same_updates_in_whatever_order_they_a
     counts = histories.run(daemon, LIVE, send=["first", "second"], check=True)
 
     assert counts["messages"] > 10 * len(LIVE)
+    assert counts["ambiguous"] <= len(LIVE) / 50, "Yjs too often disagrees with itself for this to show much"
     assert counts["torn"] > 0, "no history tore an emoji"
     assert counts["withoutGc"] > 0, "no history kept its deleted content"
     assert counts["heldBack"] > 0, "no history had gaps that were filled later"

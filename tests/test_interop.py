@@ -23,12 +23,16 @@ from tests.yjs_clients import (
     YjsClient,
     YjsClients,
     array,
+    big_integer,
+    binary,
     element,
+    hook,
     mapping,
     subdocument,
     text,
     xml_text,
 )
+
 
 @pytest.fixture
 def diagram(database: TestDatabase, start_daemon: StartDaemon) -> Diagram:
@@ -41,17 +45,74 @@ def yjs(node_executable: str, node_path: Path) -> Iterator[YjsClients]:
         yield clients
 
 
+class YpyProcess:
+    """tests/ypy_client.py as a child process."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self, diagram: Diagram) -> dict[str, Any]:
+        """Join the room; the content found there."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.ypy_client", diagram.url, diagram.editor.cookie],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+        )
+        return self._answer()
+
+    def tell(self, **command: Any) -> dict[str, Any]:
+        """Run one command of the program; the content after it."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.kill()
+        self._process.communicate()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, f"the y-py client ended with exit code {self._process.wait(10)}"
+        content: dict[str, Any] = json.loads(line)
+        return content
+
+
+@pytest.fixture
+def y_py() -> Iterator[YpyProcess]:
+    process = YpyProcess()
+    yield process
+    process.stop()
+
+
 needs_y_py = pytest.mark.skipif(find_spec("y_py") is None, reason="y-py has no wheel for this Python")
+
+
+def python_text(client: PycrdtClient) -> list[Any]:
+    """A pycrdt text as the Yjs clients report theirs."""
+    runs: list[Any] = []
+    for content, attributes in client.text.diff():
+        insert = content if isinstance(content, str) else {"embed": content}
+        runs.append({"insert": insert, "attributes": attributes} if attributes else {"insert": insert})
+    return runs
 
 
 def draw_everything(first: YjsClient, second: YjsClient, third: YjsClient) -> None:
     """Every shared type, with three hands, some of it concurrent."""
-    first.insert_text("text", 0, "Canvas 😀 Collab", bold=True)
+    first.insert_text("text", 0, "Canvas Collab", bold=True)
     first.insert_embed("text", 0, {"image": "logo.svg"})
     second.insert_text("text", 0, "漢字 ")
+    second.insert_text("text of emoji", 0, "😀😀")
     third.set_key("map", "shape", mapping(kind="rect", points=array(1, 2.5, -3), label=text("a label")))
-    first.set_key("map", "shape-of-first", None)
-    second.insert_values("array", 0, "one", {"two": [2, True]}, {"$": "bytes", "base64": "AAH/"})
+    first.set_key("map", "shape of first", None)
+    second.insert_values("array", 0, "one", {"two": [2, True]}, binary(b"\x00\x01\xff"))
     third.insert_values("array", 0, array(text("nested")))
     third.insert_values("xml", 0, element("svg", element("rect", id="r1"), xml_text("hello"), width="10"))
     first.set_key("map", "page", subdocument("page-1"))
@@ -59,22 +120,20 @@ def draw_everything(first: YjsClient, second: YjsClient, third: YjsClient) -> No
 
 
 def change_everything(first: YjsClient, second: YjsClient, third: YjsClient) -> None:
-    """Edits of what others made: formatting, deletions, a torn emoji, nested types."""
+    """Edits of what others made: formatting, deletions, torn emoji, nested types."""
     first.format_text("text", 0, 6, italic=True)
     second.delete_text("text", 0, 1)
-    second.delete_text("text", second.content["text"][0]["insert"].__len__(), 1)
-    third.insert_text("text", 9, "|")
+    second.delete_text("text of emoji", 0, 1)
+    third.insert_text("text of emoji", 3, "|")
     first.insert_text(["map", "shape", "label"], 2, "long ")
     second.insert_values(["map", "shape", "points"], 1, "between")
-    third.delete_key("map", "shape-of-first")
+    third.delete_key("map", "shape of first")
     first.set_attribute(["xml", 0], "width", "20")
     second.insert_text(["xml", 0, 1], 5, ", world", bold=True)
     third.delete_values(["xml", 0], 0)
 
 
-def test_all_versions_of_y_websocket_converge_and_a_latecomer_has_it_all(
-    diagram: Diagram, yjs: YjsClients
-) -> None:
+def test_all_versions_of_y_websocket_converge_and_a_latecomer_has_it_all(diagram: Diagram, yjs: YjsClients) -> None:
     clients = [diagram.join(yjs, f"client {version}", version=version) for version in VERSIONS]
 
     draw_everything(*clients)
@@ -86,16 +145,14 @@ def test_all_versions_of_y_websocket_converge_and_a_latecomer_has_it_all(
     yjs.wait_awareness(*clients, states=[{"name": client.name} for client in clients])
 
     latecomer = diagram.join(yjs, "latecomer")
-    assert drawn.keys() == {"text", "map", "array", "xml"}
+    assert drawn.keys() == {"text", "text of emoji", "map", "array", "xml"}
     assert drawn["map"]["page"] == {"subdocument": "page-1"}
     assert changed != drawn
     assert yjs.wait_converged(latecomer, *clients) == changed
     yjs.wait_awareness(latecomer, states=[{}, *({"name": client.name} for client in clients)])
 
 
-def test_a_new_client_finds_exactly_the_same_document_after_a_restart(
-    diagram: Diagram, yjs: YjsClients
-) -> None:
+def test_a_new_client_finds_exactly_the_same_document_after_a_restart(diagram: Diagram, yjs: YjsClients) -> None:
     clients = [diagram.join(yjs, f"client {version}", version=version) for version in VERSIONS]
     draw_everything(*clients)
     yjs.wait_converged(*clients)
@@ -111,6 +168,24 @@ def test_a_new_client_finds_exactly_the_same_document_after_a_restart(
     newcomer = diagram.join(yjs, "newcomer")
     assert newcomer.content == content
     assert newcomer.snapshot == snapshot
+
+
+def test_what_only_javascript_can_say_comes_back_as_it_was(diagram: Diagram, yjs: YjsClients) -> None:
+    writer, reader = diagram.join(yjs, "writer"), diagram.join(yjs, "reader")
+
+    writer.set_key("map", "order of keys", {"z": 1, "a": 2, "m": {"y": 3, "b": 4}})
+    writer.set_key("map", "big integer", big_integer(-5 * 10**17))
+    writer.set_key("map", "page", subdocument("page-1", meta={"title": "Page 1"}, autoLoad=True))
+    writer.insert_values("xml", 0, hook("date-picker"))
+    writer.insert_text("text", 0, "marked", link={"href": "/", "half an emoji": "\ud83d", "beyond 64 bits": 2**70})
+    content = json.dumps(yjs.wait_converged(writer, reader))
+
+    assert json.dumps(diagram.join(yjs, "latecomer").content) == content
+    for client in (writer, reader):
+        client.destroy()
+    diagram.daemon.stop()
+    diagram.start()
+    assert json.dumps(diagram.join(yjs, "newcomer").content) == content
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -131,9 +206,7 @@ def test_edits_made_on_both_sides_of_a_lost_connection_meet_when_it_is_back(
     assert sorted(run["insert"].split()) == ["away", "before", "here"]
 
 
-def test_clients_stay_through_a_restart_of_the_server_and_lose_nothing(
-    diagram: Diagram, yjs: YjsClients
-) -> None:
+def test_clients_stay_through_a_restart_of_the_server_and_lose_nothing(diagram: Diagram, yjs: YjsClients) -> None:
     clients = [diagram.join(yjs, f"client {version}", version=version) for version in VERSIONS]
     clients[0].insert_text("text", 0, "0")
     yjs.wait_converged(*clients)
@@ -166,15 +239,6 @@ def test_a_pycrdt_client_and_y_websocket_clients_hear_each_other(diagram: Diagra
         browser.wait_content(expected)
 
 
-def python_text(client: PycrdtClient) -> list[Any]:
-    """A pycrdt text as the Yjs clients report theirs."""
-    runs: list[Any] = []
-    for content, attributes in client.text.diff():
-        insert = content if isinstance(content, str) else {"embed": content}
-        runs.append({"insert": insert, "attributes": attributes} if attributes else {"insert": insert})
-    return runs
-
-
 @needs_y_py
 def test_a_y_py_client_takes_part_in_a_room_without_subdocuments(
     diagram: Diagram, yjs: YjsClients, y_py: YpyProcess
@@ -192,48 +256,3 @@ def test_a_y_py_client_takes_part_in_a_room_without_subdocuments(
 
     browser.delete_text("text", 0, 5)
     y_py.tell(wait={"text": "and browser", **content})
-
-
-class YpyProcess:
-    """tests/ypy_client.py as a child process."""
-
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[str] | None = None
-
-    def start(self, diagram: Diagram) -> dict[str, Any]:
-        """Join the room; the content found there."""
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.ypy_client", diagram.url, diagram.editor.cookie],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            encoding="utf-8",
-        )
-        return self._answer()
-
-    def tell(self, **command: Any) -> dict[str, Any]:
-        """Run one command of the program; the content after it."""
-        assert self._process is not None and self._process.stdin is not None
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def stop(self) -> None:
-        if self._process is None:
-            return
-        self._process.kill()
-        self._process.communicate()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process is not None and self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, f"the y-py client ended with exit code {self._process.wait(10)}"
-        content: dict[str, Any] = json.loads(line)
-        return content
-
-
-@pytest.fixture
-def y_py() -> Iterator[YpyProcess]:
-    process = YpyProcess()
-    yield process
-    process.stop()

@@ -7,13 +7,12 @@ import json
 import queue
 import subprocess
 import threading
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
-
 
 Version = Literal["1.5.4", "2.1.0", "3.1.0"]
 VERSIONS: tuple[Version, ...] = ("1.5.4", "2.1.0", "3.1.0")
@@ -45,8 +44,20 @@ def xml_text(content: str) -> Json:
     return {"$": "xmltext", "text": content}
 
 
-def subdocument(guid: str) -> Json:
-    return {"$": "subdocument", "guid": guid}
+def subdocument(guid: str, **options: Json) -> Json:
+    return {"$": "subdocument", "guid": guid, **options}
+
+
+def hook(name: str) -> Json:
+    return {"$": "hook", "name": name}
+
+
+def big_integer(number: int) -> Json:
+    return {"$": "bigint", "digits": str(number)}
+
+
+def binary(content: bytes) -> Json:
+    return {"$": "bytes", "base64": b64encode(content).decode()}
 
 
 class YjsClients:
@@ -126,9 +137,7 @@ class YjsClients:
             client.wait_synced()
         return client
 
-    def wait(
-        self, condition: str, *clients: YjsClient, timeout: float | None = None, **details: Json
-    ) -> None:
+    def wait(self, condition: str, *clients: YjsClient, timeout: float | None = None, **details: Json) -> None:
         """Until the condition holds for all of them at once."""
         seconds = self.timeout if timeout is None else timeout
         self.call(
@@ -145,9 +154,7 @@ class YjsClients:
         self.wait("converged", *clients, timeout=timeout)
         return clients[0].content
 
-    def wait_awareness(
-        self, *clients: YjsClient, states: Sequence[Json], timeout: float | None = None
-    ) -> None:
+    def wait_awareness(self, *clients: YjsClient, states: Sequence[Json], timeout: float | None = None) -> None:
         """Until each of them sees exactly these awareness states, in whatever order."""
         self.wait("awareness", *clients, states=list(states), timeout=timeout)
 

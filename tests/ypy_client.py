@@ -1,6 +1,6 @@
 """A y-py document in a room, as a program of its own: y-py ends its whole process on what it does not understand.
 
-Usage: python -m tests.ypy_client URL COOKIE. Commands come as JSON lines on stdin and are answered with a JSON line each:
+Usage: python -m tests.ypy_client URL COOKIE. Commands come as JSON lines on stdin, each answered with one:
 {"insert": [index, text]} into the text, {"set": [key, value]} in the map, {"push": value} to the array,
 {"wait": {"text": …, "map": …, "array": …}} until the document is that; every answer is the content by then.
 """
@@ -42,7 +42,7 @@ class YpyClient:
                 self._connection.receive_until(lambda message: self._arrived(message, command["wait"]))
             return
         before = y_py.encode_state_vector(self._doc)
-        with self._doc.begin_transaction() as transaction:
+        with self._doc.begin_transaction() as transaction:  # type: ignore[misc, call-arg]
             if "insert" in command:
                 self._text.insert(transaction, *command["insert"])
             if "set" in command:

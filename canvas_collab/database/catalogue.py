@@ -6,6 +6,9 @@ or without, and are UTC then; ids are text, uuid or integer.  All of that is fou
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import psycopg2
 from attrs import frozen
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
@@ -26,7 +29,7 @@ class Unsuitable(Exception):
 
 @frozen
 class Column:
-    """A column's name and its type, as ``format_type`` spells it."""
+    """A column's name and its type, without a length, in a spelling that SQL understands."""
 
     name: str
     type: str
@@ -34,11 +37,11 @@ class Column:
 
 @frozen
 class Catalogue:
-    """The queries that fit this database.
+    """The queries that fit this database, as SQL text.
 
     `session_query` takes a token and answers the user's id, the time the session ends, and whether that lies ahead.
-    `role_query` takes a diagram's and a user's id and answers roles.  `user_table` and `user_id_type` say where a
-    user's id is found.  All are SQL text.
+    `role_query` takes a diagram's and a user's id by the names ``diagram`` and ``user`` and answers roles.
+    `user_table` and `user_id_type` say where a user's id is found.
     """
 
     session_query: str
@@ -91,20 +94,46 @@ def read_catalogue(connection: Connection) -> Catalogue:
     session_query = sql.SQL("SELECT {}::text, {ends}, {ends} > now() FROM {} WHERE {} = %s").format(
         sql.Identifier(owner.name), sql.Identifier(session), sql.Identifier(token.name), ends=ends
     )
-    role_query = sql.SQL("SELECT {}::text FROM {} WHERE {} = %s::{} AND {} = %s::{}").format(
-        sql.Identifier(role.name),
-        sql.Identifier(ACCESS_VIEW),
-        sql.Identifier(diagram.name),
-        sql.SQL(diagram.type),
-        sql.Identifier(member.name),
-        sql.SQL(member.type),
+    # The first comparison can use an index; the second refuses other spellings of the same id, upper-case letters in a
+    # uuid for example, each of which would be a room of its own.
+    role_query = sql.SQL(
+        "SELECT {role}::text FROM {view} WHERE {diagram} = %(diagram)s::{diagram_type} "
+        "AND {diagram}::text = %(diagram)s AND {member} = %(user)s::{member_type}"
+    ).format(
+        role=sql.Identifier(role.name),
+        view=sql.Identifier(ACCESS_VIEW),
+        diagram=sql.Identifier(diagram.name),
+        diagram_type=sql.SQL(diagram.type),
+        member=sql.Identifier(member.name),
+        member_type=sql.SQL(member.type),
     )
+    _try_out(connection, session_query, ("",), f'"{session}"', problems)
+    _try_out(connection, role_query, {"diagram": None, "user": None}, f'"{ACCESS_VIEW}"', problems)
+    if problems:
+        raise Unsuitable(problems)
     return Catalogue(
         session_query=session_query.as_string(connection),
         role_query=role_query.as_string(connection),
         user_table=sql.Identifier(user).as_string(connection),
         user_id_type=user_id.type,
     )
+
+
+def _try_out(
+    connection: Connection,
+    query: sql.Composed,
+    parameters: Sequence[object] | Mapping[str, object],
+    table: str,
+    problems: list[str],
+) -> None:
+    """Plan a query: that finds columns of types that do not go together, and missing privileges."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql.SQL("EXPLAIN ") + query, parameters)
+    except psycopg2.Error as error:
+        problems.append(
+            f"{table} cannot be used: {error.diag.message_primary}. What is asked of it: {query.as_string(connection)}"
+        )
 
 
 def _first_table(connection: Connection, candidates: tuple[str, ...]) -> str | None:
@@ -125,7 +154,7 @@ def _columns(connection: Connection, table: str) -> dict[str, str]:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT attname, format_type(atttypid, NULL)
+            SELECT attname, format_type(atttypid, -1)
               FROM pg_attribute
              WHERE attrelid = to_regclass(quote_ident(%s)) AND attnum > 0 AND NOT attisdropped
             """,

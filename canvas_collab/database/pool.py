@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import psycopg2
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -74,14 +74,22 @@ class Database(Service):
         self._pool = _Pool(None, url, min=size, application_name="canvas-collab")
         self._connections = list(self._pool.connections)
         self._ping: Deferred[bool] | None = None
+        # Fires when every connection has been tried once.
+        self._opened: Deferred[object] = Deferred()
 
     def startService(self) -> None:
         """Connect; connections that cannot be made now are tried again until they can."""
         Service.startService(self)
+        attempts = []
         for connection in self._connections:
             connecting = connection.connect(*self._pool.connargs, **self._pool.connkw)
             connecting.addErrback(connection.detector.checkForDeadConnection)
-            connecting.addErrback(lambda failure: self.log.failure("database connection failed", failure))
+            connecting.addErrback(self._not_connected)
+            attempts.append(connecting)
+        DeferredList(attempts).addCallback(self._opened.callback)
+
+    def _not_connected(self, failure: Failure) -> None:
+        self.log.error("database connection failed", reason=failure.getErrorMessage())
 
     def stopService(self) -> None:
         """Close every connection."""
@@ -99,16 +107,16 @@ class Database(Service):
         :raises DatabaseUnavailable: if the database cannot be reached.
         :raises InvalidValue: if a parameter is not of the type it is compared with.
         """
-        return await self._guarded(self._pool.runQuery(sql, parameters))
+        return await self._guarded(lambda: self._pool.runQuery(sql, parameters))
 
     async def execute(self, sql: str, parameters: Parameters = ()) -> None:
         """Run one statement that returns no rows; raises as :meth:`query` does."""
-        await self._guarded(self._pool.runOperation(sql, parameters))
+        await self._guarded(lambda: self._pool.runOperation(sql, parameters))
 
     async def transaction(self, steps: Callable[[Cursor], Coroutine[Deferred[Any], Any, _T]]) -> _T:
         """Run `steps` in a transaction, rolled back if they raise; raises as :meth:`query` does."""
         return await self._guarded(
-            self._pool.runInteraction(lambda cursor: Deferred.fromCoroutine(steps(Cursor(cursor))))
+            lambda: self._pool.runInteraction(lambda cursor: Deferred.fromCoroutine(steps(Cursor(cursor))))
         )
 
     async def ping(self, timeout: float) -> float | None:
@@ -119,15 +127,19 @@ class Database(Service):
         """
         started = self._reactor.seconds()
         if self._ping is None or self._ping.called:
-            asking: Deferred[object] = self._pool.runQuery("SELECT 1")
+            asking = Deferred.fromCoroutine(self.query("SELECT 1"))
             self._ping = asking.addCallbacks(lambda _rows: True, lambda _failure: False)
         if not await within(self._reactor, self._ping, timeout, False):
             return None
         return self._reactor.seconds() - started
 
-    async def _guarded(self, deferred: Deferred[_T]) -> _T:
+    async def _guarded(self, ask: Callable[[], Deferred[_T]]) -> _T:
+        if not self._opened.called:
+            opened: Deferred[object] = Deferred()
+            self._opened.addCallback(opened.callback)
+            await opened
         try:
-            return await deferred
+            return await ask()
         except psycopg2.DataError as error:
             raise InvalidValue(str(error).strip()) from error
         except (

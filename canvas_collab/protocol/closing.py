@@ -14,6 +14,8 @@ class CloseCode(enum.IntEnum):
 
     #: The daemon stops; it will be back.
     SERVICE_RESTART = 1012
+    #: The daemon failed; its log says how.
+    INTERNAL_ERROR = 1011
     #: A message that is not of the protocol.
     MALFORMED = 4400
     #: No session that is good.

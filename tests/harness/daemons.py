@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,14 @@ class Daemon:
             if not self._news.wait_for(look, timeout):
                 raise AssertionError(f"no event {name!r} {fields} in {timeout} s:\n{self.output[-4000:]}")
         return found[0]
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float = 15) -> None:
+        """Return when `condition` holds, which nothing announces: it is asked again and again."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"it did not come to that in {timeout} s:\n{self.output[-4000:]}")
+            threading.Event().wait(0.02)
 
     def stop(self) -> int:
         """End it as an operator would, and return its exit status."""

@@ -1,8 +1,8 @@
 // A real Better Auth, driven over stdin and stdout: one JSON object a line in, one a line out, in the same order.
 //
-//   {"open": NAME, "databaseUrl", "secret", "baseURL", ...}  make an instance; the rest of the object is documented at open()
-//   {"migrate": NAME}                                        make the tables, by Better Auth's own migrations or as drizzle-kit does
-//   {"handle": NAME, "method", "path", "headers", "body"}    hand a request to auth.handler and answer with the response
+//   {"open": NAME, "databaseUrl", "secret", "baseURL", ...}  make an instance; what else there may be, see open()
+//   {"migrate": NAME}                                        make the tables: Better Auth's own, or drizzle-kit's
+//   {"handle": NAME, "method", "path", "headers", "body"}    hand a request to auth.handler, answer with the response
 //   {"close": NAME}                                          let go of the database
 //
 // An answer is {"ok": VALUE} or {"error": MESSAGE}.
@@ -129,7 +129,7 @@ async function handle({ handle: name, method, path, headers, body }) {
   const { auth, options } = named(name);
   const request = new Request(new URL(path, options.baseURL), {
     method,
-    headers: { origin: options.baseURL, ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
+    headers: { origin: options.baseURL, "content-type": "application/json", ...headers },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
   const response = await auth.handler(request);

@@ -53,7 +53,15 @@ const canonicalElement = element => ({
   children: element.toArray().map(canonicalValue)
 })
 
-const canonicalObject = value => sorted(Object.entries(value).map(([key, item]) => [key, canonicalValue(item)]))
+const canonicalSubdocument = ({ guid, meta, autoLoad, gc }) => ({
+  subdocument: guid,
+  ...(meta === null ? {} : { meta: canonicalValue(meta) }),
+  ...(autoLoad ? { autoLoad } : {}),
+  ...(gc ? {} : { gc })
+})
+
+/** In the order of its keys: Yjs keeps that. */
+const canonicalObject = value => Object.fromEntries(Object.entries(value).map(([key, item]) => [key, canonicalValue(item)]))
 
 /** JSON has no undefined, no bytes, no big integers, no infinities: each has a spelling of its own here. */
 export const canonicalValue = value => {
@@ -64,7 +72,7 @@ export const canonicalValue = value => {
   if (value instanceof Y.Array) return { array: value.toArray().map(canonicalValue) }
   if (value instanceof Y.XmlElement) return canonicalElement(value)
   if (value instanceof Y.XmlFragment) return { fragment: value.toArray().map(canonicalValue) }
-  if (value instanceof Y.Doc) return { subdocument: value.guid }
+  if (value instanceof Y.Doc) return canonicalSubdocument(value)
   if (value instanceof Uint8Array) return { bytes: Buffer.from(value).toString('base64') }
   if (value === undefined) return { undefined: true }
   if (typeof value === 'bigint') return { bigint: value.toString() }

@@ -25,11 +25,13 @@ const SHARED = {
   array: ({ values = [] }) => Y.Array.from(values.map(valueOf)),
   element: elementOf,
   xmltext: value => textOf(new Y.XmlText(), value),
-  subdocument: ({ guid }) => new Y.Doc({ guid }),
+  subdocument: ({ guid, ...options }) => new Y.Doc({ guid, ...options }),
+  hook: ({ name }) => new Y.XmlHook(name),
+  bigint: ({ digits }) => BigInt(digits),
   bytes: ({ base64 }) => new Uint8Array(Buffer.from(base64, 'base64'))
 }
 
-/** Plain JSON stands for itself; {"$": kind, …} for a shared type, a subdocument or bytes. */
+/** Plain JSON stands for itself; {"$": kind, …} for a shared type, a subdocument, bytes or a big integer. */
 const valueOf = value => value?.$ === undefined ? value : SHARED[value.$](value)
 
 const EDITS = {

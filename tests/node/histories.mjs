@@ -7,7 +7,7 @@ import { WRITERS, makeHistory, updatesOf } from './history.mjs'
 import { RawClient } from './raw_client.mjs'
 
 const options = JSON.parse(process.argv[2])
-const counts = { histories: 0, messages: 0, torn: 0, withoutGc: 0, heldBack: 0 }
+const counts = { histories: 0, messages: 0, torn: 0, withoutGc: 0, ambiguous: 0, heldBack: 0 }
 
 const documentOf = updates => {
   const doc = new Y.Doc()
@@ -39,24 +39,29 @@ const join = async (room, doc = new Y.Doc()) => {
   return { connection, doc }
 }
 
+/** Yjs's own results, by one update after the other in two orders, and by all of them as one. */
+const models = updates => [updates, [...updates].reverse(), [Y.mergeUpdates(updates)]].map(documentOf)
+
+/** What every client must show in the end; null if Yjs does not agree with itself. */
 const check = async (room, history) => {
   const updates = updatesOf(history)
-  const expected = documentOf(updates)
-  const expectedJson = canonicalJson(expected)
-  // Which formatting marks Yjs tidies away can depend on whether it met the updates one by one or as a whole.
-  const snapshots = [snapshotOf(expected), snapshotOf(documentOf([Y.mergeUpdates(updates)]))]
+  const expected = models(updates)
+  const json = canonicalJson(expected[0])
+  // Rarely, which formatting marks Yjs tidies away depends on how the updates are batched, and then so does the text.
+  const isAgreed = expected.every(doc => canonicalJson(doc) === json)
+  const snapshots = expected.map(snapshotOf)
   const fresh = await join(room)
   const partly = await join(room, documentOf(updates.filter((_update, index) => index % 3 === 0)))
   for (const [client, { connection, doc }] of [['a fresh client', fresh], ['a client that had a part', partly]]) {
     if (waitsForMore(doc)) throw new Error(`${client} lacks something that was sent`)
-    differs(`the content of ${client}`, expectedJson, canonicalJson(doc))
-    differs(`the state vector of ${client}`, stateVector(expected), stateVector(doc))
+    if (isAgreed) differs(`the content of ${client}`, json, canonicalJson(doc))
+    differs(`the state vector of ${client}`, stateVector(expected[0]), stateVector(doc))
     await connection.close()
   }
-  if (!snapshots.includes(snapshotOf(fresh.doc))) {
+  if (isAgreed && !snapshots.includes(snapshotOf(fresh.doc))) {
     differs('the deletions of a fresh client', snapshots[0], snapshotOf(fresh.doc))
   }
-  return expectedJson
+  return isAgreed ? json : null
 }
 
 const run = async seed => {
@@ -70,13 +75,14 @@ const run = async seed => {
   }
   if (options.check) {
     const json = await check(room, history)
-    if (follower !== null) {
+    if (follower !== null && json !== null) {
       await follower.connection.until(
         () => !waitsForMore(follower.doc) && canonicalJson(follower.doc) === json,
         () => `the content of a client that listened\n  expected ${json}\n  received ${canonicalJson(follower.doc)}`
       )
     }
-    if (json.includes('\ufffd')) counts.torn += 1
+    if (json === null) counts.ambiguous += 1
+    else if (json.includes('\ufffd')) counts.torn += 1
   }
   await follower?.connection.close()
   counts.histories += 1

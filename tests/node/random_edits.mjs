@@ -33,10 +33,15 @@ const sharedType = (random, depth) => prng.oneOf(random, [
   () => new Y.XmlFragment()
 ])()
 
+const subdocument = random => new Y.Doc({
+  guid: prng.word(random, 8, 8),
+  ...prng.oneOf(random, [{}, { meta: { title: 'Page 2', order: [2] } }, { autoLoad: true }, { gc: false }])
+})
+
 const value = (random, depth) => {
   const choice = prng.int31(random, 0, 9)
   if (choice < 3 && depth < MAX_DEPTH) return sharedType(random, depth)
-  if (choice === 3) return new Y.Doc({ guid: prng.word(random, 8, 8), meta: { from: 'history' } })
+  if (choice === 3) return subdocument(random)
   return plainValue(random)
 }
 
@@ -54,7 +59,7 @@ const xmlNode = (random, depth) => prng.oneOf(random, [
     return element
   },
   () => new Y.XmlText(prng.oneOf(random, WORDS)),
-  () => new Y.XmlHook('hook')
+  () => prng.int31(random, 0, 9) === 0 ? new Y.XmlHook('hook') : new Y.XmlText()
 ])()
 
 /** Indices count UTF-16 code units; where emoji may not be torn, one inside a pair moves to its start. */

@@ -1,0 +1,139 @@
+"""The journal: group commit, order, retry, bounds.  The database is staged here, so that it can fail on time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from canvas_collab import journal as journal_module
+from canvas_collab.database.documents import LogEntry
+from canvas_collab.journal import LONGEST_PAUSE, Journal
+
+INTERVAL = 0.02
+
+
+class StagedLog:
+    """A log whose commits end when the test says so."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[LogEntry]] = []
+        self.commits: list[Deferred[None]] = []
+
+    def append(self, entries: Sequence[LogEntry]) -> Deferred[None]:
+        self.batches.append(list(entries))
+        self.commits.append(Deferred())
+        return self.commits[-1]
+
+
+class Stage:
+    def __init__(self, queue_max: int = 1000) -> None:
+        self.clock = Clock()
+        self.log = StagedLog()
+        self.touched: list[set[str]] = []
+        self.journal = Journal(self.clock, self.log, INTERVAL, queue_max, self.touched.append)
+
+    def write(self, *updates: bytes, room: str = "room") -> None:
+        for update in updates:
+            self.journal.append(LogEntry(room, "ada", update))
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+def test_updates_of_one_interval_are_one_commit_in_their_order(stage: Stage) -> None:
+    stage.write(b"1", b"2")
+    stage.write(b"3", room="other")
+    assert stage.log.batches == []
+    stage.clock.advance(INTERVAL)
+    assert [entry.update for entry in stage.log.batches[0]] == [b"1", b"2", b"3"]
+    stage.log.commits[0].callback(None)
+    assert stage.touched == [{"room", "other"}]
+    assert stage.journal.unsaved == 0
+
+
+def test_one_commit_is_under_way_at_a_time_and_the_next_takes_what_has_gathered(stage: Stage) -> None:
+    stage.write(b"1")
+    stage.clock.advance(INTERVAL)
+    stage.write(b"2", b"3")
+    stage.clock.advance(10)
+    assert len(stage.log.batches) == 1
+    stage.log.commits[0].callback(None)
+    assert [entry.update for entry in stage.log.batches[1]] == [b"2", b"3"]
+    assert stage.journal.unsaved == 2
+
+
+def test_what_waits_is_told_when_everything_before_it_is_committed(stage: Stage) -> None:
+    stage.write(b"1")
+    first = stage.journal.when_committed()
+    stage.clock.advance(INTERVAL)
+    stage.write(b"2")
+    second = stage.journal.when_committed()
+    assert not first.called
+    stage.log.commits[0].callback(None)
+    assert first.called
+    assert not second.called
+    stage.log.commits[1].callback(None)
+    assert second.called
+    assert stage.journal.when_committed().called
+
+
+def test_a_failed_commit_is_tried_again_with_the_same_entries_and_growing_pauses(stage: Stage) -> None:
+    stage.write(b"1")
+    stage.clock.advance(INTERVAL)
+    for attempt in range(8):
+        stage.log.commits[attempt].errback(RuntimeError("away"))
+        assert stage.journal.unsaved == 1
+        assert len(stage.log.batches) == attempt + 1
+        stage.clock.advance(LONGEST_PAUSE)
+    assert stage.touched == []
+    stage.log.commits[-1].callback(None)
+    assert stage.journal.unsaved == 0
+    assert all([entry.update for entry in batch] == [b"1"] for batch in stage.log.batches)
+
+
+def test_what_comes_while_the_database_is_away_is_committed_after_it_in_order(stage: Stage) -> None:
+    stage.write(b"1")
+    stage.clock.advance(INTERVAL)
+    stage.log.commits[0].errback(RuntimeError("away"))
+    stage.write(b"2")
+    stage.clock.advance(LONGEST_PAUSE)
+    assert [entry.update for entry in stage.log.batches[1]] == [b"1", b"2"]
+
+
+def test_hastening_commits_at_once(stage: Stage) -> None:
+    stage.write(b"1")
+    stage.journal.hasten()
+    stage.clock.advance(0)
+    assert len(stage.log.batches) == 1
+    stage.log.commits[0].errback(RuntimeError("away"))
+    stage.journal.hasten()
+    stage.clock.advance(0)
+    assert len(stage.log.batches) == 2
+
+
+def test_the_journal_is_full_from_its_bound_until_a_commit() -> None:
+    stage = Stage(queue_max=10)
+    stage.write(b"12345", b"1234")
+    assert not stage.journal.full
+    stage.write(b"1")
+    assert stage.journal.full
+    stage.clock.advance(INTERVAL)
+    stage.log.commits[0].callback(None)
+    assert not stage.journal.full
+
+
+def test_a_commit_takes_a_bounded_number_of_entries_and_bytes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "BATCH_ENTRIES", 3)
+    monkeypatch.setattr(journal_module, "BATCH_BYTES", 10)
+    stage.write(b"1", b"2", b"3", b"4", b"x" * 20, b"5" * 6, b"6" * 6)
+    stage.clock.advance(INTERVAL)
+    for commit in range(5):
+        stage.log.commits[commit].callback(None)
+        if not stage.journal.unsaved:
+            break
+    assert [[len(entry.update) for entry in batch] for batch in stage.log.batches] == [[1, 1, 1], [1], [20], [6], [6]]

@@ -1,0 +1,164 @@
+"""Every limit, and what happens at it: the offender hears why, and nobody else notices."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import pytest
+from pycrdt import Doc, Text
+
+from canvas_collab.protocol import awareness, sync
+from canvas_collab.protocol.awareness import Entry
+from canvas_collab.websocket import MAX_HANDSHAKE_SIZE
+from tests.conftest import StartDaemon
+from tests.harness.clients import Client, Refused
+from tests.harness.daemons import Daemon
+from tests.harness.databases import TestDatabase, User
+from tests.harness.stalling_proxy import StallingProxy
+
+LIMITS = {
+    "MAX_MESSAGE_SIZE": 4096,
+    "MAX_AWARENESS_SIZE": 300,
+    "MAX_AWARENESS_CLIENTS": 2,
+    "MAX_CONNECTIONS": 4,
+    "HANDSHAKE_TIMEOUT": 1,
+    "SEND_BUFFER_MAX": 65536,
+}
+
+
+class Stage:
+    """A daemon with low limits, somebody who keeps to them, and somebody who may not."""
+
+    def __init__(self, daemon: Daemon, ada: User, bob: User) -> None:
+        self.daemon = daemon
+        self.bob = bob
+        self.bystander = Client(daemon, "one", ada)
+        self.offender = Client(daemon, "one", bob)
+
+    def expect_close(self, code: int, reason: str) -> None:
+        """The offender is closed so, and the bystander goes on drawing."""
+        closed, said = self.offender.wait_for_close()
+        assert (closed, reason in said) == (code, True), said
+        doc: Doc = Doc()
+        doc["text"] = Text("still here")
+        self.bystander.edit(doc.get_update())
+        with Client(self.daemon, "one", self.bob) as again:
+            again.wait_for("still here")
+
+
+@pytest.fixture
+def stage(database: TestDatabase, start_daemon: StartDaemon) -> Iterator[Stage]:
+    ada, bob = database.add_user("ada"), database.add_user("bob")
+    database.add_diagram("one", ada, editor=bob)
+    stage = Stage(start_daemon(database, **LIMITS), ada, bob)
+    yield stage
+    stage.bystander.close()
+    stage.offender.close()
+
+
+def show(*entries: Entry) -> bytes:
+    return sync.encode_awareness(awareness.encode(entries))
+
+
+def test_a_message_over_its_size_closes_its_sender(stage: Stage) -> None:
+    stage.offender.send(sync.encode_update(b"x" * LIMITS["MAX_MESSAGE_SIZE"]))
+    stage.expect_close(1009, "")
+
+
+def test_an_awareness_message_over_its_size_closes_its_sender(stage: Stage) -> None:
+    stage.offender.send(show(Entry(1, 0, f'"{"x" * 300}"')))
+    stage.expect_close(4413, "300 bytes")
+
+
+def test_announcing_too_many_awareness_clients_closes_the_sender(stage: Stage) -> None:
+    stage.offender.send(show(*(Entry(number, 0, "{}") for number in range(3))))
+    stage.expect_close(4413, "2 awareness clients")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"", b"\x07", b"\x00\x02\x01\xff", b"\x00\x01\x01\xff", b"\x00\x00\x01\xff", b"\x01\x01\xff", b"\x02\x00\x00"],
+    ids=["empty", "type", "update", "step 2", "state vector", "awareness", "auth"],
+)
+def test_a_malformed_message_closes_its_sender(stage: Stage, message: bytes) -> None:
+    stage.offender.send(message)
+    stage.expect_close(4400, "malformed")
+
+
+def test_text_closes_its_sender(stage: Stage) -> None:
+    stage.offender.socket.send("hello")
+    stage.expect_close(4400, "text")
+
+
+def test_a_client_too_many_is_told_to_try_again(stage: Stage) -> None:
+    with Client(stage.daemon, "one", stage.bob), Client(stage.daemon, "one", stage.bob):
+        with pytest.raises(Refused) as refused:
+            Client(stage.daemon, "one", stage.bob)
+        assert refused.value.code == 503
+    assert stage.daemon.wait_for_event("connection denied")["reason"] == "too many connections"
+
+
+def test_a_handshake_that_does_not_end_is_cut_off(stage: Stage) -> None:
+    with socket.create_connection(("127.0.0.1", stage.daemon.ws_port), timeout=10) as half_open:
+        half_open.sendall(b"GET /diagram-one HTTP/1.1\r\n")
+        with contextlib.suppress(ConnectionResetError):
+            assert half_open.recv(1000) == b""
+
+
+def test_a_handshake_that_is_too_large_is_cut_off(stage: Stage) -> None:
+    with socket.create_connection(("127.0.0.1", stage.daemon.ws_port), timeout=10) as flood:
+        flood.sendall(b"GET /diagram-one HTTP/1.1\r\nX: " + b"x" * MAX_HANDSHAKE_SIZE)
+        with contextlib.suppress(ConnectionResetError):
+            assert flood.recv(1000) == b""
+    assert stage.daemon.wait_for_event("connection denied")["reason"] == "handshake too large"
+
+
+def test_a_client_that_does_not_read_is_cut_off_and_nobody_waits_for_it(
+    database: TestDatabase, start_daemon: StartDaemon
+) -> None:
+    ada, bob = database.add_user("ada"), database.add_user("bob")
+    database.add_diagram("one", ada, viewer=bob)
+    daemon = start_daemon(database, SEND_BUFFER_MAX=2**20)
+    with Client(daemon, "one", ada) as writer, socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", daemon.ws_port))
+        deaf.sendall(
+            f"GET /diagram-one?token={bob.token} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        daemon.wait_for_event("connection opened", user=bob.id)
+        text = writer.doc.get("text", type=Text)
+        writer.doc.observe(lambda event: writer.send(sync.encode_update(event.update)))
+        for _ in range(200):
+            text += "x" * 100_000
+        daemon.wait_for_event("connection ended", user=bob.id, reason="too much is waiting to be read")
+        assert writer.flush() == []
+
+
+def test_when_the_database_cannot_keep_up_writers_are_told_to_try_again_and_lose_nothing(
+    database: TestDatabase, start_daemon: StartDaemon
+) -> None:
+    ada = database.add_user("ada")
+    database.add_diagram("one", ada)
+    with StallingProxy(database.url) as proxy:
+        daemon = start_daemon(database, DATABASE_URL=proxy.url, JOURNAL_QUEUE_MAX=65536)
+        with Client(daemon, "one", ada) as writer:
+            text = writer.doc.get("text", type=Text)
+            writer.doc.observe(lambda event: writer.send(sync.encode_update(event.update)))
+            proxy.pause()
+            text += "a" * 40_000
+            text += "b" * 40_000
+            writer.flush()
+            text += "c"
+            assert writer.wait_for_close()[0] == 4503
+            kept = writer.doc.get_update()
+        proxy.resume()
+        daemon.wait_until(lambda: daemon.get("/health")[1]["unsaved_updates"] == 0)
+        with Client(daemon, "one", ada) as again:
+            assert again.text == "a" * 40_000 + "b" * 40_000
+            again.edit(kept)
+            again.flush()
+        daemon.wait_until(lambda: len(database.query("SELECT 1 FROM yjs_update_log")) == 3)

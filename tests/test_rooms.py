@@ -1,0 +1,211 @@
+"""Rooms in memory: loading once, keeping what is not saved, letting go.  And how a room flushes."""
+
+from __future__ import annotations
+
+import pytest
+from pycrdt import Doc, Text
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from canvas_collab.awareness import STALE_AFTER, Awareness
+from canvas_collab.connection import Connection
+from canvas_collab.document import Document
+from canvas_collab.pacing import Pace
+from canvas_collab.protocol import awareness as awareness_format
+from canvas_collab.protocol import sync
+from canvas_collab.protocol.awareness import Entry
+from canvas_collab.protocol.closing import CloseCode
+from canvas_collab.room import Outgoing, Room
+from canvas_collab.rooms import Rooms
+
+
+class Stage:
+    """Rooms whose loading and saving end when the test says so."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.loading: list[Deferred[Room[Connection]]] = []
+        self.saving: list[Deferred[None]] = []
+        self.rooms = Rooms(self.clock, self.load, self.save)
+
+    def load(self, name: str) -> Deferred[Room[Connection]]:
+        self.loading.append(Deferred())
+        return self.loading[-1]
+
+    def save(self, name: str) -> Deferred[None]:
+        self.saving.append(Deferred())
+        return self.saving[-1]
+
+    def enter(self) -> Deferred[Room[Connection]]:
+        return Deferred.fromCoroutine(self.rooms.enter("room"))
+
+
+def make_room(clock: Clock) -> Room[Connection]:
+    return Room(clock, "room", Document(), Awareness(10), Pace(0.5, 0.04), lambda *_: None)
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+def test_a_room_is_loaded_once_however_many_arrive_together(stage: Stage) -> None:
+    arrivals = [stage.enter() for _ in range(5)]
+    assert len(stage.loading) == 1
+    room = make_room(stage.clock)
+    stage.loading[0].callback(room)
+    assert [arrival.result for arrival in arrivals] == [room] * 5
+    assert stage.enter().result is room
+    assert len(stage.rooms) == 1
+
+
+def test_when_loading_fails_everybody_hears_it_and_the_next_tries_again(stage: Stage) -> None:
+    arrivals = [stage.enter() for _ in range(3)]
+    stage.loading[0].errback(RuntimeError("away"))
+    failures: list[object] = []
+    for arrival in arrivals:
+        arrival.addErrback(failures.append)
+    assert len(failures) == 3
+    assert len(stage.rooms) == 0
+    arrival = stage.enter()
+    stage.loading[1].callback(make_room(stage.clock))
+    assert arrival.called
+
+
+def test_a_room_goes_when_the_last_has_left_and_everything_is_saved(stage: Stage) -> None:
+    stage.enter()
+    stage.enter()
+    stage.loading[0].callback(make_room(stage.clock))
+    stage.rooms.leave("room")
+    assert stage.saving == []
+    stage.rooms.leave("room")
+    assert len(stage.rooms) == 1
+    stage.saving[0].callback(None)
+    assert len(stage.rooms) == 0
+
+
+def test_who_arrives_while_a_room_is_saved_finds_it_still_there(stage: Stage) -> None:
+    stage.enter()
+    room = make_room(stage.clock)
+    stage.loading[0].callback(room)
+    stage.rooms.leave("room")
+    assert stage.enter().result is room
+    stage.saving[0].callback(None)
+    assert len(stage.rooms) == 1
+    stage.rooms.leave("room")
+    stage.saving[1].callback(None)
+    assert len(stage.rooms) == 0
+
+
+def test_a_room_whose_snapshot_fails_may_go_because_the_log_has_it(stage: Stage) -> None:
+    stage.enter()
+    stage.loading[0].callback(make_room(stage.clock))
+    stage.rooms.leave("room")
+    stage.saving[0].errback(RuntimeError("away"))
+    assert len(stage.rooms) == 0
+
+
+class FakeMember:
+    """Somebody in a room, who writes down what is sent."""
+
+    def __init__(self, user_id: str) -> None:
+        self.user_id = user_id
+        self.received: list[bytes] = []
+
+    def send(self, message: Outgoing) -> None:
+        self.received.append(message.payload)
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        raise AssertionError(reason)
+
+
+class Meeting:
+    """A room with three members."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.journal: list[tuple[str, str, bytes]] = []
+        self.room: Room[FakeMember] = Room(
+            self.clock,
+            "room",
+            Document(),
+            Awareness(10),
+            Pace(0.5, 0.04),
+            lambda name, user, update: self.journal.append((name, user, update)),
+        )
+        self.members = [FakeMember(name) for name in ("ada", "bob", "cyd")]
+        for member in self.members:
+            self.room.join(member)
+
+
+@pytest.fixture
+def meeting() -> Meeting:
+    return Meeting()
+
+
+def update_of(text: str) -> bytes:
+    doc: Doc = Doc()
+    doc["text"] = Text(text)
+    return doc.get_update()
+
+
+def test_an_edit_reaches_all_but_its_sender_and_the_journal(meeting: Meeting) -> None:
+    ada, bob, cyd = meeting.members
+    update = update_of("hello")
+    meeting.room.edit(ada, update)
+    meeting.clock.advance(0)
+    assert ada.received == []
+    assert bob.received == cyd.received == [sync.encode_update(update)]
+    assert meeting.journal == [("room", "ada", update)]
+
+
+def test_edits_of_one_window_are_sent_as_one_update_to_all(meeting: Meeting) -> None:
+    ada, bob, cyd = meeting.members
+    meeting.room.edit(ada, update_of("one"))
+    meeting.room.edit(bob, update_of("two"))
+    meeting.clock.advance(0)
+    assert len(ada.received) == len(bob.received) == len(cyd.received) == 1
+    assert len(meeting.journal) == 2
+
+
+def test_an_edit_that_holds_nothing_is_neither_kept_nor_sent(meeting: Meeting) -> None:
+    meeting.room.edit(meeting.members[0], b"\x00\x00")
+    meeting.clock.advance(1)
+    assert meeting.journal == []
+    assert all(member.received == [] for member in meeting.members)
+
+
+def test_awareness_reaches_everybody_its_sender_too_collapsed_to_the_latest(meeting: Meeting) -> None:
+    ada, *_ = meeting.members
+    for clock in range(3):
+        meeting.room.show(ada, [Entry(1, clock, "{}")])
+    meeting.clock.advance(0)
+    expected = sync.encode_awareness(awareness_format.encode([Entry(1, 2, "{}")]))
+    assert all(member.received == [expected] for member in meeting.members)
+
+
+def test_a_member_who_leaves_takes_their_cursor_along(meeting: Meeting) -> None:
+    ada, bob, _ = meeting.members
+    meeting.room.show(ada, [Entry(1, 0, "{}")])
+    meeting.clock.advance(0)
+    meeting.room.leave(ada)
+    meeting.clock.advance(1)
+    assert bob.received[-1] == sync.encode_awareness(awareness_format.encode([Entry(1, 1, "null")]))
+    assert len(ada.received) == 1
+
+
+def test_a_cursor_that_is_not_renewed_goes(meeting: Meeting) -> None:
+    ada, bob, _ = meeting.members
+    meeting.room.show(ada, [Entry(1, 0, "{}")])
+    meeting.clock.advance(STALE_AFTER)
+    meeting.room.expire()
+    meeting.clock.advance(1)
+    assert bob.received[-1] == sync.encode_awareness(awareness_format.encode([Entry(1, 0, "null")]))
+
+
+def test_a_room_that_is_closed_sends_nothing_any_more(meeting: Meeting) -> None:
+    meeting.room.edit(meeting.members[0], update_of("x"))
+    meeting.room.close()
+    meeting.clock.advance(1)
+    assert all(member.received == [] for member in meeting.members)
+    assert len(meeting.journal) == 1

@@ -10,7 +10,8 @@ from collections.abc import Hashable, Iterable
 
 from attrs import define
 
-from canvas_collab.protocol.awareness import LEFT, Entry, check_state
+from canvas_collab.protocol.awareness import LEFT, Entry
+from canvas_collab.protocol.json_text import check_json
 
 #: An entry that was not renewed for so many seconds is stale, as y-protocols has it; clients renew after half of that.
 STALE_AFTER = 30.0
@@ -22,7 +23,7 @@ class TooManyClients(ValueError):
 
 @define
 class _Client:
-    """What is known of one client id; `owner` is the connection that first announced it, `user` whose that is."""
+    """What is known of one client id; `owner` is the connection that spoke for it last, `user` whose that is."""
 
     entry: Entry
     owner: Hashable
@@ -60,7 +61,7 @@ class Awareness:
             if known is None:
                 if entry.has_left:
                     continue
-                check_state(entry.state)
+                check_json(entry.state)
                 self._require_room(owner)
                 self._clients[entry.client_id] = _Client(entry, owner, user, now)
                 news.append(entry)
@@ -69,12 +70,16 @@ class Awareness:
                     corrections.append(known.entry)
             elif known.entry.has_left:
                 if not entry.has_left:
-                    check_state(entry.state)
+                    check_json(entry.state)
                     self._require_room(owner)
                     self._clients[entry.client_id] = _Client(entry, owner, user, now)
                     news.append(entry)
             elif known.user == user:
-                check_state(entry.state)
+                check_json(entry.state)
+                if known.owner is not owner and not entry.has_left:
+                    # A client that is back on a new connection, while the old one is not known to be dead yet.
+                    self._require_room(owner)
+                    known.owner = owner
                 known.entry, known.renewed = entry, now
                 news.append(entry)
         return news, corrections

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from canvas_collab import engine
 from canvas_collab.access import Access
 from canvas_collab.awareness import TooManyClients
 from canvas_collab.protocol import awareness as awareness_format
@@ -15,6 +14,7 @@ from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.update import Update, decode_update
 from canvas_collab.room import Outgoing, Room
 
 
@@ -78,7 +78,7 @@ class Connection:
         try:
             message = sync.decode(data)
             if isinstance(message, sync.Update):
-                self._edit(message.update)
+                self._edit(message.update, decode_update(message.update))
             elif isinstance(message, sync.AwarenessUpdate):
                 self._show(message.payload)
             elif isinstance(message, sync.SyncStep1):
@@ -98,24 +98,21 @@ class Connection:
         """End the connection from this side."""
         self._carrier.close(code, reason)
 
-    def _edit(self, update: bytes) -> None:
+    def _edit(self, data: bytes, update: Update) -> None:
         if self.access < Access.WRITE:
             return
         if self._journal.full:
             raise Offence(CloseCode.TRY_AGAIN_LATER, "the database cannot keep up, try again later")
-        self.room.edit(self, update)
+        self.room.edit(self, data, update)
 
-    def _take_step_2(self, update: bytes) -> None:
+    def _take_step_2(self, data: bytes) -> None:
+        update = decode_update(data)
         # A client that only reconnects brings nothing new, and that should cost nobody anything.
-        if update != engine.EMPTY_UPDATE and self.access >= Access.WRITE and self.room.document.adds(update):
-            self._edit(update)
+        if self.room.document.adds(update):
+            self._edit(data, update)
 
     def _answer_step_1(self, state_vector: bytes) -> None:
-        *before, last = self.room.document.lacking(state_vector)
-        for update in before:
-            self._send(sync.encode_update(update))
-        # Clients count as synced from the step 2 on, so that comes when they have everything.
-        self._send(sync.encode_step_2(last))
+        self._send(sync.encode_step_2(self.room.document.lacking(state_vector)))
 
     def _show(self, payload: bytes) -> None:
         if len(payload) > self._max_awareness_size:

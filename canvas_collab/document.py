@@ -1,180 +1,156 @@
-"""The lossless state of one Yjs document: encoded updates, merged but never integrated.
+"""The lossless state of one Yjs document: the structs and deletions of all its updates, merged but never integrated.
 
-A document is a list of *chunks*, each an encoded update, and a *tail* of updates that are fresh.  When the tail has
-grown it is sealed to a chunk, and neighbouring chunks of similar size are merged, so that there are few of them,
-each several times larger than the next, and every byte is merged a logarithmic number of times.
-
-Beside the bytes, a document keeps what it *knows*: its state vector, and what lies outside that (deletions, and
-structs after a gap).  This stays small, and answers the questions of the live path without touching the chunks.
+Integrating an update means to work out where its structs end up in the document, and engines differ in what they keep
+of what they do not expect: gaps, characters cut in half, values that only JavaScript has.  Here every struct stays the
+bytes it came in.  What is kept beside them is which clocks of which client they are, and that answers all that a
+server is asked: what is known, whether an update brings anything new, what a client lacks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 
-from attrs import frozen
+from canvas_collab.protocol.delete_set import DeleteSet
+from canvas_collab.protocol.state_vector import decode_state_vector, encode_state_vector
+from canvas_collab.protocol.structs import Run, cut_run, join_runs
+from canvas_collab.protocol.update import Update, decode_update, encode_update
 
-from canvas_collab import engine
-from canvas_collab.protocol.lib0 import Malformed, encode_var_uint
-from canvas_collab.protocol.state_vector import EMPTY_STATE_VECTOR, decode_state_vector
-
-#: The tail is sealed when it holds this many updates.
-TAIL_LENGTH = 128
-
-#: A chunk is merged with the one before it unless that is at least this many times larger.
+#: A run is joined with the one before it unless that is at least this many times larger, so that every byte is copied
+#: a logarithmic number of times, and the latest edits lie in small runs.
 SIZE_RATIO = 4
 
-
-@frozen
-class Knowledge:
-    """What a set of updates amounts to, without their content.
-
-    `state_vector` says, for every client, up to which clock everything is there.  `rest` is an update that holds
-    all deletions, and the structs that lie beyond a gap.
-    """
-
-    state_vector: bytes = EMPTY_STATE_VECTOR
-    rest: bytes = engine.EMPTY_UPDATE
-
-    def including(self, updates: Iterable[bytes]) -> Knowledge:
-        """What is known once `updates` have come too.
-
-        :raises Malformed: if one of them is no update.
-        """
-        merged = engine.merge(_placeholder(self.state_vector), self.rest, *updates)
-        state_vector = engine.state_vector(merged)
-        return Knowledge(state_vector, engine.beyond(merged, state_vector))
-
-    def adds(self, update: bytes) -> bool:
-        """Whether `update` holds a struct or a deletion that is not known yet.
-
-        :raises Malformed: if it is no update.
-        """
-        news = engine.beyond(update, self.state_vector)
-        # Merging with the empty update puts both sides of the comparison into the canonical form.
-        known = engine.merge(self.rest, engine.EMPTY_UPDATE)
-        return engine.merge(known, news) != known
+#: Of a run of up to so many bytes a client gets only what it lacks; a larger one it gets whole, which costs bytes where
+#: looking for the place to cut would cost time.
+CUT_MAX = 64 * 2**10
 
 
 class Document:
     """Everything that is known of one document.  Updates go in and are never lost; differences come out."""
 
-    __slots__ = ("_chunks", "_first_chunk_knowledge", "_fresh", "_knowledge", "_size", "_tail")
+    __slots__ = ("_deletions", "_runs", "_size")
 
-    def __init__(self, updates: Iterable[bytes] = ()) -> None:
-        """Start from stored `updates`, the first usually a snapshot.
-
-        :raises Malformed: if one of them is no update.
-        """
-        stored = list(updates)
-        self._chunks: list[bytes] = [engine.merge(*stored)] if stored else []
-        self._tail: list[bytes] = []
-        self._fresh: list[bytes] = []
-        self._knowledge = Knowledge().including(self._chunks)
-        self._first_chunk_knowledge = self._knowledge
-        self._size = sum(map(len, self._chunks))
+    def __init__(self, updates: Iterable[Update] = ()) -> None:
+        """Start from what is stored."""
+        # For each client, runs in order and without overlap; where one ends the next begins, or there is a gap.
+        self._runs: dict[int, list[Run]] = {}
+        self._deletions = DeleteSet()
+        self._size = 0
+        for update in updates:
+            self.apply(update)
 
     @property
     def size(self) -> int:
-        """How many bytes the document takes in memory, roughly."""
+        """How many bytes the structs take."""
         return self._size
 
     @property
-    def knowledge(self) -> Knowledge:
-        """What is known now."""
-        if self._fresh:
-            self._knowledge = self._knowledge.including(self._fresh)
-            self._fresh = []
-        return self._knowledge
-
-    @property
     def state_vector(self) -> bytes:
-        """The document's state vector, encoded."""
-        return self.knowledge.state_vector
+        """The document's state vector, encoded: for every client, up to which clock everything is there."""
+        return encode_state_vector({client: clock for client, clock in self._clocks() if clock})
 
-    def append(self, update: bytes) -> bytes:
-        """Take an update in, and return it in its canonical form, which is what others should see and keep.
+    def append(self, data: bytes) -> Update:
+        """Take an update in, and return what it holds.
 
         :raises Malformed: if it is no update; the document is as before then.
         """
-        canonical = engine.merge(update)
-        if canonical != engine.EMPTY_UPDATE:
-            self._tail.append(canonical)
-            self._fresh.append(canonical)
-            self._size += len(canonical)
-            if len(self._tail) >= TAIL_LENGTH:
-                self._seal()
-        return canonical
+        update = decode_update(data)
+        self.apply(update)
+        return update
 
-    def adds(self, update: bytes) -> bool:
-        """Whether `update` would bring anything new.
+    def apply(self, update: Update) -> None:
+        """Take in an update that has been decoded.  Of a struct that is known already, the first version stays."""
+        for client, runs in update.runs.items():
+            known = self._runs.setdefault(client, [])
+            for run in runs:
+                if not known or run.clock >= known[-1].end:
+                    self._insert(known, len(known), run)
+                    continue
+                for start, end in list(_unknown(known, run)):
+                    place = bisect_right(known, start, key=lambda other: other.clock)
+                    self._insert(known, place, cut_run(run, start, end, client))
+        if update.deletions:
+            self._deletions.update(update.deletions)
 
-        :raises Malformed: if it is no update.
-        """
-        return self.knowledge.adds(update)
+    def adds(self, update: Update) -> bool:
+        """Whether an update would bring any struct or deletion that is not known."""
+        for client, runs in update.runs.items():
+            known = self._runs.get(client, [])
+            if any(next(_unknown(known, run), None) for run in runs):
+                return True
+        return not self._deletions.covers(update.deletions)
 
-    def lacking(self, state_vector: bytes) -> list[bytes]:
-        """The updates that someone with `state_vector` lacks, in the order in which they should be sent.
+    def lacking(self, state_vector: bytes) -> bytes:
+        """The update that someone with `state_vector` lacks.
 
-        A state vector says nothing of deletions, so all of them are always among the answer.
+        A state vector says nothing of deletions, so all of them are always part of the answer.
 
         :raises Malformed: if the bytes are not a state vector.
         """
         theirs = decode_state_vector(state_vector)
-        if not any(theirs.values()):
-            return self._everything()
-        if _covers(theirs, decode_state_vector(self.state_vector)):
-            return [self.knowledge.rest]
-        parts: list[bytes] = []
-        later: Sequence[bytes] = self._chunks
-        if self._chunks and _covers(theirs, decode_state_vector(self._first_chunk_knowledge.state_vector)):
-            parts.append(self._first_chunk_knowledge.rest)
-            later = self._chunks[1:]
-        parts.extend(engine.beyond(chunk, state_vector) for chunk in later)
-        parts.extend(engine.beyond(update, state_vector) for update in self._tail)
-        return [engine.merge(*parts)]
+        missing: dict[int, list[Run]] = {}
+        for client, runs in self._runs.items():
+            clock = theirs.get(client, 0)
+            if clock < runs[-1].end:
+                missing[client] = list(_beyond(runs, clock, client))
+        return encode_update(missing, self._deletions)
 
-    def whole(self) -> bytes:
-        """The whole document as one update.  This costs a merge of everything."""
-        return engine.merge(*self._chunks, *self._tail)
+    def encode(self) -> bytes:
+        """The whole document as one update."""
+        return encode_update(self._runs, self._deletions)
 
-    def _everything(self) -> list[bytes]:
-        """The largest chunk as it is, then all that came after it as one: nothing large is encoded again."""
-        if not self._chunks:
-            return [engine.merge(*self._tail)]
-        later = [*self._chunks[1:], *self._tail]
-        return [self._chunks[0], engine.merge(*later)] if later else [self._chunks[0]]
+    def _clocks(self) -> Iterator[tuple[int, int]]:
+        for client, runs in self._runs.items():
+            clock = 0
+            for run in runs:
+                if run.clock > clock:
+                    break
+                clock = run.end
+            yield client, clock
 
-    def _seal(self) -> None:
-        """Make a chunk of the tail, and merge it with those before it that are not much larger."""
-        chunk, self._tail = engine.merge(*self._tail), []
-        similar: list[bytes] = [chunk]
-        size = len(chunk)
-        while self._chunks and len(self._chunks[-1]) < SIZE_RATIO * size:
-            similar.insert(0, self._chunks.pop())
-            size += len(similar[0])
-        if not self._chunks:
-            self._first_chunk_knowledge = self._first_chunk_knowledge.including(similar)
-        self._chunks.append(engine.merge(*similar) if len(similar) > 1 else chunk)
-        self._size = sum(map(len, self._chunks))
+    def _insert(self, runs: list[Run], place: int, run: Run) -> None:
+        """Put a run where it belongs, and join it with its neighbours if they are not much larger."""
+        self._size += len(run.data)
+        runs.insert(place, run)
+        if place + 1 < len(runs):
+            self._join(runs, place)
+        while place and self._join(runs, place - 1):
+            place -= 1
 
-
-def _covers(theirs: dict[int, int], ours: dict[int, int]) -> bool:
-    """Whether someone at `theirs` has every struct below `ours`."""
-    return all(theirs.get(client, 0) >= clock for client, clock in ours.items())
+    @staticmethod
+    def _join(runs: list[Run], place: int) -> bool:
+        """Join the run at `place` with the next, if they touch and their sizes are alike."""
+        first, second = runs[place], runs[place + 1]
+        if first.end != second.clock or len(first.data) >= SIZE_RATIO * len(second.data):
+            return False
+        runs[place : place + 2] = [join_runs(first, second)]
+        return True
 
 
-def _placeholder(state_vector: bytes) -> bytes:
-    """An update with the same state vector and no content: one garbage-collected struct per client.
-
-    In the update format (version 1) that is: one struct, the client, clock 0, info byte 0 (GC), the length.
-    """
-    clocks = {client: clock for client, clock in decode_state_vector(state_vector).items() if clock}
-    parts = [encode_var_uint(len(clocks))]
-    for client in sorted(clocks, reverse=True):
-        parts += [b"\x01", encode_var_uint(client), b"\x00\x00", encode_var_uint(clocks[client])]
-    parts.append(b"\x00")
-    return b"".join(parts)
+def merge_updates(updates: Iterable[Update]) -> bytes:
+    """One update that holds what all of them hold."""
+    return Document(updates).encode()
 
 
-__all__ = ["Document", "Knowledge", "Malformed"]
+def _unknown(known: list[Run], run: Run) -> Iterator[tuple[int, int]]:
+    """The stretches of a run that no known run covers, as pairs of a first clock and the one after the last."""
+    clock = run.clock
+    index = max(bisect_right(known, clock, key=lambda other: other.clock) - 1, 0)
+    for other in known[index:]:
+        if other.clock >= run.end:
+            break
+        if other.clock > clock:
+            yield clock, other.clock
+        clock = max(clock, other.end)
+    if clock < run.end:
+        yield clock, run.end
+
+
+def _beyond(runs: list[Run], clock: int, client: int) -> Iterator[Run]:
+    """What of a client's runs lies beyond a clock; a large run is given whole."""
+    first = bisect_right(runs, clock, key=lambda run: run.end)
+    for run in runs[first:]:
+        if run.clock < clock and len(run.data) <= CUT_MAX:
+            yield cut_run(run, clock, run.end, client)
+        else:
+            yield run

@@ -8,14 +8,14 @@ from typing import Generic, Protocol, TypeVar
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from canvas_collab import engine
 from canvas_collab.awareness import Awareness
-from canvas_collab.document import Document
+from canvas_collab.document import Document, merge_updates
 from canvas_collab.pacing import Pace
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.closing import CloseCode
+from canvas_collab.protocol.update import Update
 
 
 @define
@@ -81,7 +81,7 @@ class Room(Generic[MemberT]):
         self.members: set[MemberT] = set()
         self._pace = pace
         self._journal = journal
-        self._updates: list[bytes] = []
+        self._updates: list[tuple[bytes, Update]] = []
         self._senders: set[MemberT] = set()
         self._awareness_news: dict[int, Entry] = {}
         self._call: IDelayedCall | None = None
@@ -95,16 +95,17 @@ class Room(Generic[MemberT]):
         self.members.discard(member)
         self._announce(self.awareness.leave(member, self._reactor.seconds()))
 
-    def edit(self, sender: MemberT, update: bytes) -> None:
+    def edit(self, sender: MemberT, data: bytes, update: Update) -> None:
         """Take an update in, keep it, and pass it on to the others.
 
-        :raises Malformed: if it is no update.
+        :param data: the update as it came, which is how it is kept.
+        :param update: the same, decoded.
         """
-        canonical = self.document.append(update)
-        if canonical == engine.EMPTY_UPDATE:
+        if not update:
             return
-        self._journal(self.name, sender.user_id, canonical)
-        self._updates.append(canonical)
+        self.document.apply(update)
+        self._journal(self.name, sender.user_id, data)
+        self._updates.append((data, update))
         self._senders.add(sender)
         self._schedule()
 
@@ -130,8 +131,10 @@ class Room(Generic[MemberT]):
         senders, self._senders = self._senders, set()
         news, self._awareness_news = self._awareness_news, {}
         if updates:
-            merged = updates[0] if len(updates) == 1 else engine.merge(*updates)
-            message = Outgoing(sync.encode_update(merged))
+            [(data, update), *others] = updates
+            if others:
+                data = merge_updates([update, *(other for _, other in others)])
+            message = Outgoing(sync.encode_update(data))
             # What only one has sent it knows already; what several have sent is told to all, harmlessly.
             only_sender = next(iter(senders)) if len(senders) == 1 else None
             for member in list(self.members):

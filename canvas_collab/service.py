@@ -27,6 +27,7 @@ from canvas_collab.health import Figures, Health, health_resource
 from canvas_collab.journal import Journal
 from canvas_collab.pacing import Pace
 from canvas_collab.protocol.closing import CloseCode
+from canvas_collab.protocol.update import decode_update
 from canvas_collab.room import Room
 from canvas_collab.rooms import Rooms
 from canvas_collab.snapshots import Snapshots
@@ -74,7 +75,7 @@ def collaboration_service(
         return Room(
             reactor,
             name,
-            Document([stored.snapshot, *stored.unmerged]),
+            Document(map(decode_update, (stored.snapshot, *stored.unmerged))),
             Awareness(settings.max_awareness_clients),
             Pace(settings.fanout_share, settings.flush_max_ms / 1000),
             keep,

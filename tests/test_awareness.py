@@ -59,10 +59,11 @@ def test_nobody_changes_the_cursor_of_another_user(awareness: Awareness) -> None
     assert awareness.present() == [state(1, 5)]
 
 
-def test_another_connection_of_the_same_user_renews_without_taking_over(awareness: Awareness) -> None:
+def test_a_client_that_is_back_on_a_new_connection_stays_when_the_old_one_ends(awareness: Awareness) -> None:
     awareness.apply([state(1, 5)], ADA, "ada", 0)
-    assert awareness.apply([state(1, 6)], "second tab of ada", "ada", 0) == ([state(1, 6)], [])
-    assert awareness.leave("second tab of ada", 1) == []
+    assert awareness.apply([state(1, 6)], "ada again", "ada", 0) == ([state(1, 6)], [])
+    assert awareness.leave(ADA, 1) == []
+    assert awareness.leave("ada again", 1) == [state(1, 7, "null")]
 
 
 def test_when_a_connection_ends_its_clients_leave_at_the_next_clock(awareness: Awareness) -> None:

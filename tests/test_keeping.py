@@ -6,9 +6,8 @@ import signal
 import time
 
 import pytest
-from pycrdt import Doc, Text
+from pycrdt import Doc, Text, merge_updates
 
-from canvas_collab import engine
 from tests.conftest import StartDaemon
 from tests.harness.clients import Client, Refused
 from tests.harness.databases import TestDatabase
@@ -27,7 +26,7 @@ def edits(count: int) -> list[bytes]:
 
 def text_of(*updates: bytes) -> str:
     doc: Doc = Doc()
-    doc.apply_update(engine.merge(*updates))
+    doc.apply_update(merge_updates(*updates))
     return str(doc.get("text", type=Text))
 
 

@@ -175,6 +175,7 @@ def test_a_client_that_is_back_on_a_new_connection_stays_when_the_old_one_ends(d
     said_until(listener, 7, 2)
 
     old.close()
+    diagram.daemon.wait_for_event("connection closed")
     new.send_awareness((8, 1, {}))
 
     assert (7, 3, None) not in said_until(listener, 8, 1)

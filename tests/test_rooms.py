@@ -15,6 +15,7 @@ from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.closing import CloseCode
+from canvas_collab.protocol.update import decode_update
 from canvas_collab.room import Outgoing, Room
 from canvas_collab.rooms import Rooms
 
@@ -137,6 +138,9 @@ class Meeting:
         for member in self.members:
             self.room.join(member)
 
+    def edit(self, member: FakeMember, data: bytes) -> None:
+        self.room.edit(member, data, decode_update(data))
+
 
 @pytest.fixture
 def meeting() -> Meeting:
@@ -152,7 +156,7 @@ def update_of(text: str) -> bytes:
 def test_an_edit_reaches_all_but_its_sender_and_the_journal(meeting: Meeting) -> None:
     ada, bob, cyd = meeting.members
     update = update_of("hello")
-    meeting.room.edit(ada, update)
+    meeting.edit(ada, update)
     meeting.clock.advance(0)
     assert ada.received == []
     assert bob.received == cyd.received == [sync.encode_update(update)]
@@ -161,15 +165,15 @@ def test_an_edit_reaches_all_but_its_sender_and_the_journal(meeting: Meeting) ->
 
 def test_edits_of_one_window_are_sent_as_one_update_to_all(meeting: Meeting) -> None:
     ada, bob, cyd = meeting.members
-    meeting.room.edit(ada, update_of("one"))
-    meeting.room.edit(bob, update_of("two"))
+    meeting.edit(ada, update_of("one"))
+    meeting.edit(bob, update_of("two"))
     meeting.clock.advance(0)
     assert len(ada.received) == len(bob.received) == len(cyd.received) == 1
     assert len(meeting.journal) == 2
 
 
 def test_an_edit_that_holds_nothing_is_neither_kept_nor_sent(meeting: Meeting) -> None:
-    meeting.room.edit(meeting.members[0], b"\x00\x00")
+    meeting.edit(meeting.members[0], b"\x00\x00")
     meeting.clock.advance(1)
     assert meeting.journal == []
     assert all(member.received == [] for member in meeting.members)
@@ -204,7 +208,7 @@ def test_a_cursor_that_is_not_renewed_goes(meeting: Meeting) -> None:
 
 
 def test_a_room_that_is_closed_sends_nothing_any_more(meeting: Meeting) -> None:
-    meeting.room.edit(meeting.members[0], update_of("x"))
+    meeting.edit(meeting.members[0], update_of("x"))
     meeting.room.close()
     meeting.clock.advance(1)
     assert all(member.received == [] for member in meeting.members)

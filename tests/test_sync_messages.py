@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canvas_collab.protocol import awareness, state_vector, sync
+from canvas_collab.protocol.json_text import check_json
 from canvas_collab.protocol.lib0 import MAX_SAFE_INTEGER, Decoder, Malformed
 
 integers = st.integers(0, MAX_SAFE_INTEGER)
@@ -69,11 +70,11 @@ def test_any_bytes_are_either_an_awareness_update_or_malformed(data: bytes) -> N
 
 
 @pytest.mark.parametrize("state", ['{"user":{"name":"Ada"}}', "null", "[]", '"\\ud800"', "1e999"])
-def test_json_is_a_state(state: str) -> None:
-    awareness.check_state(state)
+def test_what_a_browser_parses_is_json(state: str) -> None:
+    check_json(state)
 
 
 @pytest.mark.parametrize("state", ["", "{", "NaN", "[Infinity]", "-Infinity", "undefined", "[" * 100_000, "'a'"])
-def test_what_a_browser_could_not_parse_is_no_state(state: str) -> None:
+def test_what_a_browser_could_not_parse_is_not(state: str) -> None:
     with pytest.raises(Malformed):
-        awareness.check_state(state)
+        check_json(state)

@@ -9,10 +9,11 @@ import psycopg2
 from attrs import frozen
 from twisted.internet.threads import deferToThread
 
-from canvas_collab import engine
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Cursor, Database
+from canvas_collab.document import merge_updates
 from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.update import EMPTY_UPDATE, decode_update
 
 
 class DocumentDamaged(Exception):
@@ -88,7 +89,7 @@ class DocumentStore:
         :raises DocumentDamaged: if the snapshot does not match its checksum.
         """
         rows = await self._database.query(_LOAD, {"id": document_id})
-        snapshot = engine.EMPTY_UPDATE
+        snapshot = EMPTY_UPDATE
         unmerged = []
         for row_id, data, checksum in rows:
             if row_id == 0:
@@ -137,8 +138,8 @@ class DocumentStore:
 
 
 def _merge(snapshot: bytes, updates: Sequence[bytes]) -> tuple[bytes, bytes]:
-    """The new snapshot and its checksum.  The small updates are merged first, so that the large one is read once."""
-    merged = engine.merge(snapshot, engine.merge(*updates))
+    """The new snapshot and its checksum."""
+    merged = merge_updates(map(decode_update, (snapshot, *updates)))
     return merged, hashlib.sha256(merged).digest()
 
 

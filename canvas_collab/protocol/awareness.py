@@ -6,13 +6,11 @@ clock that grows with each change, and its state as JSON text; the text ``null``
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
-from typing import NoReturn
 
 from attrs import frozen
 
-from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_string, encode_var_uint
+from canvas_collab.protocol.lib0 import Decoder, encode_var_string, encode_var_uint
 
 #: The JSON text of a client that has left.
 LEFT = "null"
@@ -33,7 +31,7 @@ class Entry:
 
 
 def decode(payload: bytes) -> list[Entry]:
-    """Decode an awareness update.  The states are not looked into: see :func:`check_state`.
+    """Decode an awareness update.  Whether the states are JSON is not looked into.
 
     :raises Malformed: if the bytes are not an awareness update.
     """
@@ -49,19 +47,3 @@ def encode(entries: Collection[Entry]) -> bytes:
         parts.append(encode_var_uint(entry.clock))
         parts.append(encode_var_string(entry.state))
     return b"".join(parts)
-
-
-def check_state(state: str) -> None:
-    """Make sure that a browser's ``JSON.parse`` accepts `state`: a client that gets anything else breaks.
-
-    :raises Malformed: if it would not.
-    """
-    try:
-        json.loads(state, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise Malformed("an awareness state is not JSON") from error
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    """``json.loads`` takes NaN and the infinities, which JSON does not know."""
-    raise ValueError(f"{name} is not JSON")

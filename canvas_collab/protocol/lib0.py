@@ -43,21 +43,22 @@ def encode_var_string(text: str) -> bytes:
 class Decoder:
     """Reads one message from front to back; every method raises :exc:`Malformed` where the bytes do not allow it."""
 
-    __slots__ = ("_data", "_end", "_position")
+    __slots__ = ("_data", "_end", "position")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._position = 0
+        #: Where the next thing to read begins.
+        self.position = 0
         self._end = len(data)
 
     @property
     def remaining(self) -> int:
         """How many bytes have not been read yet."""
-        return self._end - self._position
+        return self._end - self.position
 
     def var_uint(self) -> int:
         """Read an unsigned integer of at most 53 bits."""
-        data, position, end = self._data, self._position, self._end
+        data, position, end = self._data, self.position, self._end
         number = shift = 0
         while position < end:
             byte = data[position]
@@ -66,7 +67,7 @@ class Decoder:
             if byte < 0x80:
                 if number > MAX_SAFE_INTEGER:
                     raise Malformed("an integer has more than 53 bits")
-                self._position = position
+                self.position = position
                 return number
             shift += 7
             if shift > 49:
@@ -76,11 +77,11 @@ class Decoder:
     def var_bytes(self) -> bytes:
         """Read a byte array."""
         length = self.var_uint()
-        start = self._position
+        start = self.position
         stop = start + length
         if stop > self._end:
             raise Malformed("the message ends inside a byte array")
-        self._position = stop
+        self.position = stop
         return self._data[start:stop]
 
     def var_string(self) -> str:

@@ -1,0 +1,101 @@
+"""Delete sets: which clocks of which client have been deleted.
+
+The format is that of Yjs: a count of clients, then for each its id, a count of ranges, and each range as its first
+clock and its length.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+
+from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_uint
+from canvas_collab.protocol.structs import MAX_CLOCK
+
+#: The first clock of a range, and the one after its last.
+Range = tuple[int, int]
+
+
+class DeleteSet:
+    """Ranges of clocks per client, in order, without overlap, neighbours joined."""
+
+    __slots__ = ("_encoded", "_ranges")
+
+    def __init__(self) -> None:
+        self._ranges: dict[int, list[Range]] = {}
+        # The encoding of each client's part, as long as that does not change.
+        self._encoded: dict[int, bytes] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._ranges)
+
+    def items(self) -> Iterable[tuple[int, list[Range]]]:
+        """Every client's ranges."""
+        return self._ranges.items()
+
+    def add(self, client: int, start: int, end: int) -> None:
+        """The client's clocks from `start` up to, not including, `end` are deleted."""
+        ranges = self._ranges.setdefault(client, [])
+        if not ranges or start > ranges[-1][1]:
+            ranges.append((start, end))
+        else:
+            # All ranges that touch the new one, from `first` up to `last`, become one with it.
+            first = bisect_left(ranges, start, key=lambda known: known[1])
+            last = bisect_right(ranges, end, key=lambda known: known[0])
+            if first < last:
+                start, end = min(start, ranges[first][0]), max(end, ranges[last - 1][1])
+                if ranges[first:last] == [(start, end)]:
+                    return
+            ranges[first:last] = [(start, end)]
+        self._encoded.pop(client, None)
+
+    def update(self, other: DeleteSet) -> None:
+        """Everything in `other` is deleted too."""
+        for client, ranges in other.items():
+            for start, end in ranges:
+                self.add(client, start, end)
+
+    def covers(self, other: DeleteSet) -> bool:
+        """Whether everything in `other` is in this one."""
+        return all(self._covers(client, start, end) for client, ranges in other.items() for start, end in ranges)
+
+    def encode(self) -> bytes:
+        """The delete set as bytes, higher client ids first, as Yjs orders them."""
+        parts = [encode_var_uint(len(self._ranges))]
+        for client in sorted(self._ranges, reverse=True):
+            if client not in self._encoded:
+                self._encoded[client] = _encode_ranges(client, self._ranges[client])
+            parts.append(self._encoded[client])
+        return b"".join(parts)
+
+    @classmethod
+    def decode(cls, data: bytes) -> DeleteSet:
+        """Decode a delete set; bytes after its end are ignored, as Yjs ignores them.
+
+        :raises Malformed: if there is none.
+        """
+        decoder = Decoder(data)
+        deletions = cls()
+        for _ in range(decoder.var_uint()):
+            client = decoder.var_uint()
+            for _ in range(decoder.var_uint()):
+                start = decoder.var_uint()
+                end = start + decoder.var_uint()
+                if end > MAX_CLOCK:
+                    raise Malformed("a deleted range ends at too high a clock")
+                if end > start:
+                    deletions.add(client, start, end)
+        return deletions
+
+    def _covers(self, client: int, start: int, end: int) -> bool:
+        ranges = self._ranges.get(client, [])
+        index = bisect_right(ranges, start, key=lambda known: known[0]) - 1
+        return index >= 0 and ranges[index][1] >= end
+
+
+def _encode_ranges(client: int, ranges: list[Range]) -> bytes:
+    parts = [encode_var_uint(client), encode_var_uint(len(ranges))]
+    for start, end in ranges:
+        parts.append(encode_var_uint(start))
+        parts.append(encode_var_uint(end - start))
+    return b"".join(parts)

@@ -7,6 +7,7 @@ makes, and reads, are sent through a daemon in other tests.
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -194,7 +195,7 @@ def test_few_runs_are_kept_however_many_updates_come() -> None:
     document = document_of(edits(1, 3000))
     for runs in document._runs.values():
         assert len(runs) < 12
-        for first, second in zip(runs, runs[1:], strict=False):
+        for first, second in pairwise(runs):
             assert first.end == second.clock
             assert len(first.data) >= SIZE_RATIO * len(second.data)
     assert document.size == sum(len(run.data) for runs in document._runs.values() for run in runs)

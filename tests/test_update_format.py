@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -178,4 +179,4 @@ def test_a_delete_set_holds_exactly_what_was_added(
     again = DeleteSet.decode(one.encode())
     assert sorted(again.items()) == sorted(one.items())
     for _, found in one.items():
-        assert all(before[1] < after[0] for before, after in zip(found, found[1:], strict=False))
+        assert all(before[1] < after[0] for before, after in pairwise(found))

@@ -128,7 +128,8 @@ def test_a_list_of_origins_replaces_the_default() -> None:
 def test_an_origin_is_scheme_host_and_port() -> None:
     assert origin_of("https://Host:8443/path?q#f") == "https://host:8443"
     assert origin_of("http://[::1]:80/") == "http://[::1]"
-    assert origin_of("ftp://host") is None
+    assert origin_of("capacitor://localhost") == "capacitor://localhost"
+    assert origin_of("null") is None
     assert origin_of("http://[bad") is None
 
 

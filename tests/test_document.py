@@ -113,8 +113,10 @@ def test_an_update_adds_something_exactly_until_it_has_come(seed: int, count: in
     updates = edits(seed, count)
     document = document_of([])
     for index in data.draw(st.lists(st.integers(0, count - 1), unique=True)):
-        assert document.adds(decode_update(updates[index]))
+        before = document.encode()
+        adds = document.adds(decode_update(updates[index]))
         document.append(updates[index])
+        assert adds == (document.encode() != before)
         assert not document.adds(decode_update(updates[index]))
 
 

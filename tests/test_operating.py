@@ -117,10 +117,8 @@ def test_clients_and_health_can_be_served_on_other_endpoints(
     database.add_diagram("one", ada)
     path = tmp_path / "socket"
     daemon = start_daemon(database, arguments=("--ws-endpoint", f"unix:{path}"))
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(path))
-        with Client(daemon, "one", ada, sock=connection) as client:
-            assert client.text == ""
+    with Client(daemon, "one", ada, unix=str(path)) as client:
+        assert client.text == ""
 
 
 def test_a_path_prefix_of_a_reverse_proxy_is_taken_off(database: TestDatabase, start_daemon: StartDaemon) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from pycrdt import Doc, Text
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
+from websockets.sync.client import connect, unix_connect
 
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.lib0 import Decoder
@@ -32,16 +32,22 @@ class Refused(Exception):
 class Client:
     """Somebody in the room of a diagram.  Opening one waits until it is synced."""
 
-    def __init__(self, daemon: Daemon, diagram: str, user: User | None, prefix: str = "", **options: Any) -> None:
+    def __init__(
+        self,
+        daemon: Daemon,
+        diagram: str,
+        user: User | None,
+        prefix: str = "",
+        unix: str | None = None,
+        **options: Any,
+    ) -> None:
         query = f"?token={quote(user.token)}" if user else ""
         url = f"{daemon.ws_url}{prefix}/diagram-{diagram}{query}"
         self._open = ExitStack()
         try:
-            self.socket = self._open.enter_context(
-                connect(
-                    url, open_timeout=PATIENCE, close_timeout=1, max_size=None, proxy=None, compression=None, **options
-                )
-            )
+            options.update(open_timeout=PATIENCE, close_timeout=1, max_size=None, compression=None)
+            opening = unix_connect(unix, url, **options) if unix else connect(url, proxy=None, **options)
+            self.socket = self._open.enter_context(opening)
         except InvalidStatus as error:
             raise Refused(error.response.status_code, error.response.reason_phrase) from None
         self.doc: Doc = Doc()

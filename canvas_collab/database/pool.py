@@ -32,8 +32,59 @@ class InvalidValue(ValueError):
     """A value does not fit the type of the column it was compared with."""
 
 
+class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
+    """A cursor that leaves nothing behind in the reactor when its connection turns out to be dead."""
+
+    def _doit(self, name: str, *args: object, **keywords: object) -> Any:
+        # Sending to a dead server closes the socket inside libpq. If the reactor still watched it then, it would take
+        # the next socket with the same number for one that it watches already, and never look at it.
+        self.reactor.removeReader(self._connection)
+        result = super()._doit(name, *args, **keywords)
+        if result.called and self.fileno() >= 0:
+            # The statement could not even be sent, for a reason of its own.
+            self.reactor.addReader(self._connection)
+        return result
+
+    def fileno(self) -> int:
+        """The socket's number, or -1 if it has none any more."""
+        return _fileno(self._connection)
+
+
+def _fileno(connection: _Connection) -> int:
+    pollable = connection.pollable()
+    try:
+        number: int = -1 if pollable.closed else pollable.fileno()
+    except psycopg2.Error:
+        # psycopg2 has not noticed yet that libpq has closed it.
+        return -1
+    return number
+
+
 class _Connection(txpostgres.Connection):  # type: ignore[misc]
     """A connection that comes back by itself after it was lost."""
+
+    log = Logger()
+    cursorFactory = _Cursor
+
+    def doRead(self) -> Exception | None:
+        """The server has something to say to a connection that is idle: most likely goodbye."""
+        try:
+            super().doRead()
+        except psycopg2.Error as error:
+            return self._lost(error)
+        except ValueError:
+            # What the reactor says to a number of -1.
+            return self._lost(psycopg2.OperationalError("the socket was closed"))
+        return None
+
+    def _lost(self, error: psycopg2.Error) -> psycopg2.Error:
+        """Returns the error: the reactor takes what `doRead` returns for the reason why a connection is over."""
+        self.log.warn("database connection lost", reason=" ".join(str(error).split()))
+        return error
+
+    def fileno(self) -> int:
+        """The socket's number, or -1 if it has none any more."""
+        return _fileno(self)
 
     def __init__(self, reactor: Any = None, cooperator: Any = None) -> None:
         detector = DeadConnectionDetector(reactor=reactor)

@@ -76,7 +76,7 @@ $(VENV)/.lint: $(VENV)/.created setup.cfg pyproject.toml
 # Tests talk to Yjs itself, in Node: the machine's own where that is recent enough, else one from a wheel. That one's
 # command starts a Python first, which would take the signals meant for Node, so there is a link to Node itself.
 $(VENV)/.node: $(VENV)/.created
-	@if node -e 'process.exit(parseInt(process.versions.node) < 18)' 2>/dev/null && npm --version >/dev/null 2>&1; then \
+	@if node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null && npm --version >/dev/null 2>&1; then \
 	  echo "Node is there: $$(node --version)"; \
 	else \
 	  echo "Installing Node from a wheel." && \

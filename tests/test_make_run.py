@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -30,6 +31,9 @@ from tests.harness.daemons import PATIENCE, ROOT, daemon_environment
 from tests.harness.databases import User
 
 NOBODY = 65534
+
+#: The Python that runs the tests, for a shell.
+PYTHON = shlex.quote(sys.executable)
 
 
 @pytest.fixture
@@ -54,7 +58,7 @@ def checkout(empty_checkout: Path) -> Path:
     """A checkout in which everything is installed."""
     for name in ("canvas_collab", "sql", "tests", "twisted"):
         (empty_checkout / name).symlink_to(ROOT / name)
-    write_script(empty_checkout / ".venv/bin/twistd", f'exec {sys.executable} -m tests.harness.twistd "$@"')
+    write_script(empty_checkout / ".venv/bin/twistd", f'exec {PYTHON} -m tests.harness.twistd "$@"')
     for stamp in (".created", ".run"):
         (empty_checkout / ".venv" / stamp).touch()
     return empty_checkout
@@ -248,7 +252,7 @@ def test_without_a_python_that_is_new_enough_there_is_one_sentence(empty_checkou
 
 def test_without_the_venv_module_there_is_one_sentence(empty_checkout: Path) -> None:
     bare = write_script(
-        empty_checkout / "bare", f'case "$*" in *ensurepip*) exit 1 ;; esac; exec {sys.executable} "$@"'
+        empty_checkout / "bare", f'case "$*" in *ensurepip*) exit 1 ;; esac; exec {PYTHON} "$@"'
     )
     said = failure(empty_checkout, "run", f"PYTHON={bare}")
     assert said == (
@@ -259,8 +263,9 @@ def test_without_the_venv_module_there_is_one_sentence(empty_checkout: Path) -> 
 
 def test_the_first_python_that_is_new_enough_makes_the_virtual_environment(empty_checkout: Path) -> None:
     old = write_script(empty_checkout / "old", "exit 1")
+    good = write_script(empty_checkout / "good", f'exec {PYTHON} "$@"')
     subprocess.run(
-        ["make", f"PYTHON={old} {sys.executable}", ".venv/.created"],
+        ["make", f"PYTHON={old} {good}", ".venv/.created"],
         cwd=empty_checkout,
         env=environment(),
         check=True,

@@ -32,12 +32,37 @@ class InvalidValue(ValueError):
     """A value does not fit the type of the column it was compared with."""
 
 
-class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
-    """A cursor that leaves nothing behind in the reactor when its connection turns out to be dead."""
+class _Unwatched:
+    """Polls a connection while the reactor does not watch its socket.
+
+    libpq closes the socket by itself when it finds the server gone. If the reactor watched it then, it would take the
+    next socket with the same number for one that it watches already, and never look at it.
+    """
+
+    reactor: Any
+    pollable: Callable[[], Any]
+
+    def continuePolling(self, swallowErrors: bool = False) -> None:
+        """Poll; what has to be watched afterwards is added then."""
+        self.reactor.removeReader(self)
+        self.reactor.removeWriter(self)
+        super().continuePolling(swallowErrors)  # type: ignore[misc]
+
+    def fileno(self) -> int:
+        """The socket's number, or -1 if it has none any more."""
+        pollable = self.pollable()
+        try:
+            number: int = -1 if pollable.closed else pollable.fileno()
+        except psycopg2.Error:
+            # psycopg2 has not noticed yet that libpq has closed it.
+            return -1
+        return number
+
+
+class _Cursor(_Unwatched, txpostgres.Cursor):  # type: ignore[misc]
+    """A cursor; sending its statement is another moment at which the socket can be closed."""
 
     def _doit(self, name: str, *args: object, **keywords: object) -> Any:
-        # Sending to a dead server closes the socket inside libpq. If the reactor still watched it then, it would take
-        # the next socket with the same number for one that it watches already, and never look at it.
         self.reactor.removeReader(self._connection)
         result = super()._doit(name, *args, **keywords)
         if result.called and self.fileno() >= 0:
@@ -45,26 +70,16 @@ class _Cursor(txpostgres.Cursor):  # type: ignore[misc]
             self.reactor.addReader(self._connection)
         return result
 
-    def fileno(self) -> int:
-        """The socket's number, or -1 if it has none any more."""
-        return _fileno(self._connection)
 
-
-def _fileno(connection: _Connection) -> int:
-    pollable = connection.pollable()
-    try:
-        number: int = -1 if pollable.closed else pollable.fileno()
-    except psycopg2.Error:
-        # psycopg2 has not noticed yet that libpq has closed it.
-        return -1
-    return number
-
-
-class _Connection(txpostgres.Connection):  # type: ignore[misc]
+class _Connection(_Unwatched, txpostgres.Connection):  # type: ignore[misc]
     """A connection that comes back by itself after it was lost."""
 
     log = Logger()
     cursorFactory = _Cursor
+
+    def __init__(self, reactor: Any = None, cooperator: Any = None) -> None:
+        detector = DeadConnectionDetector(reactor=reactor)
+        super().__init__(reactor, cooperator, detector=detector)
 
     def doRead(self) -> Exception | None:
         """The server has something to say to a connection that is idle: most likely goodbye."""
@@ -81,14 +96,6 @@ class _Connection(txpostgres.Connection):  # type: ignore[misc]
         """Returns the error: the reactor takes what `doRead` returns for the reason why a connection is over."""
         self.log.warn("database connection lost", reason=" ".join(str(error).split()))
         return error
-
-    def fileno(self) -> int:
-        """The socket's number, or -1 if it has none any more."""
-        return _fileno(self)
-
-    def __init__(self, reactor: Any = None, cooperator: Any = None) -> None:
-        detector = DeadConnectionDetector(reactor=reactor)
-        super().__init__(reactor, cooperator, detector=detector)
 
 
 class _Pool(txpostgres.ConnectionPool):  # type: ignore[misc]

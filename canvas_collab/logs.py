@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import datetime, timezone
-from typing import TextIO
+from typing import Protocol
 
 from twisted.logger import (
     FilteringLogObserver,
@@ -29,14 +28,23 @@ NOISY_NAMESPACES = {
 }
 
 
-def log_observer(level: str, stream: TextIO | None = None) -> ILogObserver:
-    """An observer that writes events of `level` and above, a line each, to `stream` (standard output)."""
-    out = sys.stdout if stream is None else stream
+class Stream(Protocol):
+    """Where lines go."""
+
+    def write(self, line: str, /) -> object:
+        """Take a line."""
+
+    def flush(self) -> object:
+        """Let others see it."""
+
+
+def log_observer(level: str, stream: Stream) -> ILogObserver:
+    """An observer that writes events of `level` and above to `stream`, a line each."""
 
     @provider(ILogObserver)
     def write(event: LogEvent) -> None:
-        out.write(format_event(event) + "\n")
-        out.flush()
+        stream.write(format_event(event) + "\n")
+        stream.flush()
 
     predicate = LogLevelFilterPredicate(LogLevel.lookupByName(level))
     observer: ILogObserver = FilteringLogObserver(write, [_quieter, predicate])

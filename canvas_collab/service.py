@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any
 
 from twisted.application.internet import StreamServerEndpointService
@@ -10,6 +10,7 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.web.server import Site
 
@@ -32,6 +33,9 @@ from canvas_collab.room import Room
 from canvas_collab.rooms import Rooms
 from canvas_collab.snapshots import Snapshots
 from canvas_collab.websocket import ServerFactory
+
+#: Reading a document of so many bytes takes noticeable time, some ten milliseconds.
+LARGE = 64 * 2**10
 
 #: What stopping may take, in seconds: for clients to go, for the journal to be committed, for snapshots to be written.
 CLIENTS_TIMEOUT = 1.5
@@ -72,10 +76,14 @@ def collaboration_service(
         stored = await store.load(name)
         if stored.unmerged:
             snapshots.changed({name})
+        updates = (stored.snapshot, *stored.unmerged)
+        large = sum(map(len, updates)) > LARGE
+        # In a thread the work takes as long, but the reactor gets its turns in between.
+        document = await deferToThread(_read, updates) if large else _read(updates)
         return Room(
             reactor,
             name,
-            Document(map(decode_update, (stored.snapshot, *stored.unmerged))),
+            document,
             Awareness(settings.max_awareness_clients),
             Pace(settings.fanout_share, settings.flush_max_ms / 1000),
             keep,
@@ -108,6 +116,10 @@ def collaboration_service(
             _listening(reactor, ws_endpoint, factory),
         ],
     )
+
+
+def _read(updates: Iterable[bytes]) -> Document:
+    return Document(map(decode_update, updates))
 
 
 def _listening(reactor: Any, endpoint: str, factory: Any) -> StreamServerEndpointService:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.application.service import IService, MultiService
 from twisted.logger import ILogObserver
 from twisted.python import usage
+from twisted.python.logfile import LogFile
 
 from canvas_collab import development
 from canvas_collab.config import ConfigurationError, Settings
@@ -68,7 +70,16 @@ def makeService(options: Options) -> IService:
     if embedded:
         # Not sys.stdout, which twistd turns into log events.
         reactor.callWhenRunning(print, development.banner(settings, users), file=sys.__stdout__, flush=True)
-    return _Root(service, log_observer(settings.log_level))
+    return _Root(service, _observer(options, settings.log_level))
+
+
+def _observer(options: Options, level: str) -> ILogObserver | None:
+    """The daemon's log, where twistd was told to put it; None where that is not a file, and so is left to twistd."""
+    twistd: Mapping[str, Any] = options.parent or {}
+    if twistd.get("syslog"):
+        return None
+    name = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
+    return log_observer(level, sys.stdout if name == "-" else LogFile.fromFullPath(name))
 
 
 def _require_ports(settings: Settings, options: Options) -> None:
@@ -87,15 +98,15 @@ def _tcp(host: str, port: int) -> str:
 
 
 class _Root(MultiService):
-    """The service that twistd gets.  It gives the application the daemon's log, unless twistd was told of another."""
+    """The service that twistd gets.  It gives the application the daemon's log."""
 
-    def __init__(self, service: Any, observer: ILogObserver) -> None:
+    def __init__(self, service: Any, observer: ILogObserver | None) -> None:
         MultiService.__init__(self)
         self._observer = observer
         service.setServiceParent(self)
 
     def setServiceParent(self, parent: Any) -> None:
         """twistd adds the service to its application before it asks that for a log observer."""
-        if hasattr(parent, "setComponent"):
+        if self._observer is not None and hasattr(parent, "setComponent"):
             parent.setComponent(ILogObserver, self._observer)
         MultiService.setServiceParent(self, parent)

@@ -41,11 +41,13 @@ def database(empty_database: TestDatabase) -> TestDatabase:
 
 @pytest.fixture
 def start_daemon() -> Iterator[StartDaemon]:
-    """Starts daemons: ``start_daemon(database, SETTING=value)``; the keyword `arguments` is for its command line."""
+    """Starts daemons: ``start_daemon(database, SETTING=value)``; `arguments` and `twistd` are for the command line."""
     daemons: list[Daemon] = []
 
-    def start(database: TestDatabase | None, arguments: tuple[str, ...] = (), **settings: object) -> Daemon:
-        daemon = Daemon(daemon_environment(database, **settings), arguments)
+    def start(
+        database: TestDatabase | None, arguments: tuple[str, ...] = (), twistd: tuple[str, ...] = (), **settings: object
+    ) -> Daemon:
+        daemon = Daemon(daemon_environment(database, **settings), arguments, twistd)
         daemons.append(daemon)
         daemon.wait_until_ready()
         return daemon

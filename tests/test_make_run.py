@@ -251,9 +251,7 @@ def test_without_a_python_that_is_new_enough_there_is_one_sentence(empty_checkou
 
 
 def test_without_the_venv_module_there_is_one_sentence(empty_checkout: Path) -> None:
-    bare = write_script(
-        empty_checkout / "bare", f'case "$*" in *ensurepip*) exit 1 ;; esac; exec {PYTHON} "$@"'
-    )
+    bare = write_script(empty_checkout / "bare", f'case "$*" in *ensurepip*) exit 1 ;; esac; exec {PYTHON} "$@"')
     said = failure(empty_checkout, "run", f"PYTHON={bare}")
     assert said == (
         f"{bare} cannot make virtual environments: install its venv module "

@@ -159,6 +159,31 @@ def test_every_line_of_the_log_is_json_and_holds_no_token(database: TestDatabase
     assert daemon.events("connection opened")[0]["room"] == "diagram-one"
 
 
+def test_the_log_goes_to_the_file_that_twistd_is_told_of(
+    database: TestDatabase, start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    daemon = start_daemon(database, twistd=("--logfile", str(tmp_path / "log")))
+    with pytest.raises(Refused):
+        Client(daemon, "one", None)
+    daemon.stop()
+    events = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [event["reason"] for event in events if event["event"] == "connection denied"] == ["no token"]
+    assert daemon.events() == []
+
+
+def test_a_role_that_nobody_knows_is_no_access_and_is_logged(database: TestDatabase, start_daemon: StartDaemon) -> None:
+    ada = database.add_user("ada")
+    database.query("DROP VIEW collab_access")
+    database.query(
+        "CREATE VIEW collab_access AS SELECT '1' AS diagram_id, id AS user_id, 'admin' AS role FROM \"user\""
+    )
+    daemon = start_daemon(database)
+    with pytest.raises(Refused) as refused:
+        Client(daemon, "1", ada)
+    assert refused.value.code == 403
+    assert daemon.wait_for_event("unknown role")["role"] == "admin"
+
+
 @pytest.mark.parametrize("what", ["WS_PORT", "HEALTH_PORT"])
 def test_a_busy_port_is_one_sentence(database: TestDatabase, start_daemon: StartDaemon, what: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy, pytest.raises(AssertionError) as ended:

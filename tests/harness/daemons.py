@@ -35,7 +35,12 @@ def free_port() -> int:
 class Daemon:
     """A daemon that runs."""
 
-    def __init__(self, environment: Mapping[str, str], arguments: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], arguments: tuple[str, ...] = (), twistd: tuple[str, ...] = ()
+    ) -> None:
+        """:param arguments: what follows ``canvas-collab`` on the command line.
+        :param twistd: what comes before it.
+        """
         self.ws_port = int(environment["WS_PORT"])
         self.health_port = int(environment["HEALTH_PORT"])
         self.lines: list[str] = []
@@ -47,6 +52,7 @@ class Daemon:
                 "tests.harness.twistd",
                 "--nodaemon",
                 "--pidfile=",
+                *twistd,
                 "canvas-collab",
                 *arguments,
             ],

@@ -89,5 +89,5 @@ $(VENV)/.node: $(VENV)/.created
 tests/node/node_modules/.installed: tests/node/package.json tests/node/package-lock.json $(VENV)/.node
 	venv="$$(cd $(VENV) && pwd)"; \
 	if [ -e "$$venv/node/node" ]; then PATH="$$venv/node:$$venv/bin:$$PATH"; fi; \
-	npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund
+	npm ci --prefix tests/node --ignore-scripts --prefer-offline --no-audit --no-fund
 	@touch $@

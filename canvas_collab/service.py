@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any
 
-from twisted.application.internet import StreamServerEndpointService
+from twisted.application import strports
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
@@ -106,27 +105,21 @@ def collaboration_service(
         health,
         [
             *before,
+            # Stops late, so that those who ask hear that the daemon is on its way out.
+            strports.service(health_endpoint, Site(health_resource(health)), reactor=reactor),
             database,
             journal,
             snapshots,
             rooms,
             Ending(reactor, journal, snapshots),
             Clients(reactor, factory, settings.session_recheck),
-            _listening(reactor, health_endpoint, Site(health_resource(health))),
-            _listening(reactor, ws_endpoint, factory),
+            strports.service(ws_endpoint, factory, reactor=reactor),
         ],
     )
 
 
 def _read(updates: Iterable[bytes]) -> Document:
     return Document(map(decode_update, updates))
-
-
-def _listening(reactor: Any, endpoint: str, factory: Any) -> StreamServerEndpointService:
-    service = StreamServerEndpointService(serverFromString(reactor, endpoint), factory)
-    # A port that cannot be had is the end of the start, not a line in the log of a daemon that serves nobody.
-    service._raiseSynchronously = True
-    return service
 
 
 class CollaborationService(MultiService):

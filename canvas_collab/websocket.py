@@ -21,7 +21,7 @@ from zope.interface import implementer
 from canvas_collab.access import MAX_ROOM_NAME_LENGTH, Access
 from canvas_collab.admission import Admission, Denied, Doorkeeper, Request
 from canvas_collab.config import Settings
-from canvas_collab.connection import Connection
+from canvas_collab.connection import Connection, JournalState
 from canvas_collab.database.documents import DocumentDamaged
 from canvas_collab.database.pool import DatabaseUnavailable
 from canvas_collab.protocol.closing import CloseCode, Offence
@@ -170,7 +170,6 @@ class ServerProtocol(WebSocketServerProtocol):
             self.transport.setTcpNoDelay(True)
 
     def _log_denial(self, denied: Denied, room: str) -> None:
-        self.factory.denied += 1
         self.events.info("connection denied", reason=denied.reason, room=room, user=denied.user_id, client=self.client)
 
     # Messages
@@ -229,7 +228,6 @@ class ServerProtocol(WebSocketServerProtocol):
             user=connection.user_id if connection else None,
             client=self.client,
         )
-        self.factory.offences += 1
         if abort:
             self.dropConnection(abort=True)
         else:
@@ -283,7 +281,7 @@ class ServerFactory(WebSocketServerFactory):
         settings: Settings,
         doorkeeper: Doorkeeper,
         rooms: Rooms,
-        journal: Any,
+        journal: JournalState,
     ) -> None:
         WebSocketServerFactory.__init__(self, reactor=reactor, server="canvas-collab")
         self.settings = settings
@@ -291,8 +289,6 @@ class ServerFactory(WebSocketServerFactory):
         self.rooms = rooms
         self.journal = journal
         self.clients: set[ServerProtocol] = set()
-        self.denied = 0
-        self.offences = 0
         self.on_empty: Callable[[], None] | None = None
         WebSocketServerFactory.setProtocolOptions(
             self,

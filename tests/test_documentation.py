@@ -162,7 +162,7 @@ def test_the_service_unit_starts_what_the_operating_page_installs() -> None:
 
 def test_the_signature_of_the_protocol_page_is_what_the_daemon_computes() -> None:
     page = read("docs/protocol.md")
-    example = re.search(r"secret `([^`]+)` and token\s+`([^`]+)`[^`]*`([^`]+)`", page)
+    example = re.search(r"secret\s+`([^`]+)`\s+and\s+token\s+`([^`]+)`[^`]*`([^`]+)`", page)
     assert example
     assert sign(example[2], example[1]) == example[3]
 

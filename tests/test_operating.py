@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
+from pycrdt import Doc, Text
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
@@ -82,6 +83,25 @@ def test_the_daemon_comes_back_by_itself_when_its_connections_were_cut(
 
         daemon.wait_until(let_in)
         assert not [event for event in daemon.events() if event["level"] == "critical"]
+
+
+def test_while_it_stops_the_daemon_says_so(database: TestDatabase, start_daemon: StartDaemon) -> None:
+    ada = database.add_user("ada")
+    database.add_diagram("one", ada)
+    with StallingProxy(database.url) as proxy:
+        daemon = start_daemon(database, DATABASE_URL=proxy.url)
+        with Client(daemon, "one", ada) as client:
+            proxy.pause()
+            doc: Doc = Doc()
+            doc["text"] = Text("a commit that has to be waited for")
+            client.edit(doc.get_update())
+            client.flush()
+            daemon.process.terminate()
+            daemon.wait_for_event("stopping")
+            assert daemon.get("/ready") == (503, {"ready": False, "reason": "shutting down"})
+            began = time.monotonic()
+            daemon.stop()
+            assert time.monotonic() - began < 5
 
 
 def test_other_pages_of_the_health_port_are_not_found(database: TestDatabase, start_daemon: StartDaemon) -> None:

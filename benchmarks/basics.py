@@ -1,0 +1,158 @@
+"""What single steps take, with nothing else going on: ``python -m benchmarks.basics``.
+
+Looking up a session and a role, a group commit, a handshake, opening a document of a megabyte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+from urllib.parse import quote
+
+from pycrdt import Map
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+from twisted.internet.threads import deferToThread
+from websockets.sync.client import connect
+
+from benchmarks.installation import installation
+from benchmarks.load import percentile
+from canvas_collab.access import AccessList
+from canvas_collab.admission import Doorkeeper
+from canvas_collab.auth import Credential, Sessions, Source
+from canvas_collab.config import Settings
+from canvas_collab.database.documents import DocumentStore, LogEntry
+from canvas_collab.database.migrations import prepare_database
+from canvas_collab.database.pool import Database
+from canvas_collab.protocol import sync
+from tests.harness.clients import Client
+from tests.harness.daemons import Daemon
+from tests.harness.databases import SECRET, TestDatabase, User
+
+SESSION_CHECKS = 3000
+COMMITS = 300
+HANDSHAKES = 500
+OPENINGS = 10
+DOCUMENT_SIZE = 10**6
+
+#: A cursor's move or a typed character are about this large.
+SMALL_UPDATE = b"\x01\x01\xf3\x8f\xd4\x9a\x0c\x07\x84\xf3\x8f\xd4\x9a\x0c\x06\x01x\x00"
+
+
+def show(what: str, seconds: list[float]) -> None:
+    """Print a row of the result."""
+    seconds.sort()
+    print(
+        f"{what:<52} median {percentile(seconds, 0.5) * 1e3:8.2f} ms   p99 {percentile(seconds, 0.99) * 1e3:8.2f} ms"
+        f"   of {len(seconds)}"
+    )
+
+
+def timed(action: Callable[[], object], times: int) -> list[float]:
+    """Do something again and again; returns how many seconds each took."""
+    taken = []
+    for _ in range(times):
+        started = perf_counter()
+        action()
+        taken.append(perf_counter() - started)
+    return taken
+
+
+async def measure_database(database: TestDatabase, user: User) -> None:
+    """What the daemon asks of the database, asked as it does."""
+    catalogue = await deferToThread(prepare_database, database.url, False)
+    settings = Settings(database_url=database.url, better_auth_secret=SECRET)
+    pool = Database(reactor, database.url, settings.database_pool_size)
+    pool.startService()
+    try:
+        sessions = Sessions(pool, catalogue, SECRET)
+        doorkeeper = Doorkeeper(reactor, settings, sessions, AccessList(pool, catalogue, settings.room_prefix))
+        credential = Credential(user.signed_token, Source.COOKIE)
+        show("session", [await _measured(sessions.verify(credential)) for _ in range(SESSION_CHECKS)])
+        decisions = [await _measured(doorkeeper.decide("diagram-basics", credential)) for _ in range(SESSION_CHECKS)]
+        show("session and role", decisions)
+        store = DocumentStore(pool, catalogue)
+        for size in (1, 50, 500):
+            batch = [LogEntry(f"diagram-{number % 10}", user.id, SMALL_UPDATE) for number in range(size)]
+            commits = [await _measured(store.append(batch)) for _ in range(COMMITS)]
+            show(f"group commit of {size} updates", commits)
+    finally:
+        pool.stopService()
+
+
+async def _measured(action: Any) -> float:
+    started = perf_counter()
+    await action
+    return perf_counter() - started
+
+
+def measure_daemon(database: TestDatabase, daemon: Daemon, user: User) -> None:
+    """What a client waits for."""
+    url = f"{daemon.ws_url}/diagram-basics?token={quote(user.token)}"
+
+    def shake_hands() -> None:
+        connect(url, proxy=None, compression=None, close_timeout=0).socket.close()
+
+    with Client(daemon, "basics", user):
+        show("handshake, the room being in memory", timed(shake_hands, HANDSHAKES))
+    fill(daemon, user)
+    taken = []
+    for _ in range(OPENINGS):
+        daemon.wait_until(lambda: daemon.get("/health")[1]["documents"] == 0)
+        taken.append(open_large(daemon, user))
+    show(f"opening {DOCUMENT_SIZE / 1e6:g} MB from the database, until it has arrived", taken)
+    with Client(daemon, "large", user):
+        taken = [open_large(daemon, user) for _ in range(OPENINGS)]
+    show(f"opening {DOCUMENT_SIZE / 1e6:g} MB that are in memory", taken)
+
+
+def fill(daemon: Daemon, user: User) -> None:
+    """Draw shapes until the document is large enough."""
+    with Client(daemon, "large", user) as client:
+        shapes = client.doc.get("shapes", type=Map)
+        updates: list[bytes] = []
+        subscription = client.doc.observe(lambda event: updates.append(event.update))
+        drawn = size = 0
+        while size < DOCUMENT_SIZE:
+            with client.doc.transaction():
+                for number in range(drawn, drawn + 100):
+                    shapes[f"shape-{number}"] = Map({"x": number * 1.5, "y": number / 3, "kind": "rectangle"})
+            drawn += 100
+            client.send(sync.encode_update(updates[-1]))
+            size += len(updates[-1])
+        client.doc.unobserve(subscription)
+        client.flush()
+
+
+def open_large(daemon: Daemon, user: User) -> float:
+    """Open the large document, without an engine that would take its own time; returns the seconds it took."""
+    started = perf_counter()
+    url = f"{daemon.ws_url}/diagram-large?token={quote(user.token)}"
+    with connect(url, proxy=None, compression=None, max_size=None, close_timeout=0) as socket:
+        socket.send(sync.encode_step_1(b"\x00"))
+        while True:
+            message = socket.recv()
+            assert isinstance(message, bytes)
+            if message[:2] == b"\x00\x01":
+                break
+        taken = perf_counter() - started
+        assert len(message) > DOCUMENT_SIZE * 0.9
+        socket.socket.close()
+    return taken
+
+
+def main() -> None:
+    """Measure everything."""
+    with installation() as (database, daemon):
+        user = database.add_user("basics")
+        for diagram in ("basics", "large"):
+            database.add_diagram(diagram, user)
+        measure_daemon(database, daemon, user)
+        daemon.stop()
+        react(lambda _reactor: Deferred.fromCoroutine(measure_database(database, user)))
+
+
+if __name__ == "__main__":
+    main()

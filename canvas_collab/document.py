@@ -58,19 +58,30 @@ class Document:
         self.apply(update)
         return update
 
-    def apply(self, update: Update) -> None:
-        """Take in an update that has been decoded.  Of a struct that is known already, the first version stays."""
+    def apply(self, update: Update) -> Update:
+        """Take in an update that has been decoded.  Of a struct that is known already, the first version stays.
+
+        Returns the update, less the structs that were known.
+        """
+        overlaps = False
+        taken: dict[int, list[Run]] = {}
         for client, runs in update.runs.items():
             known = self._runs.setdefault(client, [])
+            new = taken[client] = []
             for run in runs:
                 if not known or run.clock >= known[-1].end:
                     self._insert(known, len(known), run)
+                    new.append(run)
                     continue
+                overlaps = True
                 for start, end in list(_unknown(known, run)):
                     place = bisect_right(known, start, key=lambda other: other.clock)
-                    self._insert(known, place, cut_run(run, start, end, client))
+                    part = cut_run(run, start, end, client)
+                    self._insert(known, place, part)
+                    new.append(part)
         if update.deletions:
             self._deletions.update(update.deletions)
+        return Update({client: new for client, new in taken.items() if new}, update.deletions) if overlaps else update
 
     def adds(self, update: Update) -> bool:
         """Whether an update would bring any struct or deletion that is not known."""

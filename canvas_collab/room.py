@@ -15,7 +15,7 @@ from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.closing import CloseCode
-from canvas_collab.protocol.update import Update
+from canvas_collab.protocol.update import Update, encode_update
 
 
 @define
@@ -103,11 +103,15 @@ class Room(Generic[MemberT]):
         """
         if not update:
             return
-        self.document.apply(update)
+        taken = self.document.apply(update)
         self._journal(self.name, sender.user_id, data)
-        self._updates.append((data, update))
-        self._senders.add(sender)
-        self._schedule()
+        if taken is not update:
+            # Nobody hears of two versions of a struct: clients would not agree which one counts, and may break on it.
+            data = encode_update(taken.runs, taken.deletions)
+        if taken:
+            self._updates.append((data, taken))
+            self._senders.add(sender)
+            self._schedule()
 
     def show(self, sender: MemberT, entries: list[Entry]) -> list[Entry]:
         """Take awareness states in and pass on what is new; returns what the sender should be told.

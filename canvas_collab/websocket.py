@@ -35,8 +35,9 @@ MAX_HANDSHAKE_SIZE = 16 * 2**10
 PING_INTERVAL = 30
 PING_TIMEOUT = 20
 
-#: A client that was told to close has so many seconds to do so.
-CLOSE_TIMEOUT = 1
+#: A client that was told to close has so many seconds to do so, or up to one less: Autobahn's timers round down to
+#: whole seconds.  Of one there might be nothing left, and who is cut off at once may never read why.
+CLOSE_TIMEOUT = 2
 
 
 @implementer(IPushProducer)

@@ -264,3 +264,18 @@ def test_what_is_known_is_exactly_what_has_come(stretches: list[tuple[int, int, 
     for client, clock in decode_state_vector(document.state_vector).items():
         assert {(client, before) for before in range(clock)} <= known
         assert (client, clock) not in known
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds, st.integers(2, 100))
+def test_taking_an_update_in_tells_what_of_it_was_new(seed: int, count: int) -> None:
+    updates = edits(seed, count)
+    known = document_of(updates[: count // 2])
+    everything = merge_updates(map(decode_update, updates))
+    listener = document_of(updates[: count // 2])
+    taken = known.apply(decode_update(everything))
+    for client, runs in taken.runs.items():
+        assert runs[0].clock >= decode_state_vector(listener.state_vector).get(client, 0)
+    listener.apply(taken)
+    assert not listener.adds(decode_update(everything))
+    assert not known.apply(decode_update(everything)).runs

@@ -91,6 +91,11 @@ REFUSED = {
     "more structs than there are": b"\x01\xff\xff\xff\xff\x0f\x05\x00\x00\x01",
     "more clients than there are": b"\xff\xff\xff\xff\x0f\x01\x05\x00\x00\x01\x00",
     "more deletions than there are": b"\x00\x01\x05\xff\xff\xff\xff\x0f\x01\x01",
+    "an empty deletion": b"\x00\x01\x05\x01\x07\x00",
+    "a struct that has itself on its left": b"\x01\x01\x05\x07\x84\x05\x07\x01a\x00",
+    "a struct that has a later one on its right": b"\x01\x01\x05\x07\x44\x05\x08\x01a\x00",
+    "a struct in one that comes later": b"\x01\x01\x05\x07\x04\x00\x05\x08\x01a\x00",
+    "a subdocument without options": item(9, string("guid") + b"\x7e"),
     "no delete set": item(4, string("a"))[:-1],
     "nesting without end": item(8, b"\x01" + b"\x75\x01" * (MAX_NESTING + 2) + b"\x7e"),
 }

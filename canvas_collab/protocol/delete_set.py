@@ -80,11 +80,12 @@ class DeleteSet:
             client = decoder.var_uint()
             for _ in range(decoder.var_uint()):
                 start = decoder.var_uint()
-                end = start + decoder.var_uint()
-                if end > MAX_CLOCK:
-                    raise Malformed("a deleted range ends at too high a clock")
-                if end > start:
-                    deletions.add(client, start, end)
+                length = decoder.var_uint()
+                end = start + length
+                if not length or end > MAX_CLOCK:
+                    # Yjs breaks on an empty range that it has to keep until the structs come.
+                    raise Malformed("a deleted range is empty, or ends at too high a clock")
+                deletions.add(client, start, end)
         return deletions
 
     def _covers(self, client: int, start: int, end: int) -> bool:

@@ -30,6 +30,9 @@ _ORIGIN, _RIGHT_ORIGIN, _KEY, _KIND = 0x80, 0x40, 0x20, 0x1F
 _NAMED_TYPES = (3, 5)
 _LAST_TYPE = 6
 
+#: The tag of an object among the values of lib0's ``writeAny``.
+_OBJECT = 118
+
 
 class Kind(enum.IntEnum):
     """What a struct is; from 1 to 9 the content of an item."""
@@ -71,8 +74,8 @@ class _Struct:
     stop: int
 
 
-def read_runs(data: bytes, position: int, count: int, clock: int) -> tuple[list[Run], int]:
-    """Read `count` structs of one client, the first at `clock`.
+def read_runs(data: bytes, position: int, count: int, client: int, clock: int) -> tuple[list[Run], int]:
+    """Read `count` structs of a client, the first at `clock`.
 
     Returns their runs, which skipped stretches separate, and where in `data` they end.
 
@@ -82,7 +85,7 @@ def read_runs(data: bytes, position: int, count: int, clock: int) -> tuple[list[
     first, first_clock, in_run = position, clock, 0
     for _ in range(count):
         start = position
-        length, _content, position = _read_struct(data, position)
+        length, _content, position = _read_struct(data, position, client, clock)
         if not length or clock + length > MAX_CLOCK:
             raise Malformed("a struct is empty, or its clock too high")
         if data[start] & _KIND == Kind.SKIP:
@@ -105,7 +108,7 @@ def cut_run(run: Run, start: int, end: int, client: int) -> Run:
     position, clock = 0, run.clock
     for _ in range(run.count):
         begin = position
-        length, content, position = _read_struct(run.data, position)
+        length, content, position = _read_struct(run.data, position, client, clock)
         struct = _Struct(clock, clock + length, begin, content, position)
         clock += length
         if struct.end > start and struct.clock < end:
@@ -125,8 +128,8 @@ def encode_skip(length: int) -> bytes:
     return bytes((Kind.SKIP,)) + encode_var_uint(length)
 
 
-def _read_struct(data: bytes, position: int) -> tuple[int, int, int]:
-    """Read the struct at `position`: its length in clocks, where its content begins, and where it ends."""
+def _read_struct(data: bytes, position: int, client: int, clock: int) -> tuple[int, int, int]:
+    """Read a client's struct at `position`: its length in clocks, where its content begins, and where it ends."""
     try:
         info = data[position]
         kind = info & _KIND
@@ -138,12 +141,12 @@ def _read_struct(data: bytes, position: int) -> tuple[int, int, int]:
             return length, position, stop
         if info & (_ORIGIN | _RIGHT_ORIGIN):
             if info & _ORIGIN:
-                position = _skip_id(data, position)
+                position = _skip_known_id(data, position, client, clock)
             if info & _RIGHT_ORIGIN:
-                position = _skip_id(data, position)
+                position = _skip_known_id(data, position, client, clock)
         else:
             named, position = _var_uint(data, position)
-            position = _skip_string(data, position) if named == 1 else _skip_id(data, position)
+            position = _skip_string(data, position) if named == 1 else _skip_known_id(data, position, client, clock)
             if info & _KEY:
                 position = _skip_string(data, position)
         length, stop = _skip_content(data, position, kind)
@@ -182,7 +185,10 @@ def _skip_content(data: bytes, position: int, kind: int) -> tuple[int, int]:
             position = _skip_json(data, position, also="undefined")
         return count, position
     if kind == Kind.DOC:
-        return 1, _skip_any(data, _skip_string(data, position), 0)
+        position = _skip_string(data, position)
+        if data[position] != _OBJECT:
+            raise Malformed("the options of a subdocument are not an object")
+        return 1, _skip_any(data, position, 0)
     raise Malformed(f"there is no content of kind {kind}")
 
 
@@ -250,6 +256,18 @@ def _skip_id(data: bytes, position: int) -> int:
     return _var_uint(data, _var_uint(data, position)[1])[1]
 
 
+def _skip_known_id(data: bytes, position: int, client: int, clock: int) -> int:
+    """The id of a struct that one of `client` at `clock` builds on; its own have to come before it.
+
+    Yjs waits for those of others that it does not know yet, and breaks on a client's own.
+    """
+    author, position = _var_uint(data, position)
+    known, position = _var_uint(data, position)
+    if author == client and known >= clock:
+        raise Malformed("a struct builds on one that comes after it")
+    return position
+
+
 def _skip_bytes(data: bytes, position: int) -> int:
     length, position = _var_uint(data, position)
     position += length
@@ -293,7 +311,7 @@ def _skip_any(data: bytes, position: int, depth: int) -> int:
         return position
     if tag == 125:  # a signed integer
         return _skip_var_int(data, position)
-    if tag == 118:  # an object
+    if tag == _OBJECT:
         count, position = _var_uint(data, position)
         for _ in range(count):
             position = _skip_any(data, _skip_string(data, position), depth + 1)

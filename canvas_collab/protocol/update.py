@@ -45,7 +45,7 @@ def decode_update(data: bytes) -> Update:
             raise Malformed("a client has structs in two places")
         if clock > MAX_CLOCK:
             raise Malformed("a clock is too high")
-        runs[client], decoder.position = read_runs(data, decoder.position, count, clock)
+        runs[client], decoder.position = read_runs(data, decoder.position, count, client, clock)
     deletions = DeleteSet.decode(data[decoder.position :])
     return Update({client: found for client, found in runs.items() if found}, deletions)
 

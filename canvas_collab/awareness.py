@@ -34,11 +34,13 @@ class _Client:
 class Awareness:
     """The awareness states of one room.  Time is passed in, in seconds of a monotonic clock."""
 
-    __slots__ = ("_clients", "_clients_per_owner")
+    __slots__ = ("_clients", "_clients_per_owner", "_present")
 
     def __init__(self, clients_per_owner: int) -> None:
         """:param clients_per_owner: how many client ids one connection may announce."""
         self._clients: dict[int, _Client] = {}
+        # Those of them that have not left, by owner: those that have may be many more.
+        self._present: dict[Hashable, dict[int, _Client]] = {}
         self._clients_per_owner = clients_per_owner
 
     def apply(
@@ -61,38 +63,37 @@ class Awareness:
             if known is None:
                 if entry.has_left:
                     continue
-                check_json(entry.state)
-                self._require_room(owner)
-                self._clients[entry.client_id] = _Client(entry, owner, user, now)
+                self._enter(_Client(entry, owner, user, now))
                 news.append(entry)
             elif not _counts(entry, known.entry):
                 if known.entry.has_left and not entry.has_left:
                     corrections.append(known.entry)
             elif known.entry.has_left:
                 if not entry.has_left:
-                    check_json(entry.state)
-                    self._require_room(owner)
-                    self._clients[entry.client_id] = _Client(entry, owner, user, now)
+                    self._enter(_Client(entry, owner, user, now))
                     news.append(entry)
             elif known.user == user:
-                check_json(entry.state)
-                if known.owner is not owner and not entry.has_left:
+                if entry.has_left:
+                    self._exit(known)
+                    known.entry, known.renewed = entry, now
+                elif known.owner is owner:
+                    check_json(entry.state)
+                    known.entry, known.renewed = entry, now
+                else:
                     # A client that is back on a new connection, while the old one is not known to be dead yet.
-                    self._require_room(owner)
-                    known.owner = owner
-                known.entry, known.renewed = entry, now
+                    self._enter(_Client(entry, owner, user, now))
+                    self._exit(known)
                 news.append(entry)
         return news, corrections
 
     def leave(self, owner: Hashable, now: float) -> list[Entry]:
         """A connection has ended: its clients leave.  Returns what the others should hear."""
         gone = []
-        for client in self._clients.values():
-            if client.owner is owner and not client.entry.has_left:
-                entry = client.entry
-                client.entry = Entry(entry.client_id, entry.clock + 1, LEFT)
-                client.renewed = now
-                gone.append(client.entry)
+        for client in self._present.pop(owner, {}).values():
+            entry = client.entry
+            client.entry = Entry(entry.client_id, entry.clock + 1, LEFT)
+            client.renewed = now
+            gone.append(client.entry)
         return gone
 
     def expire(self, now: float) -> list[Entry]:
@@ -104,6 +105,7 @@ class Awareness:
             if client.entry.has_left:
                 del self._clients[client_id]
             else:
+                self._exit(client)
                 # The clock stays, so that the next renewal of a client that was only slow counts again.
                 client.entry = Entry(client_id, client.entry.clock, LEFT)
                 client.renewed = now
@@ -112,12 +114,22 @@ class Awareness:
 
     def present(self) -> list[Entry]:
         """The states of all who are here."""
-        return [client.entry for client in self._clients.values() if not client.entry.has_left]
+        return [client.entry for owned in self._present.values() for client in owned.values()]
 
-    def _require_room(self, owner: Hashable) -> None:
-        owned = sum(client.owner is owner and not client.entry.has_left for client in self._clients.values())
-        if owned >= self._clients_per_owner:
+    def _enter(self, client: _Client) -> None:
+        """A client is here, for the first time, or again, or with another owner."""
+        check_json(client.entry.state)
+        owned = self._present.setdefault(client.owner, {})
+        if len(owned) >= self._clients_per_owner:
             raise TooManyClients(f"one connection may announce {self._clients_per_owner} awareness clients, no more")
+        owned[client.entry.client_id] = self._clients[client.entry.client_id] = client
+
+    def _exit(self, client: _Client) -> None:
+        """A client is not here any more, or not with this owner."""
+        owned = self._present[client.owner]
+        del owned[client.entry.client_id]
+        if not owned:
+            del self._present[client.owner]
 
 
 def _counts(entry: Entry, known: Entry) -> bool:

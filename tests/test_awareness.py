@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from canvas_collab.awareness import STALE_AFTER, Awareness, TooManyClients
-from canvas_collab.protocol.awareness import Entry
+from canvas_collab.protocol.awareness import Entry, decode, encode
 from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.structs import MAX_CLOCK
 
 ADA, BOB = "connection of ada", "connection of bob"
 
@@ -39,6 +40,27 @@ def test_an_equal_clock_counts_if_the_client_has_left(awareness: Awareness) -> N
 
 def test_that_an_unknown_client_has_left_is_no_news(awareness: Awareness) -> None:
     assert awareness.apply([state(1, 5, "null")], ADA, "ada", 0) == ([], [])
+
+
+@pytest.mark.parametrize("text", ["\u00a0null", "\x1fnull", "nul"])
+def test_what_only_resembles_a_departure_is_malformed(awareness: Awareness, text: str) -> None:
+    awareness.apply([state(1, 5)], ADA, "ada", 0)
+    with pytest.raises(Malformed):
+        awareness.apply([state(1, 6, text)], ADA, "ada", 0)
+
+
+def test_a_clock_that_leaves_no_other_to_leave_at_is_malformed() -> None:
+    assert decode(encode([state(1, MAX_CLOCK - 1)])) == [state(1, MAX_CLOCK - 1)]
+    with pytest.raises(Malformed):
+        decode(encode([state(1, MAX_CLOCK)]))
+
+
+def test_a_client_that_moves_to_another_connection_counts_there_and_not_where_it_was(awareness: Awareness) -> None:
+    awareness.apply([state(1, 5), state(2, 5)], ADA, "ada", 0)
+    awareness.apply([state(2, 6)], BOB, "ada", 0)
+    awareness.apply([state(3, 0)], ADA, "ada", 0)
+    assert awareness.leave(ADA, 1) == [state(1, 6, "null"), state(3, 1, "null")]
+    assert awareness.present() == [state(2, 6)]
 
 
 def test_an_echo_does_not_make_its_sender_the_owner(awareness: Awareness) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from canvas_collab.protocol import awareness, state_vector, sync
 from canvas_collab.protocol.json_text import check_json
 from canvas_collab.protocol.lib0 import MAX_SAFE_INTEGER, Decoder, Malformed
+from canvas_collab.protocol.structs import MAX_CLOCK
 
 integers = st.integers(0, MAX_SAFE_INTEGER)
 
@@ -53,7 +54,7 @@ def test_what_is_no_state_vector_is_malformed(data: str) -> None:
         state_vector.decode_state_vector(bytes.fromhex(data))
 
 
-entries = st.builds(awareness.Entry, integers, integers, st.text(max_size=40))
+entries = st.builds(awareness.Entry, integers, st.integers(0, MAX_CLOCK - 1), st.text(max_size=40))
 
 
 @given(st.lists(entries, max_size=10))

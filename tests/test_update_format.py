@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pycrdt import Doc, Text
 
 from canvas_collab.protocol.delete_set import DeleteSet
+from canvas_collab.protocol.json_text import MAX_NESTING
 from canvas_collab.protocol.lib0 import Malformed, encode_var_string, encode_var_uint
-from canvas_collab.protocol.structs import MAX_CLOCK, MAX_NESTING
+from canvas_collab.protocol.structs import MAX_CLOCK
 from canvas_collab.protocol.update import decode_update, encode_update
 from tests.test_document import edits
 
@@ -97,6 +98,7 @@ REFUSED = {
     "a struct in one that comes later": b"\x01\x01\x05\x07\x04\x00\x05\x08\x01a\x00",
     "a subdocument without options": item(9, string("guid") + b"\x7e"),
     "no delete set": item(4, string("a"))[:-1],
+    "json that is nested without end": item(5, string("[" * (MAX_NESTING + 1) + "]" * (MAX_NESTING + 1))),
     "nesting without end": item(8, b"\x01" + b"\x75\x01" * (MAX_NESTING + 2) + b"\x7e"),
 }
 
@@ -109,6 +111,18 @@ def test_what_some_client_could_not_read_is_refused(name: str) -> None:
 
 def test_nesting_up_to_its_limit_is_accepted() -> None:
     assert decode_update(item(8, b"\x01" + b"\x75\x01" * MAX_NESTING + b"\x7e"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * MAX_NESTING + "]" * MAX_NESTING, "[" + "[]," * MAX_NESTING + "{}]", '"' + "[" * MAX_NESTING * 2 + '"'],
+)
+def test_json_is_accepted_unless_it_is_nested_too_deeply(text: str) -> None:
+    assert decode_update(item(5, string(text)))
+
+
+def test_a_number_of_very_many_digits_is_one() -> None:
+    assert decode_update(item(5, string("9" * 100_000)))
 
 
 def test_bytes_after_the_end_are_ignored() -> None:

@@ -10,10 +10,14 @@ from collections.abc import Collection
 
 from attrs import frozen
 
-from canvas_collab.protocol.lib0 import Decoder, encode_var_string, encode_var_uint
+from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_string, encode_var_uint
+from canvas_collab.protocol.structs import MAX_CLOCK
 
 #: The JSON text of a client that has left.
 LEFT = "null"
+
+#: What may surround it there.
+JSON_WHITESPACE = " \t\n\r"
 
 
 @frozen
@@ -27,7 +31,7 @@ class Entry:
     @property
     def has_left(self) -> bool:
         """Whether this entry says that the client has gone."""
-        return self.state.strip() == LEFT
+        return self.state.strip(JSON_WHITESPACE) == LEFT
 
 
 def decode(payload: bytes) -> list[Entry]:
@@ -36,7 +40,11 @@ def decode(payload: bytes) -> list[Entry]:
     :raises Malformed: if the bytes are not an awareness update.
     """
     decoder = Decoder(payload)
-    return [Entry(decoder.var_uint(), decoder.var_uint(), decoder.var_string()) for _ in range(decoder.var_uint())]
+    entries = [Entry(decoder.var_uint(), decoder.var_uint(), decoder.var_string()) for _ in range(decoder.var_uint())]
+    # When the client leaves, that is said at the next clock.
+    if any(entry.clock >= MAX_CLOCK for entry in entries):
+        raise Malformed("a clock is too high")
+    return entries
 
 
 def encode(entries: Collection[Entry]) -> bytes:

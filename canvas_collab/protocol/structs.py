@@ -15,14 +15,11 @@ import enum
 
 from attrs import frozen
 
-from canvas_collab.protocol.json_text import check_json
+from canvas_collab.protocol.json_text import MAX_NESTING, check_json
 from canvas_collab.protocol.lib0 import MAX_SAFE_INTEGER, Malformed, encode_var_string, encode_var_uint
 
 #: The highest clock that every engine can count to; no document of people's making comes near it.
 MAX_CLOCK = 2**32 - 1
-
-#: How deeply values may be nested in one another; a browser's stack ends somewhere above.
-MAX_NESTING = 500
 
 _ORIGIN, _RIGHT_ORIGIN, _KEY, _KIND = 0x80, 0x40, 0x20, 0x1F
 

@@ -50,8 +50,8 @@ RANDOM_BYTES_EVERY = 10
 #: After so many messages a bystander makes an edit, and another one has to have it.
 BYSTANDER_EVERY = 400
 
-#: By how much the daemon may grow after the first third of the messages, in bytes.  One message that stayed, of those
-#: that follow, would be more.
+#: By how much the daemon may grow after the first third of the messages, in bytes.  The awareness clients that they
+#: announce are remembered for half a minute to a minute after they have left, which makes some megabytes of it.
 GROWTH_MAX = 12 * 2**20
 
 #: How many changed updates are shown to Yjs.

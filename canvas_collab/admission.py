@@ -23,6 +23,11 @@ class Denied(Exception):
     the log and may say more.
     """
 
+    @property
+    def advice(self) -> str:
+        """The public reason and, where that tells nothing of the server or of other people's documents, the other."""
+        return f"{self.public_reason}: {self.reason}" if self.status in (401, 403) else self.public_reason
+
     def __init__(
         self, status: int, code: CloseCode, public_reason: str, reason: str, user_id: str | None = None
     ) -> None:
@@ -74,10 +79,10 @@ class Doorkeeper:
         prefix = self._settings.ws_path_prefix + "/"
         return unquote(path[len(prefix) :]) if path.startswith(prefix) else ""
 
-    async def admit(self, request: Request) -> Admission:
-        """Decide over a handshake.
+    def credential_of(self, request: Request) -> Credential | None:
+        """The credential that a handshake carries, if any.
 
-        :raises Denied: if it must be refused.
+        :raises Denied: if it is a cookie that the browser added on behalf of a foreign page.
         """
         credential = find_credential(request.headers, request.query, self._settings.cookie_prefix)
         origin = request.headers.get("origin")
@@ -88,7 +93,7 @@ class Doorkeeper:
             and not self._settings.origin_allowed(origin)
         ):
             raise Denied(403, CloseCode.FORBIDDEN, "forbidden origin", f"foreign origin {origin[:200]}")
-        return await self.decide(self.room_of(request.path), credential)
+        return credential
 
     async def decide(self, room: str, credential: Credential | None) -> Admission:
         """Decide over a room and a credential, wherever they came from.

@@ -12,7 +12,6 @@ import enum
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from urllib.parse import unquote
 
 from attrs import field, frozen
@@ -47,7 +46,8 @@ class Session:
 
     user_id: str
     token: str = field(repr=False)
-    expires_at: datetime
+    #: For how many more seconds, if nobody signs out and nothing prolongs it.
+    lasts: float
 
 
 class Unauthenticated(Exception):
@@ -141,7 +141,7 @@ class Sessions:
         rows = await self._database.query(self._select, (token,))
         if not rows:
             raise Unauthenticated("unknown session")
-        user_id, expires_at, good = rows[0]
-        if not good:
+        user_id, lasts = rows[0]
+        if not lasts > 0:
             raise Unauthenticated("expired session")
-        return Session(user_id, token, expires_at)
+        return Session(user_id, token, lasts)

@@ -95,6 +95,12 @@ def _path_prefix(value: str) -> str:
     return value.rstrip("/")
 
 
+def _path(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError("must begin with a slash, such as /hocuspocus")
+    return value
+
+
 def _setting(name: str, default: object, parse: Callable[[str], object], purpose: str, *aliases: str) -> Any:
     """One variable: `name` (and other names it is honoured under), the `default`, how to read it, what it is for."""
     return attrs.field(default=default, metadata={"name": name, "parse": parse, "purpose": purpose, "aliases": aliases})
@@ -156,6 +162,21 @@ class Settings:
         _one_of("http", "close"),
         "Whether a client that may not come in gets an HTTP status, or a WebSocket close code after the handshake.",
     )
+    hocuspocus_path: str = _setting(
+        "HOCUSPOCUS_PATH",
+        "/",
+        _path,
+        "The path, after WS_PATH_PREFIX, on which Hocuspocus providers are served; every other one names a room.",
+    )
+    auth_timeout: float = _setting(
+        "AUTH_TIMEOUT", 10.0, _number(0.1, 300), "How long a Hocuspocus provider may take to authenticate."
+    )
+    token_renewal: float = _setting(
+        "TOKEN_RENEWAL",
+        60.0,
+        _number(0, 86400),
+        "How long before the end of a session a Hocuspocus provider is asked for a new token.",
+    )
     session_recheck: float = _setting(
         "SESSION_RECHECK",
         60.0,
@@ -202,6 +223,31 @@ class Settings:
         _integer(1, 10000),
         "How many awareness clients one connection may announce.",
     )
+    max_documents: int = _setting(
+        "MAX_DOCUMENTS", 1000, _integer(1, 10**6), "How many documents one Hocuspocus connection may open."
+    )
+    max_pending_documents: int = _setting(
+        "MAX_PENDING_DOCUMENTS",
+        100,
+        _integer(1, 10**6),
+        "How many documents of one Hocuspocus connection may be waiting to be opened.",
+    )
+    max_pending_messages: int = _setting(
+        "MAX_PENDING_MESSAGES",
+        1000,
+        _integer(1, 10**6),
+        "How many messages of one Hocuspocus connection may wait for that.",
+    )
+    max_pending_size: int = _setting(
+        "MAX_PENDING_SIZE",
+        128 * 2**10,
+        _integer(1024, 2**31),
+        "How many bytes of one Hocuspocus connection may wait for that.",
+    )
+    stateless: bool = _setting("STATELESS", True, _switch, "Whether stateless messages are passed on.")
+    max_stateless_size: int = _setting(
+        "MAX_STATELESS_SIZE", 64 * 2**10, _integer(1, 2**24), "The largest stateless message."
+    )
     send_buffer_max: int = _setting(
         "SEND_BUFFER_MAX",
         32 * 2**20,
@@ -225,6 +271,10 @@ class Settings:
     def production(self) -> bool:
         """Whether this is the real thing."""
         return self.app_env == "production"
+
+    def hocuspocus_at(self, path: str) -> bool:
+        """Whether Hocuspocus is what is spoken on this URL path."""
+        return path.rstrip("/") == self.ws_path_prefix + self.hocuspocus_path.rstrip("/")
 
     def origin_allowed(self, origin: str) -> bool:
         """Whether a page of `origin` may come in with a cookie alone."""

@@ -5,9 +5,12 @@ Which protocol carries the messages does not matter here; that is the carrier's 
 
 from __future__ import annotations
 
+import enum
 from typing import Protocol
 
 from canvas_collab.access import Access
+from canvas_collab.admission import Admission, Denied
+from canvas_collab.auth import Credential
 from canvas_collab.awareness import TooManyClients
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
@@ -19,13 +22,30 @@ from canvas_collab.room import Outgoing, Room
 
 
 class Carrier(Protocol):
-    """What brings a connection's messages to the client."""
+    """What brings a connection's messages to the client, in the protocol that it speaks."""
+
+    @property
+    def client(self) -> str:
+        """The client's address, for the log."""
+
+    @property
+    def protocol(self) -> str:
+        """Which protocol that is, for the log."""
 
     def send(self, message: Outgoing) -> None:
-        """Send a message of this document."""
+        """Send a message of y-protocols."""
 
-    def close(self, code: CloseCode, reason: str) -> None:
-        """End the connection."""
+    def send_stateless(self, message: Outgoing) -> None:
+        """Send a stateless message, where the protocol has such."""
+
+    def close(self, denied: Denied) -> None:
+        """End the connection: who came in may not stay."""
+
+    def access_changed(self) -> None:
+        """The connection's role has changed, or was confirmed anew."""
+
+    def ask_for_token(self) -> None:
+        """The session ends soon: ask for the token of a newer one, where the protocol can."""
 
 
 class JournalState(Protocol):
@@ -36,80 +56,105 @@ class JournalState(Protocol):
         """Whether no more updates should be taken now."""
 
 
+class Effect(enum.Enum):
+    """What a message did to the document."""
+
+    #: Nothing; it was not meant to.
+    NONE = enum.auto()
+    #: What it brought is part of the document, and on its way to disk.
+    KEPT = enum.auto()
+    #: The connection may only read.
+    REFUSED = enum.auto()
+
+
 class Connection:
     """A client in a room.  It hears of everything; what it says counts as far as its role allows."""
 
-    __slots__ = ("_carrier", "_journal", "_max_awareness_size", "access", "room", "user_id")
+    __slots__ = ("_journal", "_max_awareness_size", "access", "carrier", "credential", "room", "user_id")
 
     def __init__(
         self,
         carrier: Carrier,
         room: Room[Connection],
-        user_id: str,
-        access: Access,
+        admission: Admission,
         journal: JournalState,
         max_awareness_size: int,
     ) -> None:
-        """:param max_awareness_size: the largest awareness message that is taken, in bytes."""
-        self._carrier = carrier
+        """:param admission: on what the connection rests.
+        :param max_awareness_size: the largest awareness message that is taken, in bytes.
+        """
+        self.carrier = carrier
         self.room = room
-        self.user_id = user_id
-        self.access = access
+        self.user_id = admission.session.user_id
+        self.credential: Credential = admission.credential
+        self.access: Access = admission.access
         self._journal = journal
         self._max_awareness_size = max_awareness_size
 
-    def open(self) -> None:
-        """Join the room: ask for what the client has, tell it who is here."""
+    @property
+    def may_write(self) -> bool:
+        """Whether the client's edits count."""
+        return self.access >= Access.WRITE
+
+    def join(self) -> None:
+        """Be part of the room from now on, and hear who else is."""
         self.room.join(self)
-        self._send(sync.encode_step_1(self.room.document.state_vector))
         present = self.room.awareness.present()
         if present:
             self._send_awareness(present)
 
-    def closed(self) -> None:
+    def ask(self) -> None:
+        """Ask the client for what it has and the server has not."""
+        self._send(sync.encode_step_1(self.room.document.state_vector))
+
+    def leave(self) -> None:
         """The client has gone."""
         self.room.leave(self)
 
-    def receive(self, data: bytes) -> None:
+    def receive(self, message: sync.Message) -> Effect:
         """Take a message of the client.
 
         :raises Offence: if that ends the connection.
         """
         try:
-            message = sync.decode(data)
             if isinstance(message, sync.Update):
-                self._edit(message.update, decode_update(message.update))
-            elif isinstance(message, sync.AwarenessUpdate):
+                return self._edit(message.update, decode_update(message.update))
+            if isinstance(message, sync.SyncStep2):
+                return self._take_step_2(message.update)
+            if isinstance(message, sync.AwarenessUpdate):
                 self._show(message.payload)
             elif isinstance(message, sync.SyncStep1):
                 self._answer_step_1(message.state_vector)
-            elif isinstance(message, sync.SyncStep2):
-                self._take_step_2(message.update)
             else:
                 self._send_awareness(self.room.awareness.present())
         except Malformed as error:
             raise Offence(CloseCode.MALFORMED, f"malformed message: {error}") from error
+        return Effect.NONE
+
+    def relay(self, message: Outgoing) -> None:
+        """Have the others sent a stateless message."""
+        self.room.relay(self, message)
 
     def send(self, message: Outgoing) -> None:
         """Pass a message of the room on."""
-        self._carrier.send(message)
+        self.carrier.send(message)
 
-    def close(self, code: CloseCode, reason: str) -> None:
-        """End the connection from this side."""
-        self._carrier.close(code, reason)
+    def send_stateless(self, message: Outgoing) -> None:
+        """Pass a stateless message on."""
+        self.carrier.send_stateless(message)
 
-    def _edit(self, data: bytes, update: Update) -> None:
-        if self.access < Access.WRITE:
-            return
+    def _edit(self, data: bytes, update: Update) -> Effect:
+        if not self.may_write:
+            return Effect.REFUSED
         if self._journal.full:
             raise Offence(CloseCode.TRY_AGAIN_LATER, "the database cannot keep up, try again later")
         self.room.edit(self, data, update)
+        return Effect.KEPT
 
-    def _take_step_2(self, data: bytes) -> None:
+    def _take_step_2(self, data: bytes) -> Effect:
         update = decode_update(data)
         # A client that only reconnects brings nothing new, and that should cost nobody anything.
-        if self.room.document.adds(update):
-            self._edit(data, update)
+        return self._edit(data, update) if self.room.document.adds(update) else Effect.KEPT
 
     def _answer_step_1(self, state_vector: bytes) -> None:
         self._send(sync.encode_step_2(self.room.document.lacking(state_vector)))
@@ -128,4 +173,4 @@ class Connection:
         self._send(sync.encode_awareness(awareness_format.encode(entries)))
 
     def _send(self, payload: bytes) -> None:
-        self._carrier.send(Outgoing(payload))
+        self.carrier.send(Outgoing(payload))

@@ -7,6 +7,7 @@ order.  A commit that fails is tried again, with growing pauses, until it succee
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -62,7 +63,12 @@ class Journal(Service):
         self._pause = FIRST_PAUSE
         self._appended = 0
         self._committed = 0
-        self._waiting: list[tuple[int, Deferred[None]]] = []
+        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+
+    @property
+    def position(self) -> int:
+        """How many updates have been queued so far."""
+        return self._appended
 
     @property
     def unsaved(self) -> int:
@@ -85,11 +91,15 @@ class Journal(Service):
     def when_committed(self) -> Deferred[None]:
         """Fires when everything that is queued now is in the database."""
         committed: Deferred[None] = Deferred()
-        if self.unsaved:
-            self._waiting.append((self._appended, committed))
-        else:
-            committed.callback(None)
+        self.after_commit(lambda: committed.callback(None))
         return committed
+
+    def after_commit(self, act: Callable[[], None]) -> None:
+        """Call `act`, which must not raise, when everything that is queued now is in the database."""
+        if self.unsaved:
+            self._waiting.append((self._appended, act))
+        else:
+            act()
 
     def hasten(self) -> None:
         """Do not wait for company, nor after a failure: commit now."""
@@ -135,4 +145,4 @@ class Journal(Service):
 
     def _release(self) -> None:
         while self._waiting and self._waiting[0][0] <= self._committed:
-            self._waiting.pop(0)[1].callback(None)
+            self._waiting.popleft()[1]()

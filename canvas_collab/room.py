@@ -14,16 +14,15 @@ from canvas_collab.pacing import Pace
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
-from canvas_collab.protocol.closing import CloseCode
 from canvas_collab.protocol.update import Update, encode_update
 
 
 @define
 class Outgoing:
-    """A message on its way to one client or to many; `frames` lets a carrier frame it once for all of them."""
+    """A message on its way to one client or to many; `frames` keeps its frames, by what was put in front of it."""
 
     payload: bytes
-    frames: dict[object, object] = field(factory=dict)
+    frames: dict[bytes, object] = field(factory=dict)
 
 
 class Member(Hashable, Protocol):
@@ -36,8 +35,8 @@ class Member(Hashable, Protocol):
     def send(self, message: Outgoing) -> None:
         """Send a message."""
 
-    def close(self, code: CloseCode, reason: str) -> None:
-        """End the connection."""
+    def send_stateless(self, message: Outgoing) -> None:
+        """Send a stateless message."""
 
 
 MemberT = TypeVar("MemberT", bound=Member)
@@ -57,6 +56,7 @@ class Room(Generic[MemberT]):
         "_pace",
         "_reactor",
         "_senders",
+        "_stateless",
         "_updates",
         "awareness",
         "document",
@@ -83,6 +83,7 @@ class Room(Generic[MemberT]):
         self._journal = journal
         self._updates: list[tuple[bytes, Update]] = []
         self._senders: set[MemberT] = set()
+        self._stateless: list[tuple[MemberT, Outgoing]] = []
         self._awareness_news: dict[int, Entry] = {}
         self._call: IDelayedCall | None = None
 
@@ -123,6 +124,11 @@ class Room(Generic[MemberT]):
         self._announce(news)
         return corrections
 
+    def relay(self, sender: MemberT, message: Outgoing) -> None:
+        """Pass a stateless message on to the others, after what was edited before it."""
+        self._stateless.append((sender, message))
+        self._schedule()
+
     def expire(self) -> None:
         """Take out awareness states that were not renewed."""
         self._announce(self.awareness.expire(self._reactor.seconds()))
@@ -133,6 +139,7 @@ class Room(Generic[MemberT]):
         started = self._reactor.seconds()
         updates, self._updates = self._updates, []
         senders, self._senders = self._senders, set()
+        stateless, self._stateless = self._stateless, []
         news, self._awareness_news = self._awareness_news, {}
         if updates:
             [(data, update), *others] = updates
@@ -149,6 +156,10 @@ class Room(Generic[MemberT]):
             message = Outgoing(sync.encode_awareness(awareness_format.encode(news.values())))
             for member in list(self.members):
                 member.send(message)
+        for sender, message in stateless:
+            for member in list(self.members):
+                if member is not sender:
+                    member.send_stateless(message)
         self._pace.flushed(started, self._reactor.seconds())
 
     def close(self) -> None:

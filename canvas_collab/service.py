@@ -23,6 +23,7 @@ from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.documents import DocumentStore, LogEntry
 from canvas_collab.database.pool import Database, within
 from canvas_collab.document import Document
+from canvas_collab.entrance import Entrance
 from canvas_collab.health import Figures, Health, health_resource
 from canvas_collab.journal import Journal
 from canvas_collab.pacing import Pace
@@ -99,7 +100,8 @@ def collaboration_service(
         Sessions(database, catalogue, settings.better_auth_secret),
         AccessList(database, catalogue, settings.room_prefix),
     )
-    factory = ServerFactory(reactor, settings, doorkeeper, rooms, journal)
+    entrance = Entrance(settings, doorkeeper, rooms, journal)
+    factory = ServerFactory(reactor, settings, entrance, journal)
     health = Health(reactor, database, lambda: Figures(len(factory.clients), len(rooms), journal.unsaved))
     return CollaborationService(
         health,

@@ -1,7 +1,4 @@
-"""The WebSocket side: handshakes, frames, back pressure, and closing, for clients that speak y-websocket's protocol.
-
-``ws://HOST:PORT/ROOM``: one connection, one document, one message in a frame.
-"""
+"""The WebSocket side: handshakes, frames, back pressure, closing.  What is said on it is the dialect's business."""
 
 from __future__ import annotations
 
@@ -18,15 +15,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from canvas_collab.access import MAX_ROOM_NAME_LENGTH, Access
-from canvas_collab.admission import Admission, Denied, Doorkeeper, Request
+from canvas_collab.admission import Denied, Request
 from canvas_collab.config import Settings
-from canvas_collab.connection import Connection, JournalState
-from canvas_collab.database.documents import DocumentDamaged
-from canvas_collab.database.pool import DatabaseUnavailable
+from canvas_collab.dialect import Dialect, Socket
+from canvas_collab.entrance import Entrance
+from canvas_collab.hocuspocus import Hocuspocus
+from canvas_collab.journal import Journal
 from canvas_collab.protocol.closing import CloseCode, Offence
-from canvas_collab.room import Outgoing, Room
-from canvas_collab.rooms import Rooms
+from canvas_collab.room import Outgoing
+from canvas_collab.y_websocket import YWebsocket
 
 #: The request line and the headers of a handshake have to fit into so many bytes.
 MAX_HANDSHAKE_SIZE = 16 * 2**10
@@ -42,7 +39,7 @@ CLOSE_TIMEOUT = 2
 
 @implementer(IPushProducer)
 class ServerProtocol(WebSocketServerProtocol):
-    """One client's WebSocket.  It carries one :class:`~canvas_collab.connection.Connection`."""
+    """One client's WebSocket."""
 
     factory: ServerFactory
     transport: Any
@@ -51,11 +48,9 @@ class ServerProtocol(WebSocketServerProtocol):
 
     def __init__(self) -> None:
         super().__init__()
-        self._room: Room[Connection] | None = None
-        self._admission: Admission | None = None
+        self.gone = False
+        self._dialect: Dialect | None = None
         self._denied: Denied | None = None
-        self._connection: Connection | None = None
-        self._gone = False
         self._choked = False
         self._backlog = 0
 
@@ -74,20 +69,16 @@ class ServerProtocol(WebSocketServerProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """A socket has gone, whatever state it was in."""
-        self._gone = True
+        self.gone = True
         self.factory.gone(self)
         super().connectionLost(reason)
-        if self._connection is not None:
-            self._connection.closed()
-            self._connection = None
-        if self._room is not None:
-            self.factory.rooms.leave(self._room.name)
-            self._room = None
+        if self._dialect is not None:
+            self._dialect.closed(None, None)
 
     def dataReceived(self, data: bytes) -> None:
         """Bound what is kept of a handshake before its end has come."""
         if self.state == self.STATE_CONNECTING and len(self.data) + len(data) > MAX_HANDSHAKE_SIZE:
-            self._log_denial(Denied(431, CloseCode.TOO_LARGE, "", "handshake too large"), "")
+            self.events.info("connection denied", reason="handshake too large", room="", user=None, client=self.client)
             self.dropConnection(abort=True)
             return
         super().dataReceived(data)
@@ -99,136 +90,92 @@ class ServerProtocol(WebSocketServerProtocol):
         return deciding.addBoth(self._resume_reading)
 
     def _resume_reading(self, result: object) -> Any:
-        if not self._gone:
+        if not self.gone:
             self.transport.resumeProducing()
         return result
 
     async def _decide(self, request: ConnectionRequest) -> None:
-        room = self.factory.doorkeeper.room_of(request.path)[:MAX_ROOM_NAME_LENGTH]
         try:
             if self.factory.over_capacity:
-                raise Denied(503, CloseCode.TRY_AGAIN_LATER, "try again later", "too many connections")
-            admission = await self.factory.doorkeeper.admit(Request(request.path, request.headers, request.params))
-            entered = await self._enter(admission)
-            if self._gone:
-                self.factory.rooms.leave(entered.name)
-                raise Denied(408, CloseCode.TRY_AGAIN_LATER, "too late", "the client did not wait")
-            self._room, self._admission = entered, admission
+                denied = Denied(503, CloseCode.TRY_AGAIN_LATER, "try again later", "too many connections")
+                self.factory.entrance.denied(denied, "", self.client)
+                raise denied
+            self._dialect = self.factory.dialect(self, request.path)
+            await self._dialect.shake_hands(Request(request.path, request.headers, request.params))
+            if self.gone:
+                raise Denied(408, CloseCode.TIMEOUT, "too late", "the client did not wait")
         except Denied as denied:
-            self._deny(denied, room)
-        except Exception as error:
+            self._deny(denied)
+        except Exception:
             # Autobahn would tell the client what went wrong in here.
-            self.events.failure("handshake failed", room=room, client=self.client)
-            self._deny(Denied(500, CloseCode.INTERNAL_ERROR, "internal error", type(error).__name__), room)
+            self.events.failure("handshake failed", client=self.client)
+            self._deny(Denied(500, CloseCode.INTERNAL_ERROR, "internal error", "internal error"))
 
-    def _deny(self, denied: Denied, room: str) -> None:
-        self._log_denial(denied, room)
+    def _deny(self, denied: Denied) -> None:
         if not self.factory.reject_by_closing:
             raise ConnectionDeny(denied.status, denied.public_reason) from denied
         self._denied = denied
-
-    async def _enter(self, admission: Admission) -> Room[Connection]:
-        user_id = admission.session.user_id
-        try:
-            return await self.factory.rooms.enter(admission.room)
-        except DatabaseUnavailable as error:
-            code = CloseCode.TRY_AGAIN_LATER
-            raise Denied(503, code, "try again later", str(error), user_id) from error
-        except DocumentDamaged as error:
-            self.events.critical("document damaged", room=admission.room, reason=str(error))
-            code = CloseCode.DOCUMENT_DAMAGED
-            raise Denied(500, code, "the document is damaged", str(error), user_id) from error
 
     def onOpen(self) -> None:
         """The handshake is done."""
         if self._denied is not None:
             self.close(self._denied.code, self._denied.public_reason)
-            return
-        if self._room is None or self._admission is None:
-            return
-        self._set_no_delay()
-        self.transport.registerProducer(self, True)
-        self._connection = Connection(
-            self,
-            self._room,
-            self._admission.session.user_id,
-            self._admission.access,
-            self.factory.journal,
-            self.factory.settings.max_awareness_size,
-        )
-        self.events.info(
-            "connection opened",
-            room=self._room.name,
-            user=self._connection.user_id,
-            access=self._connection.access.name.lower(),
-            client=self.client,
-        )
-        self._connection.open()
+        elif self._dialect is not None:
+            self._set_no_delay()
+            self.transport.registerProducer(self, True)
+            self._dialect.opened()
 
     def _set_no_delay(self) -> None:
         """Autobahn sets this before the transport is connected to anything, so that it has no effect."""
         if isinstance(self.transport.getHost(), (IPv4Address, IPv6Address)):
             self.transport.setTcpNoDelay(True)
 
-    def _log_denial(self, denied: Denied, room: str) -> None:
-        self.events.info("connection denied", reason=denied.reason, room=room, user=denied.user_id, client=self.client)
-
     # Messages
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """The client has sent a message."""
-        if self._connection is None or self.state != self.STATE_OPEN:
+        if self._dialect is None or self.state != self.STATE_OPEN:
             return
         try:
             if not isBinary:
                 raise Offence(CloseCode.MALFORMED, "malformed message: text, where bytes are spoken")
-            self._connection.receive(payload)
+            self._dialect.received(payload)
         except Offence as offence:
-            self._end(offence.code, offence.reason)
+            self.end(offence.code, offence.reason)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """The connection has been closed, by whichever side."""
-        if self._connection is not None:
-            self.events.info(
-                "connection closed",
-                room=self._connection.room.name,
-                user=self._connection.user_id,
-                code=code,
-                reason=reason,
-                client=self.client,
-            )
+        if self._dialect is not None:
+            self._dialect.closed(code, reason)
 
-    def send(self, message: Outgoing) -> None:
-        """Send a message; what many get is framed once."""
+    def send(self, message: Outgoing, prefix: bytes = b"") -> None:
+        """Send a message with `prefix` in front of it; what several get is framed once."""
         if self.state != self.STATE_OPEN:
             return
-        frame: Any = message.frames.get(ServerProtocol)
+        frame: Any = message.frames.get(prefix)
         if frame is None:
-            frame = self.factory.prepareMessage(message.payload, isBinary=True)
-            message.frames[ServerProtocol] = frame
+            frame = self.factory.prepareMessage(prefix + message.payload, isBinary=True)
+            message.frames[prefix] = frame
         self.sendPreparedMessage(frame)
         if self._choked:
             self._backlog += len(message.payload)
             if self._backlog > self.factory.settings.send_buffer_max:
-                self._end(CloseCode.TOO_SLOW, "too much is waiting to be read", abort=True)
+                self.end(CloseCode.TOO_SLOW, "too much is waiting to be read", abort=True)
+
+    def admit_messages(self, size: int) -> None:
+        """Take messages of up to so many bytes from now on."""
+        self.maxFramePayloadSize = self.maxMessagePayloadSize = size
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """End the connection."""
+        """Close the connection."""
         if self.state == self.STATE_OPEN:
             # Not sendClose(), which takes 1012 for a code that a server may not send. A reason may have 123 bytes.
             self.sendCloseFrame(int(code), reason.encode()[:123].decode("utf-8", "ignore").encode())
 
-    def _end(self, code: CloseCode, reason: str, abort: bool = False) -> None:
-        """End the connection for something the client did."""
-        connection = self._connection
-        self.events.info(
-            "connection ended",
-            reason=reason,
-            code=int(code),
-            room=connection.room.name if connection else None,
-            user=connection.user_id if connection else None,
-            client=self.client,
-        )
+    def end(self, code: CloseCode, reason: str, abort: bool = False) -> None:
+        """End the connection for something the client did, or is."""
+        room, user = self._dialect.whereabouts if self._dialect else (None, None)
+        self.events.info("connection ended", reason=reason, code=int(code), room=room, user=user, client=self.client)
         if abort:
             self.dropConnection(abort=True)
         else:
@@ -248,26 +195,10 @@ class ServerProtocol(WebSocketServerProtocol):
     def stopProducing(self) -> None:
         """The connection has gone."""
 
-    # Whether the decision over the handshake still holds
-
     async def recheck(self) -> None:
-        """Look session and role up again, and act on what has changed."""
-        connection, admission = self._connection, self._admission
-        if connection is None or admission is None:
-            return
-        try:
-            access = (await self.factory.doorkeeper.decide(admission.room, admission.credential)).access
-        except Denied as denied:
-            if denied.code is not CloseCode.TRY_AGAIN_LATER and self._connection is connection:
-                self._end(denied.code, denied.public_reason)
-            return
-        except Exception:
-            # One client must not keep the others from being looked at.
-            self.events.failure("recheck failed", room=admission.room, user=connection.user_id)
-            return
-        if access is not connection.access:
-            self.events.info("access changed", room=admission.room, user=connection.user_id, access=access.name.lower())
-            connection.access = Access(access)
+        """Look whether the client may still be here."""
+        if self._dialect is not None:
+            await self._dialect.recheck()
 
 
 class ServerFactory(WebSocketServerFactory):
@@ -280,15 +211,13 @@ class ServerFactory(WebSocketServerFactory):
         self,
         reactor: Any,
         settings: Settings,
-        doorkeeper: Doorkeeper,
-        rooms: Rooms,
-        journal: JournalState,
+        entrance: Entrance,
+        journal: Journal,
     ) -> None:
         WebSocketServerFactory.__init__(self, reactor=reactor, server="canvas-collab")
         self.settings = settings
-        self.doorkeeper = doorkeeper
-        self.rooms = rooms
-        self.journal = journal
+        self.entrance = entrance
+        self._journal = journal
         self.clients: set[ServerProtocol] = set()
         self.on_empty: Callable[[], None] | None = None
         WebSocketServerFactory.setProtocolOptions(
@@ -317,6 +246,12 @@ class ServerFactory(WebSocketServerFactory):
     def reject_by_closing(self) -> bool:
         """Whether who may not come in is told so by a close code."""
         return self.settings.reject_with == "close"
+
+    def dialect(self, socket: Socket, path: str) -> Dialect:
+        """The protocol that is spoken on this URL's path."""
+        if self.settings.hocuspocus_at(path):
+            return Hocuspocus(self.reactor, socket, self.entrance, self._journal, self.settings)
+        return YWebsocket(socket, self.entrance)
 
     def accepted(self, client: ServerProtocol) -> None:
         """A socket has been accepted."""

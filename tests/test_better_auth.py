@@ -228,7 +228,6 @@ def test_a_diagram_without_a_role_and_no_diagram_at_all_get_the_same_refusal(
             "/diagram-nowhere",
             "/diagram-",
             "/sketch",
-            "/",
             "/diagram-%00",
             "/diagram-a%2Fb",
         )

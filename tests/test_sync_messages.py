@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from canvas_collab.protocol import awareness, state_vector, sync
 from canvas_collab.protocol.json_text import check_json
-from canvas_collab.protocol.lib0 import MAX_SAFE_INTEGER, Decoder, Malformed
+from canvas_collab.protocol.lib0 import MAX_SAFE_INTEGER, Malformed
 from canvas_collab.protocol.structs import MAX_CLOCK
 
 integers = st.integers(0, MAX_SAFE_INTEGER)
@@ -36,11 +36,6 @@ def test_any_bytes_are_either_a_message_or_malformed(data: bytes) -> None:
     except Malformed:
         return
     assert isinstance(message, (sync.SyncStep1, sync.SyncStep2, sync.Update, sync.AwarenessUpdate, sync.QueryAwareness))
-
-
-def test_permission_denied_carries_its_reason() -> None:
-    decoder = Decoder(sync.encode_permission_denied("read-only"))
-    assert (decoder.var_uint(), decoder.var_uint(), decoder.var_string()) == (2, 0, "read-only")
 
 
 @given(st.dictionaries(integers, integers, max_size=20))

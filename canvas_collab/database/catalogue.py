@@ -39,7 +39,7 @@ class Column:
 class Catalogue:
     """The queries that fit this database, as SQL text.
 
-    `session_query` takes a token and answers the user's id, the time the session ends, and whether that lies ahead.
+    `session_query` takes a token and answers the user's id and for how many more seconds the session is good.
     `role_query` takes a diagram's and a user's id by the names ``diagram`` and ``user`` and answers roles.
     `user_table` and `user_id_type` say where a user's id is found.
     """
@@ -91,9 +91,10 @@ def read_catalogue(connection: Connection) -> Catalogue:
     ends: sql.Composable = sql.Identifier(expires.name)
     if "with time zone" not in expires.type:
         ends = sql.SQL("{} AT TIME ZONE 'UTC'").format(ends)
-    session_query = sql.SQL("SELECT {}::text, {ends}, {ends} > now() FROM {} WHERE {} = %s").format(
-        sql.Identifier(owner.name), sql.Identifier(session), sql.Identifier(token.name), ends=ends
-    )
+    # Both times by the database's clock; each as a number first, since an infinite time has no difference to another.
+    session_query = sql.SQL(
+        "SELECT {}::text, (extract(epoch FROM {}) - extract(epoch FROM now()))::float8 FROM {} WHERE {} = %s"
+    ).format(sql.Identifier(owner.name), ends, sql.Identifier(session), sql.Identifier(token.name))
     # The first comparison can use an index; the second refuses other spellings of the same id, upper-case letters in a
     # uuid for example, each of which would be a room of its own.
     role_query = sql.SQL(

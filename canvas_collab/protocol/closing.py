@@ -22,6 +22,8 @@ class CloseCode(enum.IntEnum):
     UNAUTHORIZED = 4401
     #: No role in this room, or none that suffices any more.
     FORBIDDEN = 4403
+    #: The client did not say in time who it is.
+    TIMEOUT = 4408
     #: A message, or what it would add up to, is over a limit.
     TOO_LARGE = 4413
     #: The document cannot be opened.

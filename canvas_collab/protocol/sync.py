@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_bytes, encode_var_string
+from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_bytes
 
 
 class MessageType(enum.IntEnum):
@@ -85,6 +85,16 @@ def decode(data: bytes) -> Message:
     """
     decoder = Decoder(data)
     kind = decoder.var_uint()
+    if kind == MessageType.AUTH:
+        raise Malformed("only a server sends auth messages")
+    return decode_body(kind, decoder)
+
+
+def decode_body(kind: int, decoder: Decoder) -> Message:
+    """Decode what follows the message type `kind`, unless that is auth, which has as many forms as there are protocols.
+
+    :raises Malformed: as :func:`decode` does.
+    """
     if kind == MessageType.SYNC:
         step = decoder.var_uint()
         body = decoder.var_bytes()
@@ -99,8 +109,6 @@ def decode(data: bytes) -> Message:
         return AwarenessUpdate(decoder.var_bytes())
     if kind == MessageType.QUERY_AWARENESS:
         return QueryAwareness()
-    if kind == MessageType.AUTH:
-        raise Malformed("only a server sends auth messages")
     raise Malformed(f"there is no message type {kind}")
 
 
@@ -122,8 +130,3 @@ def encode_update(update: bytes) -> bytes:
 def encode_awareness(payload: bytes) -> bytes:
     """Wrap an encoded awareness update."""
     return b"\x01" + encode_var_bytes(payload)
-
-
-def encode_permission_denied(reason: str) -> bytes:
-    """Tell a client, in words, that it may not do what it asked for."""
-    return b"\x02\x00" + encode_var_string(reason)

@@ -1,0 +1,59 @@
+"""What a WebSocket and the protocol that is spoken on it ask of each other."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from canvas_collab.admission import Request
+from canvas_collab.protocol.closing import CloseCode
+from canvas_collab.room import Outgoing
+
+
+class Socket(Protocol):
+    """One client's WebSocket."""
+
+    @property
+    def client(self) -> str:
+        """The client's address, for the log."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether nothing can be sent any more."""
+
+    def send(self, message: Outgoing, prefix: bytes = b"") -> None:
+        """Send a message with `prefix` in front of it; what several get is framed once."""
+
+    def end(self, code: CloseCode, reason: str) -> None:
+        """Close the socket for something that its client did, or is."""
+
+    def admit_messages(self, size: int) -> None:
+        """Take messages of up to so many bytes from now on."""
+
+
+class Dialect(Protocol):
+    """A protocol on a WebSocket."""
+
+    @property
+    def whereabouts(self) -> tuple[str | None, str | None]:
+        """The room and the user's id that events of this socket concern, for the log."""
+
+    async def shake_hands(self, request: Request) -> None:
+        """Decide over a handshake.
+
+        :raises Denied: if it must be refused.
+        """
+
+    def opened(self) -> None:
+        """The handshake is done."""
+
+    def received(self, payload: bytes) -> None:
+        """Take a binary message.
+
+        :raises Offence: if that ends the socket.
+        """
+
+    def closed(self, code: int | None, reason: str | None) -> None:
+        """The socket has gone."""
+
+    async def recheck(self) -> None:
+        """Look whether the client may still have what it has open."""

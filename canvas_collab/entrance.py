@@ -1,0 +1,144 @@
+"""How a client gets to a document, stays with it, and leaves it, whichever protocol carries the connection."""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+
+from canvas_collab.access import MAX_ROOM_NAME_LENGTH
+from canvas_collab.admission import Admission, Denied, Doorkeeper, Request
+from canvas_collab.auth import Credential, Source
+from canvas_collab.config import Settings
+from canvas_collab.connection import Carrier, Connection, JournalState
+from canvas_collab.database.documents import DocumentDamaged
+from canvas_collab.database.pool import DatabaseUnavailable
+from canvas_collab.protocol.closing import CloseCode
+from canvas_collab.room import Room
+from canvas_collab.rooms import Rooms
+
+
+class Entrance:
+    """Opens connections for those who may come in, and looks from time to time whether they still may."""
+
+    log = Logger()
+
+    def __init__(self, settings: Settings, doorkeeper: Doorkeeper, rooms: Rooms, journal: JournalState) -> None:
+        self._doorkeeper = doorkeeper
+        self._settings = settings
+        self._rooms = rooms
+        self._journal = journal
+
+    async def open(self, carrier: Carrier, room: str, handshake: Request, token: str = "") -> Connection:
+        """Decide, load the room, and make a connection that has not joined it yet.  :meth:`close` ends it.
+
+        :param token: what counts before anything that the handshake carries.
+        :raises Denied: if the answer is no, or cannot be found out.
+        """
+        try:
+            admission = await self._doorkeeper.decide(room, self._credential(handshake, token))
+            entered = await self._enter(admission)
+        except Denied as denied:
+            self.denied(denied, room, carrier.client)
+            raise
+        except Exception as error:
+            self.log.failure("handshake failed", room=room[:MAX_ROOM_NAME_LENGTH], client=carrier.client)
+            unexpected = Denied(500, CloseCode.INTERNAL_ERROR, "internal error", type(error).__name__)
+            self.denied(unexpected, room, carrier.client)
+            raise unexpected from error
+        return Connection(carrier, entered, admission, self._journal, self._settings.max_awareness_size)
+
+    def carries_credential(self, handshake: Request) -> bool:
+        """Whether a handshake says who it is of."""
+        try:
+            return self._credential(handshake, "") is not None
+        except Denied:
+            return False
+
+    def _credential(self, handshake: Request, token: str) -> Credential | None:
+        return Credential(token, Source.MESSAGE) if token else self._doorkeeper.credential_of(handshake)
+
+    async def _enter(self, admission: Admission) -> Room[Connection]:
+        user_id = admission.session.user_id
+        try:
+            return await self._rooms.enter(admission.room)
+        except DatabaseUnavailable as error:
+            code = CloseCode.TRY_AGAIN_LATER
+            raise Denied(503, code, "try again later", str(error), user_id) from error
+        except DocumentDamaged as error:
+            self.log.critical("document damaged", room=admission.room, reason=str(error))
+            code = CloseCode.DOCUMENT_DAMAGED
+            raise Denied(500, code, "the document is damaged", str(error), user_id) from error
+
+    def room_of(self, path: str) -> str:
+        """The room that a URL's path names; the empty string if it names none."""
+        return self._doorkeeper.room_of(path)
+
+    def opened(self, connection: Connection) -> None:
+        """The connection joins its room."""
+        self.log.info(
+            "connection opened",
+            room=connection.room.name,
+            user=connection.user_id,
+            access=connection.access.name.lower(),
+            client=connection.carrier.client,
+            protocol=connection.carrier.protocol,
+        )
+        connection.join()
+
+    def close(self, connection: Connection, code: int | None, reason: str | None) -> None:
+        """A connection has ended, whichever side ended it; one that never joined, too."""
+        self.log.info(
+            "connection closed",
+            room=connection.room.name,
+            user=connection.user_id,
+            code=code,
+            reason=reason,
+            client=connection.carrier.client,
+        )
+        connection.leave()
+        self._rooms.leave(connection.room.name)
+
+    def denied(self, denied: Denied, room: str, client: str) -> None:
+        """Somebody was not let in."""
+        room = room[:MAX_ROOM_NAME_LENGTH]
+        self.log.info("connection denied", reason=denied.reason, room=room, user=denied.user_id, client=client)
+
+    async def recheck(self, connection: Connection) -> None:
+        """Look session and role up again, and act on what has changed."""
+        credential = connection.credential
+        try:
+            admission = await self._doorkeeper.decide(connection.room.name, credential)
+        except Denied as denied:
+            if denied.code is not CloseCode.TRY_AGAIN_LATER and connection.credential is credential:
+                connection.carrier.close(denied)
+            return
+        except Exception:
+            # One client must not keep the others from being looked at.
+            self.log.failure("recheck failed", room=connection.room.name, user=connection.user_id)
+            return
+        if connection.credential is not credential:
+            return
+        self._apply(connection, admission)
+        if admission.session.lasts < self._settings.token_renewal + self._settings.session_recheck:
+            connection.carrier.ask_for_token()
+
+    async def renew(self, connection: Connection, handshake: Request, token: str) -> None:
+        """The client has sent another token: from now on the connection rests on that.
+
+        :raises Denied: if it is not as good as the one before; the connection stays as it is.
+        """
+        admission = await self._doorkeeper.decide(connection.room.name, self._credential(handshake, token))
+        if admission.session.user_id != connection.user_id:
+            raise Denied(401, CloseCode.UNAUTHORIZED, "unauthorized", "another user's token", connection.user_id)
+        connection.credential = admission.credential
+        self._apply(connection, admission)
+
+    def _apply(self, connection: Connection, admission: Admission) -> None:
+        if admission.access is not connection.access:
+            self.log.info(
+                "access changed",
+                room=connection.room.name,
+                user=connection.user_id,
+                access=admission.access.name.lower(),
+            )
+            connection.access = admission.access
+            connection.carrier.access_changed()

@@ -1,0 +1,360 @@
+"""The protocol of Hocuspocus: any number of documents on one WebSocket, each opened by a token of its own.
+
+The handshake lets everybody in.  What a client sends of a document before it is open is kept, within bounds, and taken
+when it is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from canvas_collab.access import MAX_ROOM_NAME_LENGTH
+from canvas_collab.admission import Denied, Request
+from canvas_collab.config import Settings
+from canvas_collab.connection import Connection, Effect
+from canvas_collab.dialect import Socket
+from canvas_collab.entrance import Entrance
+from canvas_collab.journal import Journal
+from canvas_collab.protocol import hocuspocus as envelope
+from canvas_collab.protocol import sync
+from canvas_collab.protocol.closing import CloseCode, Offence
+from canvas_collab.protocol.hocuspocus import Authentication, Body, Close, Stateless, SyncReply
+from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.room import Outgoing
+
+#: An address is a room's name and at most as much again for the session's id.
+MAX_ADDRESS_LENGTH = 2 * MAX_ROOM_NAME_LENGTH
+
+
+class Hocuspocus:
+    """One client's WebSocket that carries a connection for each document it has open."""
+
+    log = Logger()
+    handshake: Request
+
+    def __init__(self, reactor: Any, socket: Socket, entrance: Entrance, journal: Journal, settings: Settings) -> None:
+        self.socket = socket
+        self.entrance = entrance
+        self.journal = journal
+        self.settings = settings
+        self._reactor = reactor
+        self._documents: dict[str, _OpenDocument] = {}
+        self._pending: dict[str, _PendingDocument] = {}
+        self._handled: _OpenDocument | None = None
+        self._deadline: IDelayedCall | None = None
+
+    @property
+    def whereabouts(self) -> tuple[str | None, str | None]:
+        """The room and the user's id that events concern: of the document whose message came last, or any."""
+        document = self._handled or next(iter(self._documents.values()), None)
+        return (document.connection.room.name, document.connection.user_id) if document else (None, None)
+
+    async def shake_hands(self, request: Request) -> None:
+        """Let the client in, and keep what its handshake says of who it is."""
+        self.handshake = request
+        self.socket.admit_messages(self.settings.max_pending_size)
+
+    def opened(self) -> None:
+        """The handshake is done: the time to authenticate begins."""
+        self._deadline = self._reactor.callLater(self.settings.auth_timeout, self._too_late)
+
+    def received(self, payload: bytes) -> None:
+        """Take a message.
+
+        :raises Offence: if that ends the socket.
+        """
+        if payload in (envelope.PING, envelope.PONG):
+            if payload == envelope.PING:
+                self.socket.send(Outgoing(envelope.PONG))
+            return
+        try:
+            address, body = envelope.decode(payload)
+        except Malformed as error:
+            raise Offence(CloseCode.MALFORMED, f"malformed message: {error}") from error
+        self._handled = self._documents.get(address)
+        if self._handled is None:
+            self._wait(address, body, len(payload))
+        elif isinstance(body, Close):
+            self._forget(address, 1000, "the client left the document")
+        else:
+            self._handled.receive(body)
+
+    def closed(self, code: int | None, reason: str | None) -> None:
+        """The socket has gone, and all documents with it."""
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        for address in list(self._pending):
+            self._drop(address)
+        for address in list(self._documents):
+            self._forget(address, code, reason)
+
+    async def recheck(self) -> None:
+        """Look whether the client may still have its documents open."""
+        for document in list(self._documents.values()):
+            if not document.left:
+                await self.entrance.recheck(document.connection)
+
+    def shut(self, document: _OpenDocument, code: CloseCode, reason: str) -> None:
+        """Close a document from this side; the socket stays open."""
+        address = document.address
+        if self._documents.get(address) is not document:
+            return
+        self._reply(address, envelope.encode_permission_denied(reason))
+        if document.provider_version is not None:
+            # Those that do not tell their version break on a close message.
+            self._reply(address, envelope.encode_close(reason))
+        self._forget(address, code, reason)
+
+    def _too_late(self) -> None:
+        """A socket on which no document has been opened by now is closed."""
+        self.socket.end(CloseCode.TIMEOUT, "no document was opened in time")
+
+    # Documents that are not open yet
+
+    def _wait(self, address: str, body: Body, size: int) -> None:
+        pending = self._pending.get(address)
+        if isinstance(body, Close):
+            self._drop(address)
+            return
+        if pending is None:
+            pending = self._begin(address)
+        if isinstance(body, Authentication):
+            self._authenticate(address, pending, body)
+            return
+        pending.keep(body, size)
+        self._require_bounds()
+        silent = isinstance(body, sync.SyncStep1) and pending.authentication is None
+        if silent and self.entrance.carries_credential(self.handshake):
+            # Old providers without a token send no auth message; they rely on the handshake.
+            self._authenticate(address, pending, Authentication("", None))
+
+    def _begin(self, address: str) -> _PendingDocument:
+        settings = self.settings
+        if len(address) > MAX_ADDRESS_LENGTH:
+            raise Offence(CloseCode.TOO_LARGE, f"the name of a document may have {MAX_ROOM_NAME_LENGTH} characters")
+        if len(self._pending) >= settings.max_pending_documents:
+            reason = f"{settings.max_pending_documents} documents may be waiting to be opened, no more"
+            raise Offence(CloseCode.TOO_LARGE, reason)
+        if len(self._pending) + len(self._documents) >= settings.max_documents:
+            raise Offence(CloseCode.TOO_LARGE, f"one connection may open {settings.max_documents} documents, no more")
+        expiry = self._reactor.callLater(settings.auth_timeout, self._give_up, address)
+        pending = self._pending[address] = _PendingDocument(expiry)
+        return pending
+
+    def _require_bounds(self) -> None:
+        """What waits on this socket, of all documents together, is bounded."""
+        settings = self.settings
+        if sum(len(pending.queue) for pending in self._pending.values()) > settings.max_pending_messages:
+            reason = f"{settings.max_pending_messages} messages may wait for their document to be opened, no more"
+            raise Offence(CloseCode.TOO_LARGE, reason)
+        if sum(pending.size for pending in self._pending.values()) > settings.max_pending_size:
+            reason = f"{settings.max_pending_size} bytes may wait for their document to be opened, no more"
+            raise Offence(CloseCode.TOO_LARGE, reason)
+
+    def _give_up(self, address: str) -> None:
+        """Nobody has authenticated for this document in time."""
+        room = envelope.document_of(address)[:MAX_ROOM_NAME_LENGTH]
+        self.log.info("document not opened", room=room, client=self.socket.client, reason="no token in time")
+        self._drop(address)
+
+    def _drop(self, address: str) -> None:
+        """Forget a document that was not opened, and what was sent of it."""
+        pending = self._pending.pop(address, None)
+        if pending is not None and pending.expiry.active():
+            pending.expiry.cancel()
+
+    def _authenticate(self, address: str, pending: _PendingDocument, authentication: Authentication) -> None:
+        begin = pending.authentication is None
+        pending.authentication = authentication
+        if pending.expiry.active():
+            pending.expiry.cancel()
+        if begin:
+            deciding = Deferred.fromCoroutine(self._decide(address, pending))
+            deciding.addErrback(lambda failure: self._failed(address, failure))
+
+    def _failed(self, address: str, failure: Any) -> None:
+        room = envelope.document_of(address)[:MAX_ROOM_NAME_LENGTH]
+        self.log.failure("opening failed", failure, room=room, client=self.socket.client)
+        self.socket.end(CloseCode.INTERNAL_ERROR, "internal error")
+
+    async def _decide(self, address: str, pending: _PendingDocument) -> None:
+        """Open a document, or tell the client why not."""
+        room = envelope.document_of(address)
+        while True:
+            authentication = pending.authentication
+            assert authentication is not None, "this is called when there is one"
+            document = _OpenDocument(self, address, authentication.provider_version)
+            denied = None
+            try:
+                token = authentication.token
+                document.connection = await self.entrance.open(document, room, self.handshake, token)
+            except Denied as error:
+                denied = error
+            wanted = self._pending.get(address) is pending and not self.socket.gone
+            if wanted and pending.authentication is authentication:
+                break
+            if denied is None:
+                self.entrance.close(document.connection, None, "the client did not wait")
+            if not wanted:
+                return
+            # A newer token came while the older one was looked at.
+        self._drop(address)
+        if denied is None:
+            self._open(document, pending)
+        elif denied.code is CloseCode.TRY_AGAIN_LATER and not self._documents:
+            # A provider comes back by itself after its socket was closed, but not after a denial.
+            self.socket.end(denied.code, denied.public_reason)
+        else:
+            self._reply(address, envelope.encode_permission_denied(denied.advice))
+
+    def _open(self, document: _OpenDocument, pending: _PendingDocument) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+            self.socket.admit_messages(self.settings.max_message_size)
+        self._documents[document.address] = document
+        document.access_changed()
+        self.entrance.opened(document.connection)
+        for body in pending.queue:
+            if document.left or self.socket.gone:
+                break
+            try:
+                document.receive(body)
+            except Offence as offence:
+                self._handled = document
+                self.socket.end(offence.code, offence.reason)
+
+    # Documents that are open
+
+    def _forget(self, address: str, code: int | None, reason: str | None) -> None:
+        document = self._documents.pop(address)
+        document.left = True
+        self.entrance.close(document.connection, code, reason)
+
+    def _reply(self, address: str, message: bytes) -> None:
+        self.socket.send(Outgoing(message), envelope.encode_address(address))
+
+
+@define(eq=False)
+class _PendingDocument:
+    """A document that waits for its token, or for the decision over it; `expiry` is when it has waited too long."""
+
+    expiry: IDelayedCall
+    authentication: Authentication | None = None
+    queue: list[Body] = field(factory=list)
+    size: int = 0
+
+    def keep(self, body: Body, size: int) -> None:
+        """Keep a message for later."""
+        self.queue.append(body)
+        self.size += size
+
+
+class _OpenDocument:
+    """A document that is open: what carries its connection."""
+
+    connection: Connection
+
+    def __init__(self, socket: Hocuspocus, address: str, provider_version: str | None) -> None:
+        self.address = address
+        self.provider_version = provider_version
+        self.left = False
+        self._hocuspocus = socket
+        self._prefix = envelope.encode_address(address)
+        self._saved = Outgoing(envelope.SAVED)
+        # How many messages wait to be acknowledged, by the position that the journal has to reach.
+        self._unacknowledged: deque[list[int]] = deque()
+
+    @property
+    def client(self) -> str:
+        """The client's address, for the log."""
+        return self._hocuspocus.socket.client
+
+    @property
+    def protocol(self) -> str:
+        """Which version of the provider that is, for the log."""
+        return f"hocuspocus {(self.provider_version or 'before 3')[:20]}"
+
+    def receive(self, body: Body) -> None:
+        """Take a message of this document.
+
+        :raises Offence: if that ends the socket.
+        """
+        if isinstance(body, Authentication):
+            renewing = Deferred.fromCoroutine(self._renew(body))
+            renewing.addErrback(self._renewal_failed)
+        elif isinstance(body, Stateless):
+            self._relay(body)
+        elif isinstance(body, SyncReply):
+            self._acknowledge(self.connection.receive(body.message))
+        elif not isinstance(body, Close):
+            self._acknowledge(self.connection.receive(body))
+            if isinstance(body, sync.SyncStep1):
+                # Exactly one for each of theirs: providers count the answers.
+                self.connection.ask()
+
+    def _relay(self, message: Stateless) -> None:
+        settings = self._hocuspocus.settings
+        if len(message.payload.encode()) > settings.max_stateless_size:
+            reason = f"a stateless message may have {settings.max_stateless_size} bytes"
+            raise Offence(CloseCode.TOO_LARGE, reason)
+        if settings.stateless and self.connection.may_write:
+            self.connection.relay(Outgoing(envelope.encode_stateless(message.payload)))
+
+    async def _renew(self, authentication: Authentication) -> None:
+        hocuspocus = self._hocuspocus
+        try:
+            await hocuspocus.entrance.renew(self.connection, hocuspocus.handshake, authentication.token)
+        except Denied as denied:
+            if denied.code is not CloseCode.TRY_AGAIN_LATER:
+                self.close(denied)
+            return
+        self.access_changed()
+
+    def _renewal_failed(self, failure: Any) -> None:
+        self._hocuspocus.log.failure("renewal failed", failure, room=self.connection.room.name, client=self.client)
+
+    def _acknowledge(self, effect: Effect) -> None:
+        if effect is Effect.REFUSED:
+            self.send(Outgoing(envelope.REFUSED))
+        elif effect is Effect.KEPT:
+            journal = self._hocuspocus.journal
+            if self._unacknowledged and self._unacknowledged[-1][0] == journal.position:
+                self._unacknowledged[-1][1] += 1
+            else:
+                self._unacknowledged.append([journal.position, 1])
+                journal.after_commit(self._committed)
+
+    def _committed(self) -> None:
+        """The journal has got to the next position that somebody here waits for."""
+        _, count = self._unacknowledged.popleft()
+        for _ in range(count):
+            self.send(self._saved)
+
+    # What the connection asks of its carrier
+
+    def send(self, message: Outgoing) -> None:
+        """Send a message of this document."""
+        if not self.left:
+            self._hocuspocus.socket.send(message, self._prefix)
+
+    def send_stateless(self, message: Outgoing) -> None:
+        """Send a stateless message of this document."""
+        self.send(message)
+
+    def close(self, denied: Denied) -> None:
+        """Close this document."""
+        self._hocuspocus.shut(self, denied.code, denied.advice)
+
+    def access_changed(self) -> None:
+        """Tell the client what it may do."""
+        self.send(Outgoing(envelope.encode_authenticated(self.connection.may_write)))
+
+    def ask_for_token(self) -> None:
+        """Ask for a newer token; older providers do not hear that."""
+        self.send(Outgoing(envelope.TOKEN_REQUEST))

@@ -1,0 +1,122 @@
+"""The envelope of Hocuspocus: addresses, authentication, and the messages that only this protocol has."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canvas_collab.protocol import hocuspocus, sync
+from canvas_collab.protocol.hocuspocus import Authentication, Close, Stateless, SyncReply
+from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_string
+
+addresses = st.text(max_size=40)
+
+
+def message(address: str, body: bytes) -> bytes:
+    return hocuspocus.encode_address(address) + body
+
+
+@given(addresses, st.binary(max_size=100))
+def test_messages_of_y_protocols_come_back_with_their_address(address: str, body: bytes) -> None:
+    for encoded in (
+        sync.encode_step_1(body),
+        sync.encode_step_2(body),
+        sync.encode_update(body),
+        sync.encode_awareness(body),
+        b"\x03",
+    ):
+        assert hocuspocus.decode(message(address, encoded)) == (address, sync.decode(encoded))
+
+
+@given(addresses, st.text(max_size=40), st.text(max_size=10))
+def test_an_authentication_has_a_token_and_from_newer_providers_a_version(
+    address: str, token: str, version: str
+) -> None:
+    old = message(address, b"\x02\x00" + encode_var_string(token))
+    assert hocuspocus.decode(old) == (address, Authentication(token, None))
+    assert hocuspocus.decode(old + encode_var_string(version)) == (address, Authentication(token, version))
+
+
+def test_a_token_is_not_part_of_what_a_log_would_show() -> None:
+    assert "secret" not in repr(Authentication("secret", "4.8.0"))
+
+
+@given(addresses, st.binary(max_size=100))
+def test_a_sync_reply_is_a_sync_message_in_other_words(address: str, body: bytes) -> None:
+    reply = b"\x04" + sync.encode_step_1(body)[1:]
+    assert hocuspocus.decode(message(address, reply)) == (address, SyncReply(sync.SyncStep1(body)))
+
+
+@given(addresses, st.text(max_size=100))
+def test_stateless_messages_come_back_as_they_were(address: str, payload: str) -> None:
+    encoded = message(address, hocuspocus.encode_stateless(payload))
+    assert hocuspocus.decode(encoded) == (address, Stateless(payload))
+
+
+def test_a_close_names_only_the_document_that_is_left() -> None:
+    assert hocuspocus.decode(message("one\0session", b"\x07")) == ("one\0session", Close())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "02",
+        "020100",
+        "020005",
+        "05",
+        "0501ff",
+        "06",
+        "0600",
+        "08",
+        "0801",
+        "0b",
+        "7f",
+        "0003",
+        "040300",
+    ],
+)
+def test_what_no_client_may_send_is_malformed(body: str) -> None:
+    with pytest.raises(Malformed):
+        hocuspocus.decode(message("one", bytes.fromhex(body)))
+
+
+@pytest.mark.parametrize("data", ["", "05", "01ff00", "ffffffffffffffff0f"])
+def test_what_has_no_address_is_malformed(data: str) -> None:
+    with pytest.raises(Malformed):
+        hocuspocus.decode(bytes.fromhex(data))
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_are_either_a_message_or_malformed(data: bytes) -> None:
+    try:
+        address, _ = hocuspocus.decode(data)
+    except Malformed:
+        return
+    assert isinstance(address, str)
+
+
+@pytest.mark.parametrize(
+    ("address", "document"), [("one", "one"), ("one\0session", "one"), ("one\0a\0b", "one"), ("", ""), ("\0", "")]
+)
+def test_an_address_is_a_document_and_perhaps_a_session(address: str, document: str) -> None:
+    assert hocuspocus.document_of(address) == document
+
+
+@given(st.text(max_size=40))
+def test_what_the_server_says_reads_as_providers_read_it(reason: str) -> None:
+    for encoded, numbers in (
+        (hocuspocus.encode_permission_denied(reason), [2, 1]),
+        (hocuspocus.encode_close(reason), [7]),
+    ):
+        decoder = Decoder(encoded)
+        assert [decoder.var_uint() for _ in numbers] == numbers
+        assert decoder.var_string() == reason
+        decoder.finish()
+
+
+@pytest.mark.parametrize(("may_write", "scope"), [(True, "read-write"), (False, "readonly")])
+def test_an_open_document_says_what_may_be_done_with_it(may_write: bool, scope: str) -> None:
+    decoder = Decoder(hocuspocus.encode_authenticated(may_write))
+    assert (decoder.var_uint(), decoder.var_uint(), decoder.var_string()) == (2, 2, scope)

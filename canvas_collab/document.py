@@ -12,17 +12,14 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
 from canvas_collab.protocol.delete_set import DeleteSet
+from canvas_collab.protocol.layout import encode_layout
 from canvas_collab.protocol.state_vector import decode_state_vector, encode_state_vector
-from canvas_collab.protocol.structs import Run, cut_run, join_runs
+from canvas_collab.protocol.structs import RUN_SIZE, Run, cut_run, join_runs
 from canvas_collab.protocol.update import Update, decode_update, encode_update
 
 #: A run is joined with the one before it unless that is at least this many times larger, so that every byte is copied
-#: a logarithmic number of times, and the latest edits lie in small runs.
+#: a bounded number of times, and the latest edits lie in small runs.
 SIZE_RATIO = 4
-
-#: Of a run of up to so many bytes a client gets only what it lacks; a larger one it gets whole, which costs bytes where
-#: looking for the place to cut would cost time.
-CUT_MAX = 64 * 2**10
 
 
 class Document:
@@ -110,6 +107,11 @@ class Document:
         """The whole document as one update."""
         return encode_update(self._runs, self._deletions)
 
+    @property
+    def layout(self) -> bytes:
+        """Where in :meth:`encode`'s answer the runs lie, for :func:`~canvas_collab.protocol.layout.decode_laid_out`."""
+        return encode_layout(self._runs)
+
     def _clocks(self) -> Iterator[tuple[int, int]]:
         for client, runs in self._runs.items():
             clock = 0
@@ -130,9 +132,11 @@ class Document:
 
     @staticmethod
     def _join(runs: list[Run], place: int) -> bool:
-        """Join the run at `place` with the next, if they touch and their sizes are alike."""
+        """Join the run at `place` with the next, if they touch, their sizes are alike, and both together are small."""
         first, second = runs[place], runs[place + 1]
         if first.end != second.clock or len(first.data) >= SIZE_RATIO * len(second.data):
+            return False
+        if len(first.data) + len(second.data) > RUN_SIZE:
             return False
         runs[place : place + 2] = [join_runs(first, second)]
         return True
@@ -158,10 +162,7 @@ def _unknown(known: list[Run], run: Run) -> Iterator[tuple[int, int]]:
 
 
 def _beyond(runs: list[Run], clock: int, client: int) -> Iterator[Run]:
-    """What of a client's runs lies beyond a clock; a large run is given whole."""
+    """What of a client's runs lies beyond a clock."""
     first = bisect_right(runs, clock, key=lambda run: run.end)
     for run in runs[first:]:
-        if run.clock < clock and len(run.data) <= CUT_MAX:
-            yield cut_run(run, clock, run.end, client)
-        else:
-            yield run
+        yield cut_run(run, clock, run.end, client) if run.clock < clock else run

@@ -7,7 +7,7 @@ clock and its length.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_uint
 from canvas_collab.protocol.structs import MAX_CLOCK
@@ -55,6 +55,28 @@ class DeleteSet:
             for start, end in ranges:
                 self.add(client, start, end)
 
+    def ranges(self, client: int) -> Sequence[Range]:
+        """One client's ranges, in order."""
+        return self._ranges.get(client, ())
+
+    def has(self, client: int, clock: int) -> bool:
+        """Whether a clock is deleted."""
+        return self._covers(client, clock, clock + 1)
+
+    def intersection(self, other: DeleteSet) -> DeleteSet:
+        """What is in this one and in the other."""
+        common = DeleteSet()
+        for client, ranges in self.items():
+            theirs = other.ranges(client)
+            for start, end in ranges:
+                index = max(bisect_right(theirs, start, key=lambda known: known[0]) - 1, 0)
+                while index < len(theirs) and theirs[index][0] < end:
+                    first, last = max(start, theirs[index][0]), min(end, theirs[index][1])
+                    if first < last:
+                        common.add(client, first, last)
+                    index += 1
+        return common
+
     def covers(self, other: DeleteSet) -> bool:
         """Whether everything in `other` is in this one."""
         return all(self._covers(client, start, end) for client, ranges in other.items() for start, end in ranges)
@@ -89,7 +111,7 @@ class DeleteSet:
         return deletions
 
     def _covers(self, client: int, start: int, end: int) -> bool:
-        ranges = self._ranges.get(client, [])
+        ranges = self.ranges(client)
         index = bisect_right(ranges, start, key=lambda known: known[0]) - 1
         return index >= 0 and ranges[index][1] >= end
 

@@ -12,6 +12,7 @@ is skipped, anything else an item with that kind of content.  An item's high bit
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 
 from attrs import frozen
 
@@ -20,6 +21,9 @@ from canvas_collab.protocol.lib0 import MAX_SAFE_INTEGER, Malformed, encode_var_
 
 #: The highest clock that every engine can count to; no document of people's making comes near it.
 MAX_CLOCK = 2**32 - 1
+
+#: A run ends with the struct that brings it to so many bytes, so that looking for a place in it takes little time.
+RUN_SIZE = 16 * 2**10
 
 _ORIGIN, _RIGHT_ORIGIN, _KEY, _KIND = 0x80, 0x40, 0x20, 0x1F
 
@@ -61,7 +65,7 @@ class Run:
 
 
 @frozen
-class _Struct:
+class Struct:
     """Where in a run a struct lies: its clocks, its bytes, and where in them its content begins."""
 
     clock: int
@@ -74,7 +78,7 @@ class _Struct:
 def read_runs(data: bytes, position: int, count: int, client: int, clock: int) -> tuple[list[Run], int]:
     """Read `count` structs of a client, the first at `clock`.
 
-    Returns their runs, which skipped stretches separate, and where in `data` they end.
+    Returns their runs, none of them much larger than :data:`RUN_SIZE`, and where in `data` they end.
 
     :raises Malformed: if they are not structs, or not such as every client can read.
     """
@@ -92,6 +96,9 @@ def read_runs(data: bytes, position: int, count: int, client: int, clock: int) -
         else:
             in_run += 1
         clock += length
+        if position - first >= RUN_SIZE and in_run:
+            runs.append(Run(first_clock, clock, in_run, data[first:position]))
+            first, first_clock, in_run = position, clock, 0
     if in_run:
         runs.append(Run(first_clock, clock, in_run, data[first:position]))
     return runs, position
@@ -102,17 +109,22 @@ def cut_run(run: Run, start: int, end: int, client: int) -> Run:
     if start <= run.clock and end >= run.end:
         return run
     parts = []
-    position, clock = 0, run.clock
-    for _ in range(run.count):
-        begin = position
-        length, content, position = _read_struct(run.data, position, client, clock)
-        struct = _Struct(clock, clock + length, begin, content, position)
-        clock += length
-        if struct.end > start and struct.clock < end:
-            parts.append(_cut_struct(run.data, struct, start, end, client))
-        if clock >= end:
+    for struct in structs_of(run, client):
+        if struct.end > start:
+            parts.append(cut_struct(run.data, struct, start, end, client))
+        if struct.end >= end:
             break
     return Run(max(start, run.clock), min(end, run.end), len(parts), b"".join(parts))
+
+
+def structs_of(run: Run, client: int) -> Iterator[Struct]:
+    """The structs of a client's run, in order."""
+    position, clock = 0, run.clock
+    for _ in range(run.count):
+        start = position
+        length, content, position = _read_struct(run.data, position, client, clock)
+        yield Struct(clock, clock + length, start, content, position)
+        clock += length
 
 
 def join_runs(first: Run, second: Run) -> Run:
@@ -189,7 +201,7 @@ def _skip_content(data: bytes, position: int, kind: int) -> tuple[int, int]:
     raise Malformed(f"there is no content of kind {kind}")
 
 
-def _cut_struct(data: bytes, struct: _Struct, start: int, end: int, client: int) -> bytes:
+def cut_struct(data: bytes, struct: Struct, start: int, end: int, client: int) -> bytes:
     """The part of a struct between two clocks.  Like Yjs, what is cut off in front becomes its origin."""
     start, end = max(start, struct.clock), min(end, struct.end)
     if (start, end) == (struct.clock, struct.end):

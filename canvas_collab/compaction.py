@@ -1,0 +1,174 @@
+"""Compaction: the same document in fewer bytes.
+
+Two things are done, which Yjs does too when it encodes a document that it has integrated.  Content that was deleted
+goes, and only its length stays.  And what was typed as one character after the other, and came as an item each, becomes
+one item again.
+
+No engine is needed for either, and so nothing is worked out that engines differ in.  Which content is deleted, the
+delete set says.  Two items are halves of one exactly if splitting that one would give them.  What comes out covers the
+same clocks and the same deletions; that is checked, and where it were not so the document would be left as it is.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+from attrs import define
+
+from canvas_collab.protocol.delete_set import DeleteSet, Range
+from canvas_collab.protocol.items import Id, Item, collected, decode_item, deleted, joined
+from canvas_collab.protocol.structs import RUN_SIZE, Kind, Run, Struct, cut_struct, structs_of
+from canvas_collab.protocol.update import Update
+
+
+def compact(update: Update, droppable: DeleteSet) -> Update:
+    """The same update in fewer bytes.
+
+    :param droppable: the deletions of which the content may go; those that `update` does not have count for nothing.
+    """
+    dropping = droppable.intersection(update.deletions)
+    pieces = {client: _Pieces(client, runs, dropping, update.deletions) for client, runs in update.runs.items()}
+    ancestry = _Ancestry(pieces)
+    runs = {client: list(_runs(client, found, ancestry)) for client, found in pieces.items()}
+    compacted = Update(runs, update.deletions)
+    return compacted if _stretches(compacted.runs) == _stretches(update.runs) else update
+
+
+def _stretches(runs: Mapping[int, Sequence[Run]]) -> dict[int, list[Range]]:
+    """Which clocks of which client are there, neighbouring runs taken as one."""
+    stretches: dict[int, list[Range]] = {}
+    for client, found in runs.items():
+        known = stretches[client] = []
+        for run in found:
+            if known and known[-1][1] == run.clock:
+                known[-1] = (known[-1][0], run.end)
+            else:
+                known.append((run.clock, run.end))
+    return stretches
+
+
+@define(eq=False)
+class _Piece:
+    """An item, or the part of one that is deleted or not as a whole."""
+
+    item: Item
+    is_deleted: bool
+    is_dropped: bool
+    #: Whether it lies in something of which nothing remains; None while that is not known.
+    is_within_dropped: bool | None = None
+
+
+class _Pieces:
+    """One client's structs, cut where deletions begin and end."""
+
+    def __init__(self, client: int, runs: Sequence[Run], dropping: DeleteSet, deletions: DeleteSet) -> None:
+        self.pieces: list[_Piece] = []
+        for run in runs:
+            for struct in structs_of(run, client):
+                for start, end in _cuts(struct, dropping.ranges(client), deletions.ranges(client)):
+                    self.pieces.append(_piece(client, run, struct, start, end, dropping, deletions))
+        self._clocks = [piece.item.clock for piece in self.pieces]
+
+    def find(self, clock: int) -> _Piece | None:
+        """The piece that holds a clock."""
+        index = bisect_right(self._clocks, clock) - 1
+        return self.pieces[index] if index >= 0 and clock < self.pieces[index].item.end else None
+
+
+def _cuts(struct: Struct, *borders: Sequence[Range]) -> Iterator[Range]:
+    """The parts of a struct that no range begins or ends within."""
+    places = {struct.clock, struct.end}
+    for ranges in borders:
+        index = max(bisect_right(ranges, struct.clock, key=lambda known: known[0]) - 1, 0)
+        while index < len(ranges) and ranges[index][0] < struct.end:
+            places.update(place for place in ranges[index] if struct.clock < place < struct.end)
+            index += 1
+    ordered = sorted(places)
+    return pairwise(ordered)
+
+
+def _piece(
+    client: int, run: Run, struct: Struct, start: int, end: int, dropping: DeleteSet, deletions: DeleteSet
+) -> _Piece:
+    data = cut_struct(run.data, struct, start, end, client)
+    content = struct.content - struct.start
+    if start > struct.clock:
+        [cut] = structs_of(Run(start, end, 1, data), client)
+        content = cut.content
+    item = decode_item(data, content, start, end)
+    return _Piece(item, deletions.has(client, start), dropping.has(client, start))
+
+
+class _Ancestry:
+    """Which items lie within something that was deleted as a whole, the type that they are in."""
+
+    def __init__(self, pieces: Mapping[int, _Pieces]) -> None:
+        self._pieces = pieces
+
+    def is_within_dropped(self, piece: _Piece) -> bool:
+        """Whether the type that an item is in has no content any more, so that nobody can tell what was where in it."""
+        way: list[_Piece] = []
+        answer = piece.is_within_dropped
+        while answer is None:
+            way.append(piece)
+            item = piece.item
+            if item.parent is not None:
+                answer = self._is_gone(item.parent)
+            elif item.origin is None and item.right_origin is None:
+                answer = item.kind is Kind.GC
+            else:
+                neighbour = self._find(item.origin) or self._find(item.right_origin)
+                if neighbour is None:
+                    answer = False
+                else:
+                    piece = neighbour
+                    answer = piece.is_within_dropped
+        for passed in way:
+            passed.is_within_dropped = answer
+        return answer
+
+    def _is_gone(self, parent: Id) -> bool:
+        piece = self._find(parent)
+        return piece is not None and (piece.is_dropped or piece.item.kind in (Kind.GC, Kind.DELETED))
+
+    def _find(self, identifier: Id | None) -> _Piece | None:
+        if identifier is None or identifier[0] not in self._pieces:
+            return None
+        return self._pieces[identifier[0]].find(identifier[1])
+
+
+def _runs(client: int, pieces: _Pieces, ancestry: _Ancestry) -> Iterator[Run]:
+    """The client's structs again, compacted."""
+    structs: list[bytes] = []
+    size = begin = end = 0
+    for item in _joined(client, pieces, ancestry):
+        if structs and (item.clock != end or size >= RUN_SIZE):
+            yield Run(begin, end, len(structs), b"".join(structs))
+            structs, size = [], 0
+        if not structs:
+            begin = item.clock
+        structs.append(item.encode())
+        size += len(structs[-1])
+        end = item.end
+    if structs:
+        yield Run(begin, end, len(structs), b"".join(structs))
+
+
+def _joined(client: int, pieces: _Pieces, ancestry: _Ancestry) -> Iterator[Item]:
+    last: _Piece | None = None
+    for piece in pieces.pieces:
+        if piece.is_dropped and piece.item.kind is not Kind.GC:
+            item = collected(piece.item) if ancestry.is_within_dropped(piece) else deleted(piece.item)
+            piece = _Piece(item, is_deleted=True, is_dropped=True)
+        if last is not None and last.item.end == piece.item.clock and last.is_deleted == piece.is_deleted:
+            together = joined(last.item, piece.item, client, RUN_SIZE)
+            if together is not None:
+                last = _Piece(together, last.is_deleted, last.is_dropped)
+                continue
+        if last is not None:
+            yield last.item
+        last = piece
+    if last is not None:
+        yield last.item

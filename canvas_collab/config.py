@@ -205,6 +205,18 @@ class Settings:
     snapshot_max_wait: float = _setting(
         "SNAPSHOT_MAX_WAIT", 10.0, _number(0.05, 86400), "How long a busy document waits for that at most."
     )
+    history_retention: float = _setting(
+        "HISTORY_RETENTION",
+        7 * 86400.0,
+        _number(0, 10**10),
+        "How long it can be looked up who edited what, and what was deleted can be brought back.",
+    )
+    max_document_size: int = _setting(
+        "MAX_DOCUMENT_SIZE",
+        100 * 2**20,
+        _integer(1024, 2**31),
+        "A document of so many bytes can be read, and what is in it deleted, but nothing added.",
+    )
     max_connections: int = _setting(
         "MAX_CONNECTIONS", 10000, _integer(1, 10**6), "How many clients may be connected at once."
     )

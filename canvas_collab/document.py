@@ -107,6 +107,15 @@ class Document:
         """The whole document as one update."""
         return encode_update(self._runs, self._deletions)
 
+    def as_update(self) -> Update:
+        """The whole document as one update, not encoded; it changes with the document."""
+        return Update(self._runs, self._deletions)
+
+    @property
+    def deletions(self) -> DeleteSet:
+        """What is deleted."""
+        return self._deletions
+
     @property
     def layout(self) -> bytes:
         """Where in :meth:`encode`'s answer the runs lie, for :func:`~canvas_collab.protocol.layout.decode_laid_out`."""

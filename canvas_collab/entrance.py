@@ -9,8 +9,8 @@ from canvas_collab.admission import Admission, Denied, Doorkeeper, Request
 from canvas_collab.auth import Credential, Source
 from canvas_collab.config import Settings
 from canvas_collab.connection import Carrier, Connection, JournalState
-from canvas_collab.database.documents import DocumentDamaged
 from canvas_collab.database.pool import DatabaseUnavailable
+from canvas_collab.folding import DocumentDamaged
 from canvas_collab.protocol.closing import CloseCode
 from canvas_collab.room import Room
 from canvas_collab.rooms import Rooms

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from twisted.application.service import Service
@@ -45,11 +45,11 @@ class Journal(Service):
         store: Log,
         interval: float,
         queue_max: int,
-        on_commit: Callable[[set[str]], None],
+        on_commit: Callable[[Mapping[str, int]], None],
     ) -> None:
         """:param interval: how long an update waits for company, in seconds.
         :param queue_max: how many bytes may wait before :attr:`full` says that there are too many.
-        :param on_commit: is told after every commit which documents it concerned.
+        :param on_commit: is told after every commit how many bytes it brought to which documents.
         """
         self._reactor = reactor
         self._store = store
@@ -129,7 +129,7 @@ class Journal(Service):
             self._queued_bytes -= size
             self._committed += len(batch)
             self._pause = FIRST_PAUSE
-            self._on_commit({entry.document_id for entry in batch})
+            self._on_commit(_sizes(batch))
             self._release()
         self._committing = False
 
@@ -146,3 +146,11 @@ class Journal(Service):
     def _release(self) -> None:
         while self._waiting and self._waiting[0][0] <= self._committed:
             self._waiting.popleft()[1]()
+
+
+def _sizes(batch: Sequence[LogEntry]) -> dict[str, int]:
+    """How many bytes of updates there are of each document."""
+    sizes: dict[str, int] = {}
+    for entry in batch:
+        sizes[entry.document_id] = sizes.get(entry.document_id, 0) + len(entry.update)
+    return sizes

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from twisted.application import strports
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from twisted.web.server import Site
 
@@ -17,25 +16,22 @@ from canvas_collab.access import AccessList
 from canvas_collab.admission import Doorkeeper
 from canvas_collab.auth import Sessions
 from canvas_collab.awareness import Awareness
+from canvas_collab.compactor import compactor
 from canvas_collab.config import Settings
 from canvas_collab.connection import Connection
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.documents import DocumentStore, LogEntry
 from canvas_collab.database.pool import Database, within
-from canvas_collab.document import Document
 from canvas_collab.entrance import Entrance
 from canvas_collab.health import Figures, Health, health_resource
+from canvas_collab.history import History
 from canvas_collab.journal import Journal
 from canvas_collab.pacing import Pace
 from canvas_collab.protocol.closing import CloseCode
-from canvas_collab.protocol.update import decode_update
 from canvas_collab.room import Room
 from canvas_collab.rooms import Rooms
 from canvas_collab.snapshots import Snapshots
 from canvas_collab.websocket import ServerFactory
-
-#: Reading a document of so many bytes takes noticeable time, some ten milliseconds.
-LARGE = 64 * 2**10
 
 #: What stopping may take, in seconds: for clients to go, for the journal to be committed, for snapshots to be written.
 CLIENTS_TIMEOUT = 1.5
@@ -59,8 +55,8 @@ def collaboration_service(
     :param before: what starts before everything else, and stops after it.
     """
     database = Database(reactor, settings.database_url, settings.database_pool_size)
-    store = DocumentStore(database, catalogue)
-    snapshots = Snapshots(reactor, store.write_snapshot, settings.snapshot_debounce, settings.snapshot_max_wait)
+    store = DocumentStore(database, catalogue, compactor(reactor), settings.history_retention)
+    snapshots = Snapshots(reactor, store.fold, settings.snapshot_debounce, settings.snapshot_max_wait)
     journal = Journal(
         reactor,
         store,
@@ -74,16 +70,11 @@ def collaboration_service(
 
     async def load(name: str) -> Room[Connection]:
         stored = await store.load(name)
-        if stored.unmerged:
-            snapshots.changed({name})
-        updates = (stored.snapshot, *stored.unmerged)
-        large = sum(map(len, updates)) > LARGE
-        # In a thread the work takes as long, but the reactor gets its turns in between.
-        document = await deferToThread(_read, updates) if large else _read(updates)
+        snapshots.loaded(name, stored.snapshot_size, stored.unmerged_size)
         return Room(
             reactor,
             name,
-            document,
+            stored.document,
             Awareness(settings.max_awareness_clients),
             Pace(settings.fanout_share, settings.flush_max_ms / 1000),
             keep,
@@ -91,7 +82,7 @@ def collaboration_service(
 
     async def save(name: str) -> None:
         await journal.when_committed()
-        await snapshots.write(name)
+        await snapshots.unloaded(name)
 
     rooms = Rooms(reactor, load, save)
     doorkeeper = Doorkeeper(
@@ -112,16 +103,13 @@ def collaboration_service(
             database,
             journal,
             snapshots,
+            History(reactor, store.prune),
             rooms,
             Ending(reactor, journal, snapshots),
             Clients(reactor, factory, settings.session_recheck),
             strports.service(ws_endpoint, factory, reactor=reactor),
         ],
     )
-
-
-def _read(updates: Iterable[bytes]) -> Document:
-    return Document(map(decode_update, updates))
 
 
 class CollaborationService(MultiService):

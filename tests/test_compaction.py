@@ -28,6 +28,7 @@ def compacted(updates: list[bytes]) -> bytes:
     """All updates as one, compacted."""
     merged = decode_update(Document(map(decode_update, updates)).encode())
     result = compact(merged, merged.deletions)
+    assert result is not merged, "what came out was not proved to cover the same"
     return encode_update(result.runs, result.deletions)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -32,7 +32,7 @@ class Stage:
     def __init__(self, queue_max: int = 1000) -> None:
         self.clock = Clock()
         self.log = StagedLog()
-        self.touched: list[set[str]] = []
+        self.touched: list[Mapping[str, int]] = []
         self.journal = Journal(self.clock, self.log, INTERVAL, queue_max, self.touched.append)
 
     def write(self, *updates: bytes, room: str = "room") -> None:
@@ -52,7 +52,7 @@ def test_updates_of_one_interval_are_one_commit_in_their_order(stage: Stage) -> 
     stage.clock.advance(INTERVAL)
     assert [entry.update for entry in stage.log.batches[0]] == [b"1", b"2", b"3"]
     stage.log.commits[0].callback(None)
-    assert stage.touched == [{"room", "other"}]
+    assert stage.touched == [{"room": 2, "other": 1}]
     assert stage.journal.unsaved == 0
 
 

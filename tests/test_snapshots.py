@@ -8,9 +8,14 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from canvas_collab.database.documents import Folded
 from canvas_collab.snapshots import Snapshots
 
 DEBOUNCE, MAX_WAIT = 1.0, 10.0
+
+
+def folded(entries: int, size: int = 1000) -> Folded:
+    return Folded(entries, size, False)
 
 
 class Stage:
@@ -19,12 +24,14 @@ class Stage:
     def __init__(self) -> None:
         self.clock = Clock()
         self.written: list[str] = []
-        self.writing: list[Deferred[int]] = []
-        self.snapshots = Snapshots(self.clock, self.write, DEBOUNCE, MAX_WAIT)
+        self.compacted: list[bool] = []
+        self.writing: list[Deferred[Folded]] = []
+        self.snapshots = Snapshots(self.clock, self.fold, DEBOUNCE, MAX_WAIT)
         self.snapshots.startService()
 
-    def write(self, document_id: str) -> Deferred[int]:
+    def fold(self, document_id: str, compact: bool) -> Deferred[Folded]:
         self.written.append(document_id)
+        self.compacted.append(compact)
         self.writing.append(Deferred())
         return self.writing[-1]
 
@@ -40,41 +47,41 @@ def stage() -> Iterator[Stage]:
 
 
 def test_a_document_is_written_once_it_rests(stage: Stage) -> None:
-    stage.snapshots.changed({"a"})
+    stage.snapshots.changed({"a": 100})
     stage.pass_time(DEBOUNCE / 2)
-    stage.snapshots.changed({"a"})
+    stage.snapshots.changed({"a": 100})
     stage.pass_time(DEBOUNCE * 0.9)
     assert stage.written == []
     stage.pass_time(DEBOUNCE / 2)
     assert stage.written == ["a"]
-    stage.writing[0].callback(1)
+    stage.writing[0].callback(folded(1))
     stage.pass_time(MAX_WAIT)
     assert stage.written == ["a"]
 
 
 def test_a_document_that_never_rests_is_written_after_the_longest_wait(stage: Stage) -> None:
     for _ in range(int(MAX_WAIT / 0.5) - 1):
-        stage.snapshots.changed({"a"})
+        stage.snapshots.changed({"a": 100})
         stage.pass_time(0.5)
     assert stage.written == []
-    stage.snapshots.changed({"a"})
+    stage.snapshots.changed({"a": 100})
     stage.pass_time(1)
     assert stage.written == ["a"]
 
 
 def test_a_change_while_it_is_written_is_written_again(stage: Stage) -> None:
-    stage.snapshots.changed({"a"})
+    stage.snapshots.changed({"a": 100})
     stage.pass_time(2)
-    stage.snapshots.changed({"a"})
+    stage.snapshots.changed({"a": 100})
     stage.pass_time(5)
     assert stage.written == ["a"]
-    stage.writing[0].callback(1)
+    stage.writing[0].callback(folded(1))
     stage.pass_time(1)
     assert stage.written == ["a", "a"]
 
 
 def test_a_document_that_could_not_be_written_is_tried_again(stage: Stage) -> None:
-    stage.snapshots.changed({"a"})
+    stage.snapshots.changed({"a": 100})
     stage.pass_time(2)
     stage.writing[0].errback(RuntimeError("away"))
     stage.pass_time(2)
@@ -82,22 +89,22 @@ def test_a_document_that_could_not_be_written_is_tried_again(stage: Stage) -> No
 
 
 def test_writing_on_request_waits_for_the_writing_under_way_and_for_nothing_else(stage: Stage) -> None:
-    stage.snapshots.changed({"a"})
+    stage.snapshots.changed({"a": 100})
     first = Deferred.fromCoroutine(stage.snapshots.write("a"))
-    stage.snapshots.changed({"a"})
+    stage.snapshots.changed({"a": 100})
     second = Deferred.fromCoroutine(stage.snapshots.write("a"))
     assert stage.written == ["a"]
-    stage.writing[0].callback(1)
+    stage.writing[0].callback(folded(1))
     assert first.called
     assert stage.written == ["a", "a"]
-    stage.writing[1].callback(1)
+    stage.writing[1].callback(folded(1))
     assert second.called
     assert Deferred.fromCoroutine(stage.snapshots.write("a")).called
     assert stage.written == ["a", "a"]
 
 
 def test_writing_on_request_says_when_it_fails(stage: Stage) -> None:
-    stage.snapshots.changed({"a"})
+    stage.snapshots.changed({"a": 100})
     writing = Deferred.fromCoroutine(stage.snapshots.write("a"))
     stage.writing[0].errback(RuntimeError("away"))
     failures: list[object] = []
@@ -106,10 +113,10 @@ def test_writing_on_request_says_when_it_fails(stage: Stage) -> None:
 
 
 def test_writing_everything_goes_on_after_a_failure(stage: Stage) -> None:
-    stage.snapshots.changed({"a"})
-    stage.snapshots.changed({"b"})
+    stage.snapshots.changed({"a": 100})
+    stage.snapshots.changed({"b": 100})
     everything = Deferred.fromCoroutine(stage.snapshots.write_all())
     stage.writing[0].errback(RuntimeError("away"))
-    stage.writing[1].callback(1)
+    stage.writing[1].callback(folded(1))
     assert everything.called
     assert stage.written == ["a", "b"]

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
-import psycopg2
 from attrs import frozen
 from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
 
+from canvas_collab.compactor import CompactionFailed
+from canvas_collab.database.bytea import Bytea
 from canvas_collab.database.catalogue import Catalogue
-from canvas_collab.database.pool import Cursor, Database
-from canvas_collab.document import merge_updates
-from canvas_collab.protocol.lib0 import Malformed
-from canvas_collab.protocol.update import EMPTY_UPDATE, decode_update
+from canvas_collab.database.pool import Cursor, Database, Row
+from canvas_collab.document import Document
+from canvas_collab.folding import Snapshot, read_document, snapshot_of, wants_compaction
+from canvas_collab.protocol.delete_set import DeleteSet
 
-
-class DocumentDamaged(Exception):
-    """What is stored of a document is not what was written; its bytes are left as they are."""
+#: Reading and writing so many bytes takes noticeable time, some milliseconds.
+LARGE = 2**18
 
 
 @frozen
@@ -31,18 +31,33 @@ class LogEntry:
 
 @frozen
 class StoredDocument:
-    """A document as it is stored: its snapshot and the updates that are not in that yet."""
+    """A document as it was stored; `snapshot_size` and `unmerged_size` are the bytes of its snapshot, and of its log
+    entries that are not in that yet.
+    """
 
-    snapshot: bytes
-    unmerged: Sequence[bytes]
+    document: Document
+    snapshot_size: int
+    unmerged_size: int
 
+
+@frozen
+class Folded:
+    """What folding did: how many entries went into the snapshot, how large that is now, whether it was compacted."""
+
+    entries: int
+    size: int
+    compacted: bool
+
+
+#: Compacts a document; takes the deletions whose content may go.
+Compact = Callable[[Document, DeleteSet], Awaitable[Document]]
 
 # One statement, so that it sees one state of the database: with two, a row that a snapshot takes in between them
 # would be in neither answer.
 _LOAD = """
-    SELECT 0 AS id, data, checksum FROM yjs_document WHERE id = %(id)s
+    SELECT 0 AS id, data, layout, checksum FROM yjs_document WHERE id = %(id)s
     UNION ALL
-    SELECT id, update, NULL FROM yjs_update_log WHERE document_id = %(id)s AND merged_at IS NULL
+    SELECT id, update, NULL, NULL FROM yjs_update_log WHERE document_id = %(id)s AND merged_at IS NULL
     ORDER BY id
 """
 
@@ -62,15 +77,37 @@ _APPEND = """
      ORDER BY batch.position
 """
 
+_COMPACTED = """
+    SELECT checksum, octet_length(data), compacted_size, deletions, deletions_at <= now() - %s * interval '1 second'
+      FROM yjs_document WHERE id = %s
+"""
+
 # The lock leaves room for appending: a foreign key needs no more than FOR KEY SHARE of the document's row.
-_LOCK_SNAPSHOT = "SELECT data, checksum FROM yjs_document WHERE id = %s FOR NO KEY UPDATE"
+_LOCK_SNAPSHOT = "SELECT data, layout, checksum FROM yjs_document WHERE id = %s FOR NO KEY UPDATE"
 
 _UNMERGED = "SELECT id, update FROM yjs_update_log WHERE document_id = %s AND merged_at IS NULL ORDER BY id"
 
-_WRITE_SNAPSHOT = "UPDATE yjs_document SET data = %s, checksum = %s, updated_at = now() WHERE id = %s"
+_WRITE_SNAPSHOT = """
+    UPDATE yjs_document SET data = %s, layout = %s, checksum = %s, updated_at = now() WHERE id = %s
+"""
+
+_WRITE_COMPACTED = """
+    UPDATE yjs_document SET compacted_size = octet_length(data) WHERE id = %s
+"""
+
+_WRITE_DELETIONS = "UPDATE yjs_document SET deletions = %s, deletions_at = now() WHERE id = %s"
 
 # Exactly the rows that were read: ids become visible out of order, so "all below" could mark a row nobody has merged.
 _MARK_MERGED = "UPDATE yjs_update_log SET merged_at = now() WHERE id = ANY(%s)"
+
+# A batch at a time, and none that somebody else is at.
+_PRUNE = """
+    DELETE FROM yjs_update_log WHERE id IN (
+        SELECT id FROM yjs_update_log WHERE merged_at < now() - %s * interval '1 second'
+         ORDER BY merged_at LIMIT %s FOR UPDATE SKIP LOCKED
+    )
+    RETURNING id
+"""
 
 
 class DocumentStore:
@@ -79,24 +116,35 @@ class DocumentStore:
     Every method raises :exc:`~canvas_collab.database.pool.DatabaseUnavailable` if the database cannot be reached.
     """
 
-    def __init__(self, database: Database, catalogue: Catalogue) -> None:
+    log = Logger()
+
+    def __init__(self, database: Database, catalogue: Catalogue, compact: Compact, retention: float) -> None:
+        """:param retention: for how many seconds what was deleted, and who edited what, can be looked up."""
         self._database = database
         self._append = _APPEND.format(user_table=catalogue.user_table, user_id_type=catalogue.user_id_type)
+        self._compact = compact
+        self._retention = retention
 
     async def load(self, document_id: str) -> StoredDocument:
-        """What is stored of a document; one that is not stored is empty.
+        """A document; one that is not stored is empty.
 
-        :raises DocumentDamaged: if the snapshot does not match its checksum.
+        :raises DocumentDamaged: if the snapshot does not match its checksum, or something cannot be read.
         """
         rows = await self._database.query(_LOAD, {"id": document_id})
-        snapshot = EMPTY_UPDATE
-        unmerged = []
-        for row_id, data, checksum in rows:
+        snapshot = Snapshot()
+        updates = []
+        for row_id, data, *rest in rows:
             if row_id == 0:
-                snapshot = _checked(document_id, bytes(data), checksum)
+                snapshot = _snapshot((data, *rest))
             else:
-                unmerged.append(bytes(data))
-        return StoredDocument(snapshot, unmerged)
+                updates.append(bytes(data))
+        size = sum(map(len, updates))
+        if snapshot.size + size > LARGE:
+            # In a thread the work takes as long, but the reactor gets its turns in between.
+            document = await deferToThread(read_document, snapshot, updates)
+        else:
+            document = read_document(snapshot, updates)
+        return StoredDocument(document, snapshot.size, size)
 
     async def append(self, entries: Sequence[LogEntry]) -> None:
         """Append entries to the log, in their order, all or none."""
@@ -105,45 +153,87 @@ class DocumentStore:
             (
                 [entry.document_id for entry in entries],
                 [entry.user_id for entry in entries],
-                [psycopg2.Binary(entry.update) for entry in entries],
+                [Bytea(entry.update) for entry in entries],
             ),
         )
 
-    async def write_snapshot(self, document_id: str) -> int:
-        """Fold what the log has of a document into its snapshot, and return how many entries that were.
+    async def fold(self, document_id: str, compact: bool = True) -> Folded:
+        """Fold what the log has of a document into its snapshot, and compact that where it is worth it.
+
+        :param compact: whether there is time for that.
 
         Whatever is stored at that moment is merged, whoever wrote it, so that several daemons on one database can do
         this in any order and lose nothing.
 
-        :raises DocumentDamaged: if the snapshot does not match its checksum, or an entry is no update.
+        :raises DocumentDamaged: if the snapshot does not match its checksum, or something cannot be read.
         """
+        prepared = await self._prepare(document_id) if compact else None
 
-        async def steps(cursor: Cursor) -> int:
-            rows = await cursor.query(_LOCK_SNAPSHOT, (document_id,))
+        async def steps(cursor: Cursor) -> Folded:
+            locked = await cursor.query(_LOCK_SNAPSHOT, (document_id,))
             entries = await cursor.query(_UNMERGED, (document_id,))
-            if not rows or not entries:
-                return 0
-            [(data, checksum)] = rows
-            snapshot = _checked(document_id, bytes(data), checksum)
+            if not locked or not (entries or prepared):
+                return Folded(0, 0, False)
+            snapshot = _snapshot(locked[0])
+            # Somebody else may have written another snapshot in the meantime; what was compacted is not that one.
+            base = prepared.document if prepared and prepared.checksum == snapshot.checksum else None
             updates = [bytes(update) for _, update in entries]
-            try:
-                merged, digest = await deferToThread(_merge, snapshot, updates)
-            except Malformed as error:
-                raise DocumentDamaged(f"{document_id}: what is stored cannot be merged") from error
-            await cursor.execute(_WRITE_SNAPSHOT, (psycopg2.Binary(merged), psycopg2.Binary(digest), document_id))
+            folded, values = await deferToThread(_fold, base, snapshot, updates)
+            await cursor.execute(_WRITE_SNAPSHOT, (*values, document_id))
+            if prepared and base:
+                await cursor.execute(_WRITE_COMPACTED, (document_id,))
+                if prepared.deletions is not None:
+                    await cursor.execute(_WRITE_DELETIONS, (Bytea(prepared.deletions), document_id))
             await cursor.execute(_MARK_MERGED, ([row_id for row_id, _ in entries],))
-            return len(entries)
+            return Folded(len(entries), folded.size, base is not None)
 
         return await self._database.transaction(steps)
 
+    async def prune(self, limit: int) -> int:
+        """Delete entries of the log, at most `limit`, that have been history for long enough; returns how many."""
+        return len(await self._database.query(_PRUNE, (self._retention, limit)))
 
-def _merge(snapshot: bytes, updates: Sequence[bytes]) -> tuple[bytes, bytes]:
-    """The new snapshot and its checksum."""
-    merged = merge_updates(map(decode_update, (snapshot, *updates)))
-    return merged, hashlib.sha256(merged).digest()
+    async def _prepare(self, document_id: str) -> _Prepared | None:
+        """Compact what is stored, if that is worth it, before anything is locked."""
+        rows = await self._database.query(_COMPACTED, (self._retention, document_id))
+        if not rows:
+            return None
+        checksum, size, compacted_size, deletions, is_ripe = rows[0]
+        if not is_ripe and not wants_compaction(size, compacted_size):
+            return None
+        stored = await self.load(document_id)
+        droppable = DeleteSet.decode(bytes(deletions)) if is_ripe else DeleteSet()
+        try:
+            document = await self._compact(stored.document, droppable)
+        except CompactionFailed as error:
+            self.log.error("compaction failed", room=document_id, reason=str(error))
+            return None
+        # The deletions that are known now are the next that can go, when their time has come.
+        remembered = stored.document.deletions.encode() if is_ripe or deletions is None else None
+        return _Prepared(document, bytes(checksum) if checksum else None, remembered)
 
 
-def _checked(document_id: str, data: bytes, checksum: memoryview | None) -> bytes:
-    if checksum is not None and hashlib.sha256(data).digest() != bytes(checksum):
-        raise DocumentDamaged(f"{document_id}: the snapshot does not match its checksum")
-    return data
+@frozen
+class _Prepared:
+    """A compacted document, the checksum of the snapshot it was made from, and deletions to be remembered."""
+
+    document: Document
+    checksum: bytes | None
+    deletions: bytes | None
+
+
+def _snapshot(row: Row) -> Snapshot:
+    data, layout, checksum = row
+    return Snapshot(
+        bytes(data), None if layout is None else bytes(layout), None if checksum is None else bytes(checksum)
+    )
+
+
+def _fold(base: Document | None, snapshot: Snapshot, updates: Sequence[bytes]) -> tuple[Snapshot, tuple[Bytea, ...]]:
+    """The new snapshot, and its columns as they are written."""
+    document = read_document(snapshot, updates)
+    if base is not None:
+        # The compacted structs count, and what the other has beyond them.
+        document = Document([base.as_update(), document.as_update()])
+    folded = snapshot_of(document)
+    return folded, (Bytea(folded.data), Bytea(folded.layout or b""), Bytea(folded.checksum or b""))

@@ -8,7 +8,7 @@ import { makeHistory, updatesOf } from './history.mjs'
 
 const [firstSeed, count] = process.argv.slice(2).map(Number)
 const problems = []
-const counts = { histories: 0, ambiguous: 0, torn: 0, deletions: 0, gaps: 0 }
+const counts = { histories: 0, ambiguous: 0, torn: 0, gaps: 0 }
 const sizes = []
 
 const base64 = bytes => Buffer.from(bytes).toString('base64')
@@ -28,10 +28,13 @@ const differs = (what, expected, actual) => {
 
 const check = (history, first, whole) => {
   const updates = updatesOf(history)
-  const models = [updates, [...updates].reverse(), [Y.mergeUpdates(updates)]].map(list => documentOf(list))
-  const json = canonicalJson(models[0])
-  const agreed = models.every(doc => canonicalJson(doc) === json)
+  const early = history.first.map(({ update }) => update)
   const second = history.second.map(({ update }) => update)
+  const orders = [updates, [...updates].reverse(), [...second, ...early], [...second, Y.mergeUpdates(early)]]
+  const models = [...orders, [Y.mergeUpdates(updates)]].map(list => documentOf(list))
+  const json = canonicalJson(models[0])
+  // Rarely, which formatting marks Yjs tidies away depends on how the updates are batched, and then so does the text.
+  const agreed = models.every(doc => canonicalJson(doc) === json)
   const cases = {
     'the compacted whole': [whole],
     'the compacted first part, then the rest as it came': [first, ...second],
@@ -78,5 +81,6 @@ for (let seed = firstSeed; seed < firstSeed + count; seed++) {
     problems.push({ seed, problem: error.message })
   }
 }
+// Not process.exit(): that would cut the line off where the pipe is full.
 console.log(JSON.stringify({ problems, counts, sizes }))
-process.exit(0)
+process.stdin.destroy()

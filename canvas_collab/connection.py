@@ -70,7 +70,16 @@ class Effect(enum.Enum):
 class Connection:
     """A client in a room.  It hears of everything; what it says counts as far as its role allows."""
 
-    __slots__ = ("_journal", "_max_awareness_size", "access", "carrier", "credential", "room", "user_id")
+    __slots__ = (
+        "_journal",
+        "_max_awareness_size",
+        "_max_document_size",
+        "access",
+        "carrier",
+        "credential",
+        "room",
+        "user_id",
+    )
 
     def __init__(
         self,
@@ -79,9 +88,11 @@ class Connection:
         admission: Admission,
         journal: JournalState,
         max_awareness_size: int,
+        max_document_size: int,
     ) -> None:
         """:param admission: on what the connection rests.
         :param max_awareness_size: the largest awareness message that is taken, in bytes.
+        :param max_document_size: nothing is added to a document that would have more bytes.
         """
         self.carrier = carrier
         self.room = room
@@ -90,6 +101,7 @@ class Connection:
         self.access: Access = admission.access
         self._journal = journal
         self._max_awareness_size = max_awareness_size
+        self._max_document_size = max_document_size
 
     @property
     def may_write(self) -> bool:
@@ -146,6 +158,8 @@ class Connection:
     def _edit(self, data: bytes, update: Update) -> Effect:
         if not self.may_write:
             return Effect.REFUSED
+        if update.runs and self.room.document.size + len(data) > self._max_document_size:
+            raise Offence(CloseCode.TOO_LARGE, f"the document is full: it may have {self._max_document_size} bytes")
         if self._journal.full:
             raise Offence(CloseCode.TRY_AGAIN_LATER, "the database cannot keep up, try again later")
         self.room.edit(self, data, update)

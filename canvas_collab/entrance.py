@@ -22,6 +22,8 @@ class Entrance:
     log = Logger()
 
     def __init__(self, settings: Settings, doorkeeper: Doorkeeper, rooms: Rooms, journal: JournalState) -> None:
+        #: The documents that could not be opened because of what is stored of them.
+        self.damaged: set[str] = set()
         self._doorkeeper = doorkeeper
         self._settings = settings
         self._rooms = rooms
@@ -44,7 +46,9 @@ class Entrance:
             unexpected = Denied(500, CloseCode.INTERNAL_ERROR, "internal error", type(error).__name__)
             self.denied(unexpected, room, carrier.client)
             raise unexpected from error
-        return Connection(carrier, entered, admission, self._journal, self._settings.max_awareness_size)
+        settings = self._settings
+        sizes = settings.max_awareness_size, settings.max_document_size
+        return Connection(carrier, entered, admission, self._journal, *sizes)
 
     def carries_credential(self, handshake: Request) -> bool:
         """Whether a handshake says who it is of."""
@@ -59,12 +63,15 @@ class Entrance:
     async def _enter(self, admission: Admission) -> Room[Connection]:
         user_id = admission.session.user_id
         try:
-            return await self._rooms.enter(admission.room)
+            room = await self._rooms.enter(admission.room)
+            self.damaged.discard(admission.room)
+            return room
         except DatabaseUnavailable as error:
             code = CloseCode.TRY_AGAIN_LATER
             raise Denied(503, code, "try again later", str(error), user_id) from error
         except DocumentDamaged as error:
             self.log.critical("document damaged", room=admission.room, reason=str(error))
+            self.damaged.add(admission.room)
             code = CloseCode.DOCUMENT_DAMAGED
             raise Denied(500, code, "the document is damaged", str(error), user_id) from error
 

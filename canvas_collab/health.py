@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -26,6 +26,7 @@ class Figures:
     connections: int
     documents: int
     unsaved_updates: int
+    damaged_documents: Sequence[str]
 
 
 class Health:
@@ -55,6 +56,7 @@ class Health:
             "connections": figures.connections,
             "documents": figures.documents,
             "unsaved_updates": figures.unsaved_updates,
+            "damaged_documents": figures.damaged_documents,
         }
 
     async def readiness(self) -> dict[str, Any]:

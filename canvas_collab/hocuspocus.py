@@ -328,7 +328,7 @@ class _OpenDocument:
                 self._unacknowledged[-1][1] += 1
             else:
                 self._unacknowledged.append([journal.position, 1])
-                journal.after_commit(self._committed)
+                journal.after_commit(self.connection.room.name, self._committed)
 
     def _committed(self) -> None:
         """The journal has got to the next position that somebody here waits for."""

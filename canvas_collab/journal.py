@@ -1,7 +1,9 @@
 """The journal: every update of every room, on its way to the log, many to a commit.
 
 Updates wait a few milliseconds for company, then go to the database in one statement, one commit at a time and in
-order.  A commit that fails is tried again, with growing pauses, until it succeeds: nothing is dropped.
+order.  A commit that fails is tried again, with growing pauses, until it succeeds: nothing is dropped.  An update that
+the database refuses, whatever the reason, is put aside and tried again from time to time, so that it holds up nobody
+else's.
 """
 
 from __future__ import annotations
@@ -11,12 +13,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
+from attrs import define, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from canvas_collab.database.documents import LogEntry
+from canvas_collab.database.pool import Refused
 
 #: One commit takes at most so many entries, and so many bytes unless a single entry is larger.
 BATCH_ENTRIES = 2000
@@ -27,11 +31,36 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 
 
+#: An update that the database refuses is tried again after so many seconds, and the others go on meanwhile.
+REFUSED_PAUSE = 30.0
+
+
 class Log(Protocol):
     """Where the journal writes to."""
 
     def append(self, entries: Sequence[LogEntry]) -> Awaitable[None]:
-        """Keep all entries, or raise and keep none."""
+        """Keep all entries, or raise and keep none.
+
+        :raises Refused: if one of them cannot be kept, and never will be as things are.
+        """
+
+
+@define(eq=False)
+class _Queued:
+    """An entry, where it stands among all that were ever queued, and whether it was refused."""
+
+    position: int
+    entry: LogEntry
+    was_refused: bool = False
+
+
+@frozen
+class _Waiting:
+    """Somebody who waits until everything before a position is committed: of one document, or of all."""
+
+    position: int
+    document_id: str | None
+    act: Callable[[], None]
 
 
 class Journal(Service):
@@ -56,14 +85,19 @@ class Journal(Service):
         self._interval = interval
         self._queue_max = queue_max
         self._on_commit = on_commit
-        self._queue: list[LogEntry] = []
+        self._queue: list[_Queued] = []
         self._queued_bytes = 0
         self._committing = False
         self._call: IDelayedCall | None = None
         self._pause = FIRST_PAUSE
+        self._batch_entries = BATCH_ENTRIES
         self._appended = 0
         self._committed = 0
-        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+        # Everything before this position is committed, or was refused.
+        self._reached = 0
+        # The positions that were refused and are not committed yet, by document.
+        self._refused: dict[str, set[int]] = {}
+        self._waiting: deque[_Waiting] = deque()
 
     @property
     def position(self) -> int:
@@ -82,22 +116,26 @@ class Journal(Service):
 
     def append(self, entry: LogEntry) -> None:
         """Queue an update."""
-        self._queue.append(entry)
+        self._queue.append(_Queued(self._appended, entry))
         self._queued_bytes += len(entry.update)
         self._appended += 1
         if self._call is None and not self._committing:
             self._call = self._reactor.callLater(self._interval, self._start)
 
-    def when_committed(self) -> Deferred[None]:
-        """Fires when everything that is queued now is in the database."""
+    def when_committed(self, document_id: str | None = None) -> Deferred[None]:
+        """Fires when everything of a document, or of all, that is queued now is in the database."""
         committed: Deferred[None] = Deferred()
-        self.after_commit(lambda: committed.callback(None))
+        self.after_commit(document_id, lambda: committed.callback(None))
         return committed
 
-    def after_commit(self, act: Callable[[], None]) -> None:
-        """Call `act`, which must not raise, when everything that is queued now is in the database."""
+    def after_commit(self, document_id: str | None, act: Callable[[], None]) -> None:
+        """Call `act`, which must not raise, when everything of a document that is queued now is in the database.
+
+        What is asked for one document is called in the order of asking.
+        """
+        waiting = _Waiting(self._appended, document_id, act)
         if self.unsaved:
-            self._waiting.append((self._appended, act))
+            self._waiting.append(waiting)
         else:
             act()
 
@@ -113,11 +151,13 @@ class Journal(Service):
         committing.addErrback(lambda failure: self.log.failure("the journal stopped", failure))
 
     async def _commit(self) -> None:
-        """Commit batch after batch until the queue is empty, or one fails."""
+        """Commit batch after batch until the queue is empty, or the database is not there."""
         while self._queue:
-            batch, size = self._next_batch()
+            batch = self._next_batch()
             try:
-                await self._store.append(batch)
+                await self._store.append([queued.entry for queued in batch])
+            except Refused as error:
+                self._refuse(batch, str(error))
             except Exception as error:
                 delay = self._pause * random.uniform(0.5, 1.0)
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
@@ -125,32 +165,90 @@ class Journal(Service):
                 self._call = self._reactor.callLater(delay, self._start)
                 self.log.error("commit failed", reason=str(error), unsaved=self.unsaved, retry_in=delay)
                 return
-            del self._queue[: len(batch)]
-            self._queued_bytes -= size
-            self._committed += len(batch)
-            self._pause = FIRST_PAUSE
-            self._on_commit(_sizes(batch))
-            self._release()
+            else:
+                self._done(batch)
         self._committing = False
 
-    def _next_batch(self) -> tuple[list[LogEntry], int]:
-        size = len(self._queue[0].update)
+    def _next_batch(self) -> list[_Queued]:
+        size = len(self._queue[0].entry.update)
         count = 1
-        for entry in self._queue[1:BATCH_ENTRIES]:
-            if size + len(entry.update) > BATCH_BYTES:
+        for queued in self._queue[1 : min(self._batch_entries, BATCH_ENTRIES)]:
+            if size + len(queued.entry.update) > BATCH_BYTES:
                 break
-            size += len(entry.update)
+            size += len(queued.entry.update)
             count += 1
-        return self._queue[:count], size
+        return self._queue[:count]
+
+    def _done(self, batch: list[_Queued]) -> None:
+        """A batch is in the database."""
+        self._take(batch)
+        self._committed += len(batch)
+        self._pause = FIRST_PAUSE
+        self._batch_entries = min(self._batch_entries * 2, BATCH_ENTRIES)
+        for queued in batch:
+            if queued.was_refused:
+                positions = self._refused[queued.entry.document_id]
+                positions.discard(queued.position)
+                if not positions:
+                    del self._refused[queued.entry.document_id]
+        self._on_commit(_sizes(batch))
+        self._release()
+
+    def _refuse(self, batch: list[_Queued], reason: str) -> None:
+        """The database does not take a batch: find out which entry it is, and let the others pass."""
+        if len(batch) > 1:
+            self._batch_entries = len(batch) // 2
+            return
+        self._take(batch)
+        [queued] = batch
+        entry = queued.entry
+        self.log.error("update refused", room=entry.document_id, user=entry.user_id, reason=" ".join(reason.split()))
+        queued.was_refused = True
+        self._refused.setdefault(entry.document_id, set()).add(queued.position)
+        # It still counts as unsaved, and its room as much as before for what may wait.
+        self._queued_bytes += len(entry.update)
+        self._reactor.callLater(REFUSED_PAUSE, self._try_again, queued)
+        self._release()
+
+    def _try_again(self, queued: _Queued) -> None:
+        self._queue.append(queued)
+        if self._call is None and not self._committing:
+            self._call = self._reactor.callLater(0, self._start)
+
+    def _take(self, batch: list[_Queued]) -> None:
+        del self._queue[: len(batch)]
+        self._queued_bytes -= sum(len(queued.entry.update) for queued in batch)
+        self._reached = max(self._reached, *(queued.position + 1 for queued in batch))
 
     def _release(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self._committed:
-            self._waiting.popleft()[1]()
+        """Call those whose wait is over."""
+        while self._waiting and self._waiting[0].position <= self._reached:
+            if self._refused:
+                self._release_all_but_refused()
+                return
+            self._waiting.popleft().act()
+
+    def _release_all_but_refused(self) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        held: list[_Waiting] = []
+        for one in waiting:
+            if one.position > self._reached or self._is_held(one):
+                held.append(one)
+            else:
+                one.act()
+        # In front of what was asked for in the meantime.
+        self._waiting.extendleft(reversed(held))
+
+    def _is_held(self, waiting: _Waiting) -> bool:
+        if waiting.document_id is None:
+            return any(min(positions) < waiting.position for positions in self._refused.values())
+        return any(position < waiting.position for position in self._refused.get(waiting.document_id, ()))
 
 
-def _sizes(batch: Sequence[LogEntry]) -> dict[str, int]:
+def _sizes(batch: Sequence[_Queued]) -> dict[str, int]:
     """How many bytes of updates there are of each document."""
     sizes: dict[str, int] = {}
-    for entry in batch:
+    for queued in batch:
+        entry = queued.entry
         sizes[entry.document_id] = sizes.get(entry.document_id, 0) + len(entry.update)
     return sizes

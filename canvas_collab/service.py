@@ -81,7 +81,7 @@ def collaboration_service(
         )
 
     async def save(name: str) -> None:
-        await journal.when_committed()
+        await journal.when_committed(name)
         await snapshots.unloaded(name)
 
     rooms = Rooms(reactor, load, save)
@@ -93,7 +93,9 @@ def collaboration_service(
     )
     entrance = Entrance(settings, doorkeeper, rooms, journal)
     factory = ServerFactory(reactor, settings, entrance, journal)
-    health = Health(reactor, database, lambda: Figures(len(factory.clients), len(rooms), journal.unsaved))
+    health = Health(
+        reactor, database, lambda: Figures(len(factory.clients), len(rooms), journal.unsaved, sorted(entrance.damaged))
+    )
     return CollaborationService(
         health,
         [

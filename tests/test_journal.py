@@ -10,7 +10,8 @@ from twisted.internet.task import Clock
 
 from canvas_collab import journal as journal_module
 from canvas_collab.database.documents import LogEntry
-from canvas_collab.journal import LONGEST_PAUSE, Journal
+from canvas_collab.database.pool import Refused
+from canvas_collab.journal import LONGEST_PAUSE, REFUSED_PAUSE, Journal
 
 INTERVAL = 0.02
 
@@ -137,3 +138,58 @@ def test_a_commit_takes_a_bounded_number_of_entries_and_bytes(stage: Stage, monk
         if not stage.journal.unsaved:
             break
     assert [[len(entry.update) for entry in batch] for batch in stage.log.batches] == [[1, 1, 1], [1], [20], [6], [6]]
+
+
+def commit_all_but(stage: Stage, bad: bytes) -> list[bytes]:
+    """Play a database that refuses one update; returns what was committed."""
+    committed: list[bytes] = []
+    number = 0
+    while number < len(stage.log.commits):
+        updates = [entry.update for entry in stage.log.batches[number]]
+        if bad in updates:
+            stage.log.commits[number].errback(Refused("no"))
+        else:
+            committed += updates
+            stage.log.commits[number].callback(None)
+        number += 1
+    return committed
+
+
+def test_an_update_that_the_database_refuses_holds_up_no_other(stage: Stage) -> None:
+    updates = [bytes([number]) for number in range(100, 140)]
+    stage.write(*updates)
+    stage.clock.advance(INTERVAL)
+    assert sorted(commit_all_but(stage, updates[17])) == sorted(updates[:17] + updates[18:])
+    assert stage.journal.unsaved == 1
+    # It is tried again, for the reason may have gone.
+    stage.log.batches.clear()
+    stage.log.commits.clear()
+    stage.clock.advance(REFUSED_PAUSE)
+    stage.clock.advance(0)
+    assert [[entry.update for entry in batch] for batch in stage.log.batches] == [[updates[17]]]
+    stage.log.commits[0].callback(None)
+    assert stage.journal.unsaved == 0
+
+
+def test_whoever_waits_for_the_document_of_a_refused_update_waits_on_and_nobody_else(stage: Stage) -> None:
+    before = stage.journal.when_committed("bad")
+    assert before.called
+    stage.write(b"1", room="bad")
+    early = stage.journal.when_committed("bad")
+    stage.write(b"!", room="bad")
+    held = stage.journal.when_committed("bad")
+    stage.write(b"2", room="good")
+    free = stage.journal.when_committed("good")
+    everything = stage.journal.when_committed()
+    stage.clock.advance(INTERVAL)
+    assert sorted(commit_all_but(stage, b"!")) == [b"1", b"2"]
+    assert (early.called, held.called, free.called, everything.called) == (True, False, True, False)
+    stage.write(b"3", room="bad")
+    later = stage.journal.when_committed("bad")
+    stage.clock.advance(INTERVAL)
+    stage.log.commits[-1].callback(None)
+    assert not later.called
+    stage.clock.advance(REFUSED_PAUSE)
+    stage.clock.advance(0)
+    stage.log.commits[-1].callback(None)
+    assert (held.called, everything.called, later.called) == (True, True, True)

@@ -161,6 +161,7 @@ def test_a_damaged_snapshot_is_refused_loudly_and_left_as_it_is(
         Client(daemon, "one", ada)
     assert refused.value.code == answer
     assert daemon.wait_for_event("document damaged")["room"] == "diagram-one"
+    assert daemon.get("/health")[1]["damaged_documents"] == ["diagram-one"]
     with Client(daemon, "two", ada) as client:
         assert client.text == ""
     [stored] = database.query("SELECT data, checksum FROM yjs_document WHERE id = 'diagram-one'")

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from canvas_collab.database.documents import Folded
-from canvas_collab.snapshots import Snapshots
+from canvas_collab.snapshots import SMALL, Snapshots
 
 DEBOUNCE, MAX_WAIT = 1.0, 10.0
 
@@ -120,3 +120,44 @@ def test_writing_everything_goes_on_after_a_failure(stage: Stage) -> None:
     stage.writing[1].callback(folded(1))
     assert everything.called
     assert stage.written == ["a", "b"]
+
+
+def test_a_large_document_waits_until_its_log_has_grown_to_some_part_of_it(stage: Stage) -> None:
+    stage.snapshots.loaded("large", 100 * SMALL, 0)
+    for _ in range(12):
+        stage.snapshots.changed({"large": SMALL})
+        stage.pass_time(MAX_WAIT)
+    assert stage.written == []
+    stage.snapshots.changed({"large": SMALL})
+    stage.pass_time(DEBOUNCE * 2)
+    assert stage.written == ["large"]
+    stage.writing[0].callback(folded(13, 113 * SMALL))
+    stage.snapshots.changed({"large": 13 * SMALL})
+    stage.pass_time(DEBOUNCE * 2)
+    assert stage.written == ["large"]
+
+
+def test_when_the_last_one_leaves_a_large_document_less_is_enough(stage: Stage) -> None:
+    stage.snapshots.loaded("large", 128 * SMALL, 0)
+    stage.snapshots.changed({"large": SMALL})
+    assert Deferred.fromCoroutine(stage.snapshots.unloaded("large")).called
+    assert stage.written == []
+    # What is in the log counts when it is loaded again.
+    stage.snapshots.loaded("large", 128 * SMALL, SMALL)
+    stage.snapshots.changed({"large": SMALL})
+    unloading = Deferred.fromCoroutine(stage.snapshots.unloaded("large"))
+    assert stage.written == ["large"]
+    stage.writing[0].callback(folded(2, 130 * SMALL))
+    assert unloading.called
+
+
+def test_a_small_document_is_written_however_little_has_changed(stage: Stage) -> None:
+    stage.snapshots.loaded("small", SMALL, 1)
+    assert not Deferred.fromCoroutine(stage.snapshots.unloaded("small")).called
+    assert stage.written == ["small"]
+
+
+def test_at_the_end_there_is_no_time_to_compact(stage: Stage) -> None:
+    stage.snapshots.changed({"a": 100})
+    Deferred.fromCoroutine(stage.snapshots.write_all())
+    assert stage.compacted == [False]

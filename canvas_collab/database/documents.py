@@ -77,9 +77,12 @@ _APPEND = """
      ORDER BY batch.position
 """
 
-_COMPACTED = """
-    SELECT checksum, octet_length(data), compacted_size, deletions, deletions_at <= now() - %s * interval '1 second'
-      FROM yjs_document WHERE id = %s
+_WORTH_COMPACTING = """
+    SELECT octet_length(data) + (
+               SELECT coalesce(sum(octet_length(update)), 0) FROM yjs_update_log
+                WHERE document_id = document.id AND merged_at IS NULL
+           ), compacted_size, deletions, deletions_at <= now() - %s * interval '1 second'
+      FROM yjs_document AS document WHERE id = %s
 """
 
 # The lock leaves room for appending: a foreign key needs no more than FOR KEY SHARE of the document's row.
@@ -175,17 +178,15 @@ class DocumentStore:
             if not locked or not (entries or prepared):
                 return Folded(0, 0, False)
             snapshot = _snapshot(locked[0])
-            # Somebody else may have written another snapshot in the meantime; what was compacted is not that one.
-            base = prepared.document if prepared and prepared.checksum == snapshot.checksum else None
             updates = [bytes(update) for _, update in entries]
-            folded, values = await deferToThread(_fold, base, snapshot, updates)
+            folded, values = await deferToThread(_fold, prepared.document if prepared else None, snapshot, updates)
             await cursor.execute(_WRITE_SNAPSHOT, (*values, document_id))
-            if prepared and base:
+            if prepared:
                 await cursor.execute(_WRITE_COMPACTED, (document_id,))
                 if prepared.deletions is not None:
                     await cursor.execute(_WRITE_DELETIONS, (Bytea(prepared.deletions), document_id))
             await cursor.execute(_MARK_MERGED, ([row_id for row_id, _ in entries],))
-            return Folded(len(entries), folded.size, base is not None)
+            return Folded(len(entries), folded.size, prepared is not None)
 
         return await self._database.transaction(steps)
 
@@ -195,10 +196,10 @@ class DocumentStore:
 
     async def _prepare(self, document_id: str) -> _Prepared | None:
         """Compact what is stored, if that is worth it, before anything is locked."""
-        rows = await self._database.query(_COMPACTED, (self._retention, document_id))
+        rows = await self._database.query(_WORTH_COMPACTING, (self._retention, document_id))
         if not rows:
             return None
-        checksum, size, compacted_size, deletions, is_ripe = rows[0]
+        size, compacted_size, deletions, is_ripe = rows[0]
         if not is_ripe and not wants_compaction(size, compacted_size):
             return None
         stored = await self.load(document_id)
@@ -210,15 +211,14 @@ class DocumentStore:
             return None
         # The deletions that are known now are the next that can go, when their time has come.
         remembered = stored.document.deletions.encode() if is_ripe or deletions is None else None
-        return _Prepared(document, bytes(checksum) if checksum else None, remembered)
+        return _Prepared(document, remembered)
 
 
 @frozen
 class _Prepared:
-    """A compacted document, the checksum of the snapshot it was made from, and deletions to be remembered."""
+    """A compacted document, and the deletions to be remembered, encoded, if it is time for that."""
 
     document: Document
-    checksum: bytes | None
     deletions: bytes | None
 
 
@@ -229,11 +229,13 @@ def _snapshot(row: Row) -> Snapshot:
     )
 
 
-def _fold(base: Document | None, snapshot: Snapshot, updates: Sequence[bytes]) -> tuple[Snapshot, tuple[Bytea, ...]]:
+def _fold(
+    compacted: Document | None, snapshot: Snapshot, updates: Sequence[bytes]
+) -> tuple[Snapshot, tuple[Bytea, ...]]:
     """The new snapshot, and its columns as they are written."""
     document = read_document(snapshot, updates)
-    if base is not None:
-        # The compacted structs count, and what the other has beyond them.
-        document = Document([base.as_update(), document.as_update()])
+    if compacted is not None:
+        # Of every struct the compacted version counts; what has come since then is in the other.
+        document = Document([compacted.as_update(), document.as_update()])
     folded = snapshot_of(document)
     return folded, (Bytea(folded.data), Bytea(folded.layout or b""), Bytea(folded.checksum or b""))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg2
+import psycopg2.errors
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -28,7 +29,11 @@ class DatabaseUnavailable(Exception):
     """The database cannot be asked now; the same question may be answered later."""
 
 
-class InvalidValue(ValueError):
+class Refused(Exception):
+    """The database takes the statement and refuses the values in it, as it will the next time."""
+
+
+class InvalidValue(Refused):
     """A value does not fit the type of the column it was compared with."""
 
 
@@ -164,6 +169,7 @@ class Database(Service):
 
         :raises DatabaseUnavailable: if the database cannot be reached.
         :raises InvalidValue: if a parameter is not of the type it is compared with.
+        :raises Refused: if a constraint or a trigger does not let a value in.
         """
         return await self._guarded(lambda: self._pool.runQuery(sql, parameters))
 
@@ -200,6 +206,8 @@ class Database(Service):
             return await ask()
         except psycopg2.DataError as error:
             raise InvalidValue(str(error).strip()) from error
+        except (psycopg2.IntegrityError, psycopg2.errors.RaiseException) as error:
+            raise Refused(str(error).strip()) from error
         except (
             psycopg2.OperationalError,
             psycopg2.InterfaceError,

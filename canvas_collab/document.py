@@ -58,9 +58,10 @@ class Document:
     def apply(self, update: Update) -> Update:
         """Take in an update that has been decoded.  Of a struct that is known already, the first version stays.
 
-        Returns the update, less the structs that were known.
+        Returns the update, less what was known of it; if nothing was, that very update.
         """
         overlaps = False
+        deletions = update.deletions
         taken: dict[int, list[Run]] = {}
         for client, runs in update.runs.items():
             known = self._runs.setdefault(client, [])
@@ -76,9 +77,11 @@ class Document:
                     part = cut_run(run, start, end, client)
                     self._insert(known, place, part)
                     new.append(part)
-        if update.deletions:
-            self._deletions.update(update.deletions)
-        return Update({client: new for client, new in taken.items() if new}, update.deletions) if overlaps else update
+        if deletions:
+            deletions = deletions.difference(self._deletions)
+            overlaps = overlaps or deletions != update.deletions
+            self._deletions.update(deletions)
+        return Update({client: new for client, new in taken.items() if new}, deletions) if overlaps else update
 
     def adds(self, update: Update) -> bool:
         """Whether an update would bring any struct or deletion that is not known."""

@@ -99,20 +99,22 @@ class Room(Generic[MemberT]):
     def edit(self, sender: MemberT, data: bytes, update: Update) -> None:
         """Take an update in, keep it, and pass it on to the others.
 
-        :param data: the update as it came, which is how it is kept.
+        :param data: the update as it came, which is how it is kept unless a part of it is known.
         :param update: the same, decoded.
         """
         if not update:
             return
         taken = self.document.apply(update)
-        self._journal(self.name, sender.user_id, data)
+        if not taken:
+            return
         if taken is not update:
             # Nobody hears of two versions of a struct: clients would not agree which one counts, and may break on it.
+            # And the log says of everything when it came, and from whom.
             data = encode_update(taken.runs, taken.deletions)
-        if taken:
-            self._updates.append((data, taken))
-            self._senders.add(sender)
-            self._schedule()
+        self._journal(self.name, sender.user_id, data)
+        self._updates.append((data, taken))
+        self._senders.add(sender)
+        self._schedule()
 
     def show(self, sender: MemberT, entries: list[Entry]) -> list[Entry]:
         """Take awareness states in and pass on what is new; returns what the sender should be told.

@@ -29,6 +29,11 @@ class DeleteSet:
     def __bool__(self) -> bool:
         return bool(self._ranges)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DeleteSet) and self._ranges == other._ranges
+
+    __hash__ = None  # type: ignore[assignment]
+
     def items(self) -> Iterable[tuple[int, list[Range]]]:
         """Every client's ranges."""
         return self._ranges.items()
@@ -62,6 +67,22 @@ class DeleteSet:
     def has(self, client: int, clock: int) -> bool:
         """Whether a clock is deleted."""
         return self._covers(client, clock, clock + 1)
+
+    def difference(self, other: DeleteSet) -> DeleteSet:
+        """What is in this one and not in the other."""
+        rest = DeleteSet()
+        for client, ranges in self.items():
+            theirs = other.ranges(client)
+            for start, end in ranges:
+                index = max(bisect_right(theirs, start, key=lambda known: known[0]) - 1, 0)
+                while index < len(theirs) and theirs[index][0] < end:
+                    if start < theirs[index][0]:
+                        rest.add(client, start, theirs[index][0])
+                    start = max(start, theirs[index][1])
+                    index += 1
+                if start < end:
+                    rest.add(client, start, end)
+        return rest
 
     def intersection(self, other: DeleteSet) -> DeleteSet:
         """What is in this one and in the other."""

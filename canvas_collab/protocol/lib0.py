@@ -74,6 +74,28 @@ class Decoder:
                 raise Malformed("an integer has more than 53 bits")
         raise Malformed("the message ends inside an integer")
 
+    def byte(self) -> int:
+        """Read one byte."""
+        return self.take(1)[0]
+
+    def take(self, size: int) -> bytes:
+        """Read so many bytes."""
+        start, self.position = self.position, self.position + size
+        if self.position > self._end:
+            raise Malformed("the message ends inside a value")
+        return self._data[start : self.position]
+
+    def var_int(self) -> int:
+        """Read a signed integer: the sign and six bits in the first byte, then seven to a byte."""
+        byte = self.byte()
+        sign = -1 if byte & 0x40 else 1
+        number, shift = byte & 0x3F, 6
+        while byte >= 0x80:
+            byte = self.byte()
+            number |= (byte & 0x7F) << shift
+            shift += 7
+        return sign * number
+
     def var_bytes(self) -> bytes:
         """Read a byte array."""
         length = self.var_uint()

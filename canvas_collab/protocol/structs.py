@@ -208,7 +208,7 @@ def cut_struct(data: bytes, struct: Struct, start: int, end: int, client: int) -
         return data[struct.start : struct.stop]
     info = data[struct.start]
     kind = info & _KIND
-    content = _cut_content(data, struct.content, kind, start - struct.clock, end - struct.clock)
+    content = cut_content(data, struct.content, kind, start - struct.clock, end - struct.clock)
     if kind == Kind.GC:
         return bytes((info,)) + content
     if start == struct.clock:
@@ -223,7 +223,7 @@ def cut_struct(data: bytes, struct: Struct, start: int, end: int, client: int) -
     return head + encode_var_uint(client) + encode_var_uint(start - 1) + right_origin + content
 
 
-def _cut_content(data: bytes, position: int, kind: int, start: int, end: int) -> bytes:
+def cut_content(data: bytes, position: int, kind: int, start: int, end: int) -> bytes:
     """The clocks from `start` to `end`, counted from its own beginning, of content that has several."""
     if kind in (Kind.GC, Kind.DELETED):
         return encode_var_uint(end - start)

@@ -1,0 +1,205 @@
+"""Going back: what a document was at some time, and the edits that make it that again.
+
+Nothing is taken out of the document's history for that.  What has been added since is deleted, and what has been
+deleted since is inserted again, where it was, by a client that did not exist before; so whoever has the document open
+follows, and going forward again is another going back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from canvas_collab.document import Document
+from canvas_collab.integration import Integration, Node, SharedType
+from canvas_collab.protocol.delete_set import DeleteSet
+from canvas_collab.protocol.items import Id
+from canvas_collab.protocol.lib0 import Decoder, encode_var_string, encode_var_uint
+from canvas_collab.protocol.structs import Kind, Run, cut_content, cut_run
+from canvas_collab.protocol.update import Update, encode_update
+
+_ORIGIN, _RIGHT_ORIGIN, _KEY = 0x80, 0x40, 0x20
+
+
+def past(everything: Document, later: Iterable[Update]) -> Document:
+    """A document less what some updates brought, each of which holds exactly what was new when it came."""
+    clocks, deletions = DeleteSet(), DeleteSet()
+    for update in later:
+        deletions.update(update.deletions)
+        for client, runs in update.runs.items():
+            for run in runs:
+                clocks.add(client, run.clock, run.end)
+    whole = everything.as_update()
+    kept: dict[int, Sequence[Run]] = {}
+    for client, found in whole.runs.items():
+        rest = [part for run in found for part in _without(run, client, clocks)]
+        if rest:
+            kept[client] = rest
+    return Document([Update(kept, whole.deletions.difference(deletions))])
+
+
+def _without(run: Run, client: int, clocks: DeleteSet) -> Iterator[Run]:
+    """The parts of a run that are not among the clocks."""
+    covered = DeleteSet()
+    covered.add(client, run.clock, run.end)
+    for start, end in covered.difference(clocks).ranges(client):
+        yield cut_run(run, start, end, client)
+
+
+def restoring_update(now: Document, then: Document, client: int) -> bytes:
+    """The update that makes a document show what it showed `then`.
+
+    :param now: the document as it is, which holds everything that it held then.
+    :param client: the id of the client that makes the edits, one that has made none in this document.
+    """
+    return _Restoration(Integration(now.as_update()), Integration(then.as_update()), client).update()
+
+
+class _Restoration:
+    """Compares what is shown with what was, type by type, and collects the edits."""
+
+    def __init__(self, now: Integration, then: Integration, client: int) -> None:
+        self._now = now
+        self._then = then
+        self._client = client
+        self._clock = 0
+        self._structs: list[bytes] = []
+        self._deletions = DeleteSet()
+        # Which clocks were shown, as ranges.
+        self._shown = DeleteSet()
+        for node in then.nodes():
+            if not node.is_deleted:
+                self._shown.add(node.client, node.clock, node.end)
+        for author, ranges in self._shown.items():
+            for start, end in ranges:
+                now.between(author, start, end)
+
+    def update(self) -> bytes:
+        """All edits as one update."""
+        for root in self._now.roots.values():
+            self._compare(root)
+        runs = {}
+        if self._structs:
+            runs[self._client] = [Run(0, self._clock, len(self._structs), b"".join(self._structs))]
+        return encode_update(runs, self._deletions)
+
+    def _was_shown(self, node: Node) -> bool:
+        return self._shown.has(node.client, node.clock)
+
+    def _compare(self, shared_type: SharedType) -> None:
+        """Bring the content of a type back that is shown now and was shown then."""
+        lost: list[Node] = []
+        for node in list(shared_type.sequence()):
+            if not self._was_shown(node):
+                self._keep_or_delete(node)
+            elif node.is_deleted or self._is_torn(node):
+                if not node.is_deleted:
+                    self._deletions.add(node.client, node.clock, node.end)
+                if lost and not self._belong_together(lost[-1], node):
+                    self._bring_back(lost)
+                    lost = []
+                lost.append(node)
+            else:
+                self._bring_back(lost)
+                lost = []
+                self._keep_or_delete(node)
+        self._bring_back(lost)
+        for last in shared_type.entries.values():
+            chain = list(_chain(last))
+            value = next((node for node in chain if self._was_shown(node)), None)
+            if value is not None and value.is_deleted:
+                self._insert(value, value.end, last.last, None)
+            for node in chain:
+                self._keep_or_delete(node)
+
+    def _keep_or_delete(self, node: Node) -> None:
+        if node.is_deleted:
+            return
+        if not self._was_shown(node):
+            self._deletions.add(node.client, node.clock, node.end)
+        elif node.shared_type is not None:
+            self._compare(node.shared_type)
+
+    def _bring_back(self, lost: Sequence[Node]) -> None:
+        """Insert what was one piece then where its last part is now."""
+        if lost:
+            last = lost[-1]
+            right = (last.right.client, last.right.clock) if last.right else None
+            self._insert(lost[0], last.end, last.last, right)
+
+    def _belong_together(self, first: Node, second: Node) -> bool:
+        """Whether two nodes are parts of one piece that was shown."""
+        if first.client != second.client or first.end != second.clock:
+            return False
+        return self._then.find(first.last) is self._then.find((second.client, second.clock))
+
+    def _is_torn(self, node: Node) -> bool:
+        """Whether an end of a string is now in the middle of what was one character then."""
+        if node.kind is not Kind.STRING:
+            return False
+        then = self._then.find((node.client, node.clock))
+        if then is None or (then.clock, then.end) == (node.clock, node.end):
+            return False
+        units = Decoder(then.content).var_string().encode("utf-16-le")
+        places = (node.clock - then.clock, node.end - then.clock)
+        return any(0xDC <= units[2 * place + 1] <= 0xDF for place in places if 0 < place < then.end - then.clock)
+
+    def _insert(
+        self,
+        node: Node,
+        end: int,
+        origin: Id | None,
+        right_origin: Id | None,
+        parent: Id | None = None,
+        key: str | None = None,
+    ) -> Id:
+        """Insert a copy of what was shown from a node up to a clock, with all that was in it.
+
+        Returns the copy's last id.
+        """
+        identifier = (self._client, self._clock)
+        then = self._then.find((node.client, node.clock))
+        assert then is not None, "it was shown"
+        info = int(then.kind)
+        head = b""
+        if origin is not None:
+            info |= _ORIGIN
+            head += _encode_id(origin)
+        if right_origin is not None:
+            info |= _RIGHT_ORIGIN
+            head += _encode_id(right_origin)
+        if parent is not None and origin is None:
+            head += encode_var_uint(0) + _encode_id(parent)
+            if key is not None:
+                info |= _KEY
+                head += encode_var_string(key)
+        content = then.content
+        if (node.clock, end) != (then.clock, then.end):
+            content = cut_content(content, 0, then.kind, node.clock - then.clock, end - then.clock)
+        self._structs.append(bytes((info,)) + head + content)
+        self._clock += end - node.clock
+        last = (self._client, self._clock - 1)
+        if then.shared_type is not None:
+            self._fill(identifier, then.shared_type)
+        return last
+
+    def _fill(self, parent: Id, shared_type: SharedType) -> None:
+        """Insert into a copied type what was shown in the one it is a copy of, as it was then."""
+        left: Id | None = None
+        for node in shared_type.sequence():
+            if not node.is_deleted:
+                left = self._insert(node, node.end, left, None, parent)
+        for key, last in shared_type.entries.items():
+            if not last.is_deleted:
+                self._insert(last, last.end, None, None, parent, key)
+
+
+def _chain(last: Node) -> Iterator[Node]:
+    """All values that a map's entry has had, the newest first."""
+    node: Node | None = last
+    while node is not None:
+        yield node
+        node = node.left
+
+
+def _encode_id(identifier: Id) -> bytes:
+    return encode_var_uint(identifier[0]) + encode_var_uint(identifier[1])

@@ -107,7 +107,7 @@ class Hocuspocus:
             return
         self._reply(address, envelope.encode_permission_denied(reason))
         if document.provider_version is not None:
-            # Those that do not tell their version break on a close message.
+            # Of those that do not tell their version, some break on a close message.
             self._reply(address, envelope.encode_close(reason))
         self._forget(address, code, reason)
 
@@ -278,7 +278,7 @@ class _OpenDocument:
     @property
     def protocol(self) -> str:
         """Which version of the provider that is, for the log."""
-        return f"hocuspocus {(self.provider_version or 'before 3')[:20]}"
+        return f"hocuspocus {(self.provider_version or 'before 4')[:20]}"
 
     def receive(self, body: Body) -> None:
         """Take a message of this document.

@@ -123,6 +123,9 @@ class Hocuspocus:
             self._drop(address)
             return
         if pending is None:
+            if isinstance(body, sync.AwarenessUpdate):
+                # No provider begins with that; old ones end with it, after they have left.
+                return
             pending = self._begin(address)
         if isinstance(body, Authentication):
             self._authenticate(address, pending, body)

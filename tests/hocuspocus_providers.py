@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from tests.yjs_clients import Json, YjsClient, YjsClients
@@ -37,11 +37,13 @@ class Providers(YjsClients):
         session_awareness: bool = False,
         wait: bool = True,
         offline: bool = False,
+        edits_at_open: Sequence[Json] = (),
         **options: Json,
     ) -> Provider:
         """A new provider, synced when this returns unless told not to wait, or to stay offline at first.
 
         :param at: a socket that is shared, or the URL for one of its own.
+        :param edits_at_open: edits made when the socket opens, hence before the document does.
         :param options: more of the provider's configuration, in its own words.
         """
         shared = at if isinstance(at, ProviderSocket) else None
@@ -57,6 +59,7 @@ class Providers(YjsClients):
             headers=dict(headers or {}),
             sessionAwareness=session_awareness,
             connect=not offline,
+            editsAtOpen=list(edits_at_open),
             providerOptions=options,
         )
         provider = Provider(self, name, client_id)

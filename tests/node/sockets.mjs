@@ -9,6 +9,8 @@ import WebSocket from 'ws'
 export const socketClass = (headers, onRefused, onClosed) => class extends WebSocket {
   constructor (url, protocols) {
     super(url, protocols, { headers, perMessageDeflate: false })
+    // As in a browser, an error nobody listens to ends nothing: providers close sockets that are still connecting.
+    this.on('error', () => {})
     this.on('close', (code, reason) => onClosed(code, reason.toString()))
     this.on('unexpected-response', (_request, response) => {
       const chunks = []

@@ -1,0 +1,73 @@
+// What every kind of client has: a document, what became of its connections, and the events a test can wait for.
+import { EventEmitter } from 'node:events'
+import * as Y from 'yjs'
+import { canonicalContent, canonicalJson, snapshotOf, waitsForMore } from './canonical.mjs'
+
+const base64 = bytes => Buffer.from(bytes).toString('base64')
+
+/** Emits `changed`. A subclass sets `provider`, and has `connected`, `synced`, `connect`, `disconnect` and `drop`. */
+export class Participant extends EventEmitter {
+  constructor ({ name, gc = true }) {
+    super()
+    this.setMaxListeners(0)
+    this.name = name
+    this.doc = new Y.Doc({ gc })
+    this.closes = []
+    this.refusals = []
+    this.errors = []
+    this.givenUp = null
+    this.updatesReceived = 0
+  }
+
+  /** Take a provider for this document, and see what it does to it. */
+  use (provider) {
+    this.provider = provider
+    this.doc.on('update', (_update, origin) => {
+      if (origin === provider) this.updatesReceived += 1
+      this.changed()
+    })
+    provider.awareness.on('update', () => this.changed())
+  }
+
+  note (list, entry) {
+    list.push(entry)
+    this.changed()
+  }
+
+  changed () { this.emit('changed') }
+
+  get json () { return canonicalJson(this.doc) }
+
+  /** Equal for two clients exactly when they hold the same content, edits and deletions, and lack none they know of. */
+  get fingerprint () { return waitsForMore(this.doc) ? null : `${snapshotOf(this.doc)} ${this.json}` }
+
+  get awareness () {
+    const states = [...this.provider.awareness.getStates()].map(([id, state]) => ({ id, state }))
+    return states.sort((a, b) => a.id - b.id)
+  }
+
+  /** What is known without looking into the document. */
+  get state () { return { connected: this.connected, synced: this.synced } }
+
+  report () {
+    return {
+      clientId: this.doc.clientID,
+      ...this.state,
+      content: canonicalContent(this.doc),
+      stateVector: base64(Y.encodeStateVector(this.doc)),
+      snapshot: snapshotOf(this.doc),
+      update: base64(Y.encodeStateAsUpdate(this.doc)),
+      updatesReceived: this.updatesReceived,
+      awareness: this.awareness,
+      closes: this.closes,
+      refusals: this.refusals,
+      errors: this.errors,
+      givenUp: this.givenUp
+    }
+  }
+
+  destroy () {
+    this.provider.destroy()
+    this.doc.destroy()
+  }
+}

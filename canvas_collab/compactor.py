@@ -7,12 +7,11 @@ megabytes.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from twisted.internet.threads import deferToThread
-from twisted.internet.utils import getProcessOutputAndValue
 
 from canvas_collab.document import Document
 from canvas_collab.folding import compacted
@@ -26,33 +25,36 @@ LARGE = 2**17
 #: That process leaves the processor to those who have people waiting.
 NICENESS = 10
 
+#: It is given up after so many seconds.
+TIMEOUT = 300.0
+
 
 class CompactionFailed(Exception):
     """A document could not be compacted; it stays as it is."""
 
 
-def compactor(reactor: Any) -> Callable[[Document, DeleteSet], Awaitable[Document]]:
-    """What compacts documents: takes one, and the deletions whose content may go.
+async def compact_beside(document: Document, droppable: DeleteSet) -> Document:
+    """A document in fewer bytes, without the content of the deletions that are `droppable`.
 
-    It raises :exc:`CompactionFailed` where the process fails.
+    :raises CompactionFailed: where the process fails.
     """
+    compact = compacted if document.size <= LARGE else _compact_in_process
+    return await deferToThread(compact, document, droppable)
 
-    async def compact(document: Document, droppable: DeleteSet) -> Document:
-        if document.size <= LARGE:
-            return await deferToThread(compacted, document, droppable)
-        request = encode(document) + encode_var_bytes(droppable.encode())
-        arguments = ["-m", "canvas_collab.compactor"]
-        output, errors, status = await getProcessOutputAndValue(
-            sys.executable, arguments, env=os.environ, reactor=reactor, stdinBytes=request
-        )
-        if status != 0:
-            raise CompactionFailed(errors.decode(errors="replace").strip().rpartition("\n")[2])
-        try:
-            return decode(Decoder(output))
-        except Malformed as error:
-            raise CompactionFailed(f"the answer is not a document: {error}") from error
 
-    return compact
+def _compact_in_process(document: Document, droppable: DeleteSet) -> Document:
+    request = encode(document) + encode_var_bytes(droppable.encode())
+    command = [sys.executable, "-m", "canvas_collab.compactor"]
+    try:
+        process = subprocess.run(command, input=request, capture_output=True, timeout=TIMEOUT)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CompactionFailed(str(error)) from error
+    if process.returncode != 0:
+        raise CompactionFailed(process.stderr.decode(errors="replace").strip().rpartition("\n")[2])
+    try:
+        return decode(Decoder(process.stdout))
+    except Malformed as error:
+        raise CompactionFailed(f"the answer is not a document: {error}") from error
 
 
 def encode(document: Document) -> bytes:

@@ -252,7 +252,7 @@ class Settings:
     )
     max_pending_size: int = _setting(
         "MAX_PENDING_SIZE",
-        128 * 2**10,
+        512 * 2**10,
         _integer(1024, 2**31),
         "How many bytes of one Hocuspocus connection may wait for that.",
     )

@@ -17,6 +17,7 @@ from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.state_vector import EMPTY_STATE_VECTOR
 from canvas_collab.protocol.update import Update, decode_update
 from canvas_collab.room import Outgoing, Room
 
@@ -171,7 +172,11 @@ class Connection:
         return self._edit(data, update) if self.room.document.adds(update) else Effect.KEPT
 
     def _answer_step_1(self, state_vector: bytes) -> None:
-        self._send(sync.encode_step_2(self.room.document.lacking(state_vector)))
+        if state_vector == EMPTY_STATE_VECTOR:
+            for message in self.room.whole():
+                self.carrier.send(message)
+        else:
+            self._send(sync.encode_step_2(self.room.document.lacking(state_vector)))
 
     def _show(self, payload: bytes) -> None:
         if len(payload) > self._max_awareness_size:

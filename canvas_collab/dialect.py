@@ -26,8 +26,8 @@ class Socket(Protocol):
     def end(self, code: CloseCode, reason: str) -> None:
         """Close the socket for something that its client did, or is."""
 
-    def admit_messages(self, size: int) -> None:
-        """Take messages of up to so many bytes from now on."""
+    def admit_messages(self, size: int | None) -> None:
+        """Take messages of up to so many bytes from now on, or as large as any may be."""
 
 
 class Dialect(Protocol):

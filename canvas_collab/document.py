@@ -25,7 +25,7 @@ SIZE_RATIO = 4
 class Document:
     """Everything that is known of one document.  Updates go in and are never lost; differences come out."""
 
-    __slots__ = ("_deletions", "_runs", "_size")
+    __slots__ = ("_deletions", "_runs", "_size", "version")
 
     def __init__(self, updates: Iterable[Update] = ()) -> None:
         """Start from what is stored."""
@@ -33,6 +33,8 @@ class Document:
         self._runs: dict[int, list[Run]] = {}
         self._deletions = DeleteSet()
         self._size = 0
+        #: How often something has come in.
+        self.version = 0
         for update in updates:
             self.apply(update)
 
@@ -60,6 +62,7 @@ class Document:
 
         Returns the update, less what was known of it; if nothing was, that very update.
         """
+        self.version += 1
         overlaps = False
         deletions = update.deletions
         taken: dict[int, list[Run]] = {}

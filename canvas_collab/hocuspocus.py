@@ -219,7 +219,7 @@ class Hocuspocus:
     def _open(self, document: _OpenDocument, pending: _PendingDocument) -> None:
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
-            self.socket.admit_messages(self.settings.max_message_size)
+            self.socket.admit_messages(None)
         self._documents[document.address] = document
         document.access_changed()
         self.entrance.opened(document.connection)

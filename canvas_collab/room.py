@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Generic, Protocol, TypeVar
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from canvas_collab.awareness import Awareness
@@ -16,6 +16,11 @@ from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.update import Update, encode_update
 
+#: A message with a whole document is made anew when the document has changed; one with more bytes than this, when it
+#: has grown by so much.
+SMALL = 64 * 2**10
+STALE_GROWTH = 1.1
+
 
 @define
 class Outgoing:
@@ -23,6 +28,16 @@ class Outgoing:
 
     payload: bytes
     frames: dict[bytes, object] = field(factory=dict)
+
+
+@frozen
+class _Whole:
+    """A document's whole content as a message, as it was at some time."""
+
+    message: Outgoing
+    version: int
+    size: int
+    state_vector: bytes
 
 
 class Member(Hashable, Protocol):
@@ -58,6 +73,8 @@ class Room(Generic[MemberT]):
         "_senders",
         "_stateless",
         "_updates",
+        "_whole",
+        "_whole_is_wanted",
         "awareness",
         "document",
         "members",
@@ -86,6 +103,8 @@ class Room(Generic[MemberT]):
         self._stateless: list[tuple[MemberT, Outgoing]] = []
         self._awareness_news: dict[int, Entry] = {}
         self._call: IDelayedCall | None = None
+        self._whole: _Whole | None = None
+        self._whole_is_wanted = False
 
     def join(self, member: MemberT) -> None:
         """A connection has opened."""
@@ -126,14 +145,36 @@ class Room(Generic[MemberT]):
         self._announce(news)
         return corrections
 
+    def whole(self) -> list[Outgoing]:
+        """The messages that tell somebody everything who has nothing.
+
+        The first, a step 2, is made once for many; what has come in since it was made is in a second.
+        """
+        document = self.document
+        whole = self._whole
+        self._whole_is_wanted = True
+        if whole is None or self._is_stale(whole):
+            message = Outgoing(sync.encode_step_2(document.encode()))
+            whole = self._whole = _Whole(message, document.version, document.size, document.state_vector)
+        if whole.version == document.version:
+            return [whole.message]
+        return [whole.message, Outgoing(sync.encode_update(document.lacking(whole.state_vector)))]
+
+    def _is_stale(self, whole: _Whole) -> bool:
+        has_changed = whole.version != self.document.version
+        return has_changed and not SMALL < self.document.size <= whole.size * STALE_GROWTH
+
     def relay(self, sender: MemberT, message: Outgoing) -> None:
         """Pass a stateless message on to the others, after what was edited before it."""
         self._stateless.append((sender, message))
         self._schedule()
 
     def expire(self) -> None:
-        """Take out awareness states that were not renewed."""
+        """Take out awareness states that were not renewed, and what nobody has asked for since the last time."""
         self._announce(self.awareness.expire(self._reactor.seconds()))
+        if not self._whole_is_wanted:
+            self._whole = None
+        self._whole_is_wanted = False
 
     def flush(self) -> None:
         """Send everybody what has come in since the last flush."""

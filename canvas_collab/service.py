@@ -16,7 +16,7 @@ from canvas_collab.access import AccessList
 from canvas_collab.admission import Doorkeeper
 from canvas_collab.auth import Sessions
 from canvas_collab.awareness import Awareness
-from canvas_collab.compactor import compactor
+from canvas_collab.compactor import compact_beside
 from canvas_collab.config import Settings
 from canvas_collab.connection import Connection
 from canvas_collab.database.catalogue import Catalogue
@@ -55,7 +55,7 @@ def collaboration_service(
     :param before: what starts before everything else, and stops after it.
     """
     database = Database(reactor, settings.database_url, settings.database_pool_size)
-    store = DocumentStore(database, catalogue, compactor(reactor), settings.history_retention)
+    store = DocumentStore(database, catalogue, compact_beside, settings.history_retention)
     snapshots = Snapshots(reactor, store.fold, settings.snapshot_debounce, settings.snapshot_max_wait)
     journal = Journal(
         reactor,

@@ -51,6 +51,7 @@ class ServerProtocol(WebSocketServerProtocol):
         self.gone = False
         self._dialect: Dialect | None = None
         self._denied: Denied | None = None
+        self._admitted: int | None = None
         self._choked = False
         self._backlog = 0
 
@@ -162,9 +163,21 @@ class ServerProtocol(WebSocketServerProtocol):
             if self._backlog > self.factory.settings.send_buffer_max:
                 self.end(CloseCode.TOO_SLOW, "too much is waiting to be read", abort=True)
 
-    def admit_messages(self, size: int) -> None:
+    def admit_messages(self, size: int | None) -> None:
         """Take messages of up to so many bytes from now on."""
-        self.maxFramePayloadSize = self.maxMessagePayloadSize = size
+        self._admitted = size
+
+    def onMessageFrameBegin(self, length: int) -> None:
+        """A frame begins; nothing is kept of one that is too large for now.
+
+        Not left to Autobahn, which closes with 1009: some providers do not come back after that, and this client may
+        have every right to send as much once it has opened a document.
+        """
+        size = self.message_data_total_length + length
+        if self._admitted is not None and self.state == self.STATE_OPEN and size > self._admitted:
+            self.end(CloseCode.TOO_LARGE, f"a message may have {self._admitted} bytes before a document is open")
+            self.failedByMe = True
+        super().onMessageFrameBegin(length)
 
     def close(self, code: CloseCode, reason: str) -> None:
         """Close the connection."""
@@ -225,7 +238,8 @@ class ServerFactory(WebSocketServerFactory):
             versions=[13],
             webStatus=False,
             failByDrop=False,
-            openHandshakeTimeout=settings.handshake_timeout,
+            # Autobahn's timers may be up to a second early.
+            openHandshakeTimeout=settings.handshake_timeout + 1,
             closeHandshakeTimeout=CLOSE_TIMEOUT,
             maxFramePayloadSize=settings.max_message_size,
             maxMessagePayloadSize=settings.max_message_size,

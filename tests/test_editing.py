@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from pycrdt import Doc, Text, get_state
+from pycrdt import Doc, Map, Text, get_state
 
+from canvas_collab.protocol import sync
 from tests.conftest import StartDaemon
 from tests.diagrams import Diagram
+from tests.harness.clients import Client
 from tests.harness.databases import TestDatabase
 from tests.python_clients import RawConnection, updates_in
 from tests.yjs_clients import VERSIONS, Version, YjsClients
@@ -187,3 +189,28 @@ def test_a_refused_handshake_says_why_by_its_status(diagram: Diagram, yjs: YjsCl
         client = diagram.join(yjs, version, stranger, version=version, wait=False)
         assert client.wait_refused() == 403
         client.destroy()
+
+
+def test_a_newcomer_to_a_large_document_gets_what_was_drawn_since_it_was_last_asked_for(
+    database: TestDatabase, start_daemon: StartDaemon
+) -> None:
+    ada = database.add_user("ada")
+    database.add_diagram("large", ada)
+    daemon = start_daemon(database)
+    with Client(daemon, "large", ada) as author:
+        shapes = author.doc.get("shapes", type=Map)
+        updates: list[bytes] = []
+        subscription = author.doc.observe(lambda event: updates.append(event.update))
+        for number in range(3000):
+            shapes[f"shape {number}"] = f"a shape of some size {number}"
+            author.send(sync.encode_update(updates[-1]))
+        author.flush()
+        with Client(daemon, "large", ada) as first:
+            assert first.doc.get("shapes", type=Map).to_py() == shapes.to_py()
+        shapes["shape 1"] = "changed"
+        author.send(sync.encode_update(updates[-1]))
+        author.doc.unobserve(subscription)
+        author.flush()
+        with Client(daemon, "large", ada) as second:
+            second.flush()
+            assert second.doc.get("shapes", type=Map).to_py() == shapes.to_py()

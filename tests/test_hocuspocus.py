@@ -294,7 +294,7 @@ def test_stateless_messages_can_be_turned_off(
         ([("d" * 600, b"\x03")], 4413, "255 characters"),
         ([(ONE, b"\x06\x00")], 4400, "malformed"),
         ([(ONE, b"\x0b")], 4400, "malformed"),
-        ([(ONE, sync.encode_update(b"x" * 2500))], 1009, ""),
+        ([(ONE, sync.encode_update(b"x" * 2500))], 4413, "2000 bytes before a document is open"),
     ],
     ids=["documents", "messages", "bytes", "address", "broadcast", "type", "one large message"],
 )

@@ -19,7 +19,7 @@ class Bytea:
 
     def __init__(self, data: bytes) -> None:
         hexadecimal = (hexlify(data[start : start + CHUNK]) for start in range(0, len(data), CHUNK))
-        self._literal = b"'\\x" + b"".join(hexadecimal) + b"'::bytea"
+        self._literal = b"".join((b"'\\x", *hexadecimal, b"'::bytea"))
 
     def getquoted(self) -> bytes:
         """The literal, as psycopg2 asks for it."""

@@ -1,13 +1,20 @@
 """twistd as it is, but for its very end: it leaves instead of dying of the signal that stopped it.
 
-The signal would take the coverage measurement with it.
+The signal would take the coverage measurement with it.  Where ``STALLS_FILE`` names a file, it also writes there how
+late the reactor was with something that was due every 5 ms, in seconds, the worst last.
 """
 
+import json
+import os
 import sys
+from pathlib import Path
+from time import perf_counter
 from typing import NoReturn
 
 from twisted.application import app
 from twisted.scripts.twistd import run
+
+TICK = 0.005
 
 
 def leave(signal: int) -> NoReturn:
@@ -15,5 +22,26 @@ def leave(signal: int) -> NoReturn:
     sys.exit(128 + signal)
 
 
+def watch_for_stalls(path: Path) -> None:
+    """Tick, and write down what was late when the reactor stops."""
+    from twisted.internet import reactor
+
+    lateness: list[float] = []
+    due = 0.0
+
+    def tick() -> None:
+        nonlocal due
+        now = perf_counter()
+        if due:
+            lateness.append(now - due)
+        due = now + TICK
+        reactor.callLater(TICK, tick)
+
+    reactor.callWhenRunning(tick)
+    reactor.addSystemEventTrigger("after", "shutdown", lambda: path.write_text(json.dumps(sorted(lateness))))
+
+
 app._exitWithSignal = leave
+if os.environ.get("STALLS_FILE"):
+    watch_for_stalls(Path(os.environ["STALLS_FILE"]))
 run()

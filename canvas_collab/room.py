@@ -27,7 +27,7 @@ class Outgoing:
     """A message on its way to one client or to many; `frames` keeps its frames, by what was put in front of it."""
 
     payload: bytes
-    frames: dict[bytes, object] = field(factory=dict)
+    frames: dict[bytes, bytes] = field(factory=dict)
 
 
 @frozen

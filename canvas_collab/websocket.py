@@ -23,6 +23,7 @@ from canvas_collab.hocuspocus import Hocuspocus
 from canvas_collab.journal import Journal
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.room import Outgoing
+from canvas_collab.wire import Wire, encode_frame
 from canvas_collab.y_websocket import YWebsocket
 
 #: The request line and the headers of a handshake have to fit into so many bytes.
@@ -51,6 +52,7 @@ class ServerProtocol(WebSocketServerProtocol):
         self.gone = False
         self._dialect: Dialect | None = None
         self._denied: Denied | None = None
+        self._wire: Wire | None = None
         self._admitted: int | None = None
         self._choked = False
         self._backlog = 0
@@ -124,6 +126,7 @@ class ServerProtocol(WebSocketServerProtocol):
         elif self._dialect is not None:
             self._set_no_delay()
             self.transport.registerProducer(self, True)
+            self._wire = Wire(self.transport)
             self._dialect.opened()
 
     def _set_no_delay(self) -> None:
@@ -153,11 +156,13 @@ class ServerProtocol(WebSocketServerProtocol):
         """Send a message with `prefix` in front of it; what several get is framed once."""
         if self.state != self.STATE_OPEN:
             return
-        frame: Any = message.frames.get(prefix)
+        frame = message.frames.get(prefix)
         if frame is None:
-            frame = self.factory.prepareMessage(prefix + message.payload, isBinary=True)
-            message.frames[prefix] = frame
-        self.sendPreparedMessage(frame)
+            frame = message.frames[prefix] = encode_frame(prefix + message.payload)
+        if self._wire is None or self.send_queue:
+            self.sendData(frame)
+        else:
+            self._wire.write(frame)
         if self._choked:
             self._backlog += len(message.payload)
             if self._backlog > self.factory.settings.send_buffer_max:

@@ -231,16 +231,15 @@ def test_an_edit_made_before_the_document_is_open_is_saved(
     assert provider.report()["closes"] == []
 
 
-@pytest.mark.parametrize("version", PROVIDER_VERSIONS[2:])
+@every_version
 def test_an_edit_that_is_too_large_to_wait_for_its_document_is_saved_after_a_reconnect(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
-    # Versions before 3 take a close with 1009 for final.
-    provider = diagram.provide(providers, "provider", version=version, edits_at_open=[typed("early " * 30_000)])
+    provider = diagram.provide(providers, "provider", version=version, edits_at_open=[typed("early " * 100_000)])
     provider.wait_saved()
     late = diagram.provide(providers, "late", version=version)
-    assert providers.wait_converged(late, provider) == {"text": [{"insert": "early " * 30_000}]}
-    assert provider.report()["closes"][0]["code"] == 1009
+    assert providers.wait_converged(late, provider) == {"text": [{"insert": "early " * 100_000}]}
+    assert provider.report()["closes"][0]["code"] == 4413
 
 
 # Many documents on one socket

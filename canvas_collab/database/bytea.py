@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from binascii import hexlify
+from collections.abc import Iterable
 
 #: So many bytes are encoded at a time: other threads get their turns in between.
 CHUNK = 2**18
@@ -28,3 +29,13 @@ class Bytea:
     def __conform__(self, protocol: object) -> Bytea:
         """This is what psycopg2 looks for in a value that it does not know."""
         return self
+
+
+class ByteaArray(Bytea):
+    """A value of type ``bytea[]``."""
+
+    __slots__ = ()
+
+    def __init__(self, values: Iterable[bytes]) -> None:
+        elements = b",".join(b'"\\\\x' + hexlify(data) + b'"' for data in values)
+        self._literal = b"'{" + elements + b"}'::bytea[]"

@@ -9,7 +9,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from canvas_collab.compactor import CompactionFailed
-from canvas_collab.database.bytea import Bytea
+from canvas_collab.database.bytea import Bytea, ByteaArray
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Cursor, Database, Row
 from canvas_collab.document import Document
@@ -156,7 +156,7 @@ class DocumentStore:
             (
                 [entry.document_id for entry in entries],
                 [entry.user_id for entry in entries],
-                [Bytea(entry.update) for entry in entries],
+                ByteaArray(entry.update for entry in entries),
             ),
         )
 

@@ -67,6 +67,7 @@ class Room(Generic[MemberT]):
     __slots__ = (
         "_awareness_news",
         "_call",
+        "_is_from_elsewhere",
         "_journal",
         "_pace",
         "_reactor",
@@ -100,6 +101,7 @@ class Room(Generic[MemberT]):
         self._journal = journal
         self._updates: list[tuple[bytes, Update]] = []
         self._senders: set[MemberT] = set()
+        self._is_from_elsewhere = False
         self._stateless: list[tuple[MemberT, Outgoing]] = []
         self._awareness_news: dict[int, Entry] = {}
         self._call: IDelayedCall | None = None
@@ -134,6 +136,15 @@ class Room(Generic[MemberT]):
         self._updates.append((data, taken))
         self._senders.add(sender)
         self._schedule()
+
+    def follow(self, update: Update) -> bool:
+        """Take in what was edited elsewhere and is in the log already; returns whether it was news."""
+        taken = self.document.apply(update)
+        if taken:
+            self._updates.append((encode_update(taken.runs, taken.deletions), taken))
+            self._is_from_elsewhere = True
+            self._schedule()
+        return bool(taken)
 
     def show(self, sender: MemberT, entries: list[Entry]) -> list[Entry]:
         """Take awareness states in and pass on what is new; returns what the sender should be told.
@@ -190,7 +201,8 @@ class Room(Generic[MemberT]):
                 data = merge_updates([update, *(other for _, other in others)])
             message = Outgoing(sync.encode_update(data))
             # What only one has sent it knows already; what several have sent is told to all, harmlessly.
-            only_sender = next(iter(senders)) if len(senders) == 1 else None
+            only_sender = next(iter(senders)) if len(senders) == 1 and not self._is_from_elsewhere else None
+            self._is_from_elsewhere = False
             for member in list(self.members):
                 if member is not only_sender:
                     member.send(message)

@@ -52,6 +52,13 @@ class Rooms(Service):
     def __len__(self) -> int:
         return sum(place.room is not None for place in self._places.values())
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._places
+
+    def names(self) -> list[str]:
+        """The names of the rooms that are in memory, or on their way there."""
+        return list(self._places)
+
     def startService(self) -> None:
         """Begin to expire awareness states."""
         Service.startService(self)

@@ -21,11 +21,13 @@ from canvas_collab.config import Settings
 from canvas_collab.connection import Connection
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.documents import DocumentStore, LogEntry
+from canvas_collab.database.notifications import Notifications
 from canvas_collab.database.pool import Database, within
 from canvas_collab.entrance import Entrance
 from canvas_collab.health import Figures, Health, health_resource
 from canvas_collab.history import History
 from canvas_collab.journal import Journal
+from canvas_collab.neighbours import Neighbours
 from canvas_collab.pacing import Pace
 from canvas_collab.protocol.closing import CloseCode
 from canvas_collab.room import Room
@@ -91,6 +93,7 @@ def collaboration_service(
         Sessions(database, catalogue, settings.better_auth_secret),
         AccessList(database, catalogue, settings.room_prefix),
     )
+    neighbours = Neighbours(store, rooms, snapshots)
     entrance = Entrance(settings, doorkeeper, rooms, journal)
     factory = ServerFactory(reactor, settings, entrance, journal)
     health = Health(
@@ -103,6 +106,7 @@ def collaboration_service(
             # Stops late, so that those who ask hear that the daemon is on its way out.
             strports.service(health_endpoint, Site(health_resource(health)), reactor=reactor),
             database,
+            Notifications(reactor, settings.database_url, neighbours.added, neighbours.missed),
             journal,
             snapshots,
             History(reactor, store.prune),

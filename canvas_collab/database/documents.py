@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 
 from attrs import frozen
@@ -11,6 +12,7 @@ from twisted.logger import Logger
 from canvas_collab.compactor import CompactionFailed
 from canvas_collab.database.bytea import Bytea, ByteaArray
 from canvas_collab.database.catalogue import Catalogue
+from canvas_collab.database.notifications import CHANNEL, Addition
 from canvas_collab.database.pool import Cursor, Database, Row
 from canvas_collab.document import Document
 from canvas_collab.folding import Snapshot, read_document, snapshot_of, wants_compaction
@@ -70,11 +72,19 @@ _APPEND = """
         INSERT INTO yjs_document (id, data)
         SELECT DISTINCT document_id, '\\x0000'::bytea FROM batch ORDER BY document_id
         ON CONFLICT (id) DO NOTHING
+    ), added AS (
+        INSERT INTO yjs_update_log (document_id, user_id, update)
+        SELECT batch.document_id, author.id, batch.update
+          FROM batch LEFT JOIN {user_table} AS author ON author.id = batch.user_id
+         ORDER BY batch.position
+        RETURNING id, document_id
     )
-    INSERT INTO yjs_update_log (document_id, user_id, update)
-    SELECT batch.document_id, author.id, batch.update
-      FROM batch LEFT JOIN {user_table} AS author ON author.id = batch.user_id
-     ORDER BY batch.position
+    SELECT pg_notify('{channel}', concat_ws(' ', %s::text, min(id), max(id), document_id))
+      FROM added GROUP BY document_id
+"""
+
+_ADDED = """
+    SELECT update FROM yjs_update_log WHERE document_id = %s AND id BETWEEN %s AND %s ORDER BY id
 """
 
 _WORTH_COMPACTING = """
@@ -124,7 +134,11 @@ class DocumentStore:
     def __init__(self, database: Database, catalogue: Catalogue, compact: Compact, retention: float) -> None:
         """:param retention: for how many seconds what was deleted, and who edited what, can be looked up."""
         self._database = database
-        self._append = _APPEND.format(user_table=catalogue.user_table, user_id_type=catalogue.user_id_type)
+        self._append = _APPEND.format(
+            user_table=catalogue.user_table, user_id_type=catalogue.user_id_type, channel=CHANNEL
+        )
+        #: By this others know what this daemon has added.
+        self.origin = secrets.token_hex(8)
         self._compact = compact
         self._retention = retention
 
@@ -151,14 +165,20 @@ class DocumentStore:
 
     async def append(self, entries: Sequence[LogEntry]) -> None:
         """Append entries to the log, in their order, all or none."""
-        await self._database.execute(
+        await self._database.query(
             self._append,
             (
                 [entry.document_id for entry in entries],
                 [entry.user_id for entry in entries],
                 ByteaArray(entry.update for entry in entries),
+                self.origin,
             ),
         )
+
+    async def added(self, addition: Addition) -> list[bytes]:
+        """The updates that somebody has added to a document's log."""
+        rows = await self._database.query(_ADDED, (addition.document_id, addition.first, addition.last))
+        return [bytes(update) for (update,) in rows]
 
     async def fold(self, document_id: str, compact: bool = True) -> Folded:
         """Fold what the log has of a document into its snapshot, and compact that where it is worth it.

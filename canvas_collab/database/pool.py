@@ -103,6 +103,11 @@ class _Connection(_Unwatched, txpostgres.Connection):  # type: ignore[misc]
         return error
 
 
+def connection(reactor: IReactorTime) -> Any:
+    """A connection of its own, outside the pool, that comes back by itself in the same way."""
+    return _Connection(reactor)
+
+
 class _Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
     connectionFactory = _Connection
 

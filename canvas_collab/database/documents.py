@@ -56,7 +56,7 @@ Compact = Callable[[Document, DeleteSet], Awaitable[Document]]
 
 # One statement, so that it sees one state of the database: with two, a row that a snapshot takes in between them
 # would be in neither answer.
-_LOAD = """
+LOAD = """
     SELECT 0 AS id, data, layout, checksum FROM yjs_document WHERE id = %(id)s
     UNION ALL
     SELECT id, update, NULL, NULL FROM yjs_update_log WHERE document_id = %(id)s AND merged_at IS NULL
@@ -64,7 +64,7 @@ _LOAD = """
 """
 
 # The join gives up the name, and keeps the edit, of a user whose account was deleted in the meantime.
-_APPEND = """
+APPEND = """
     WITH batch AS (
         SELECT * FROM unnest(%s::text[], %s::text[]::{user_id_type}[], %s::bytea[])
             WITH ORDINALITY AS entry (document_id, user_id, update, position)
@@ -96,11 +96,11 @@ _WORTH_COMPACTING = """
 """
 
 # The lock leaves room for appending: a foreign key needs no more than FOR KEY SHARE of the document's row.
-_LOCK_SNAPSHOT = "SELECT data, layout, checksum FROM yjs_document WHERE id = %s FOR NO KEY UPDATE"
+LOCK_SNAPSHOT = "SELECT data, layout, checksum FROM yjs_document WHERE id = %s FOR NO KEY UPDATE"
 
 _UNMERGED = "SELECT id, update FROM yjs_update_log WHERE document_id = %s AND merged_at IS NULL ORDER BY id"
 
-_WRITE_SNAPSHOT = """
+WRITE_SNAPSHOT = """
     UPDATE yjs_document SET data = %s, layout = %s, checksum = %s, updated_at = now() WHERE id = %s
 """
 
@@ -134,7 +134,7 @@ class DocumentStore:
     def __init__(self, database: Database, catalogue: Catalogue, compact: Compact, retention: float) -> None:
         """:param retention: for how many seconds what was deleted, and who edited what, can be looked up."""
         self._database = database
-        self._append = _APPEND.format(
+        self._append = APPEND.format(
             user_table=catalogue.user_table, user_id_type=catalogue.user_id_type, channel=CHANNEL
         )
         #: By this others know what this daemon has added.
@@ -147,7 +147,7 @@ class DocumentStore:
 
         :raises DocumentDamaged: if the snapshot does not match its checksum, or something cannot be read.
         """
-        rows = await self._database.query(_LOAD, {"id": document_id})
+        rows = await self._database.query(LOAD, {"id": document_id})
         snapshot = Snapshot()
         updates = []
         for row_id, data, *rest in rows:
@@ -193,14 +193,14 @@ class DocumentStore:
         prepared = await self._prepare(document_id) if compact else None
 
         async def steps(cursor: Cursor) -> Folded:
-            locked = await cursor.query(_LOCK_SNAPSHOT, (document_id,))
+            locked = await cursor.query(LOCK_SNAPSHOT, (document_id,))
             entries = await cursor.query(_UNMERGED, (document_id,))
             if not locked or not (entries or prepared):
                 return Folded(0, 0, False)
             snapshot = _snapshot(locked[0])
             updates = [bytes(update) for _, update in entries]
             folded, values = await deferToThread(_fold, prepared.document if prepared else None, snapshot, updates)
-            await cursor.execute(_WRITE_SNAPSHOT, (*values, document_id))
+            await cursor.execute(WRITE_SNAPSHOT, (*values, document_id))
             if prepared:
                 await cursor.execute(_WRITE_COMPACTED, (document_id,))
                 if prepared.deletions is not None:

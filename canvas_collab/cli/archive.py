@@ -1,0 +1,176 @@
+"""The stored documents, for commands: the same tables and locks as the daemon's, without a reactor."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+
+from canvas_collab.database.bytea import Bytea, ByteaArray
+from canvas_collab.database.catalogue import Catalogue, Unsuitable, read_catalogue
+from canvas_collab.database.documents import APPEND, LOAD, LOCK_SNAPSHOT, WRITE_SNAPSHOT
+from canvas_collab.database.notifications import CHANNEL
+from canvas_collab.document import Document
+from canvas_collab.folding import DocumentDamaged, Snapshot, read_document
+from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.update import Update, decode_update
+from canvas_collab.restoring import past
+
+_DOCUMENTS = """
+    SELECT document.id, octet_length(document.data), document.updated_at,
+           count(entry.id) FILTER (WHERE entry.merged_at IS NULL),
+           coalesce(sum(octet_length(entry.update)) FILTER (WHERE entry.merged_at IS NULL), 0),
+           max(entry.created_at), count(DISTINCT entry.user_id)
+      FROM yjs_document AS document LEFT JOIN yjs_update_log AS entry ON entry.document_id = document.id
+     GROUP BY document.id
+     ORDER BY greatest(document.updated_at, max(entry.created_at)) DESC
+"""
+
+_HISTORY = """
+    SELECT date_trunc(%(by)s, entry.created_at), entry.user_id::text, max(author.name), count(*),
+           sum(octet_length(entry.update))
+      FROM yjs_update_log AS entry LEFT JOIN {user_table} AS author ON author.id = entry.user_id
+     WHERE entry.document_id = %(room)s
+     GROUP BY 1, 2 ORDER BY 1, 4 DESC
+"""
+
+
+class NoSuchThing(Exception):
+    """What was asked for is not there, or cannot be had; the text is a sentence for the operator."""
+
+
+class Archive:
+    """The database's documents and their log."""
+
+    def __init__(self, connection: Connection, catalogue: Catalogue) -> None:
+        self._connection = connection
+        self._catalogue = catalogue
+
+    def query(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        """Run a statement, and return its rows if it has any."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def documents(self) -> list[dict[str, Any]]:
+        """Every document, the one that changed last first."""
+        names = ("room", "size", "updated_at", "unmerged", "unmerged_size", "last_edit", "people")
+        return [dict(zip(names, row, strict=True)) for row in self.query(_DOCUMENTS)]
+
+    def rooms(self) -> list[str]:
+        """The names of all documents."""
+        return [room for (room,) in self.query("SELECT id FROM yjs_document ORDER BY id")]
+
+    def history(self, room: str, by: str) -> list[dict[str, Any]]:
+        """Who edited how much of a document in which hour, day or the like, as far as the log goes back."""
+        names = ("time", "user_id", "name", "updates", "size")
+        rows = self.query(_HISTORY.format(user_table=self._catalogue.user_table), {"by": by, "room": room})
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def stored(self, room: str) -> tuple[Snapshot, list[bytes]]:
+        """A document's snapshot, and the log entries that are not in that.
+
+        :raises NoSuchThing: if there is no such document.
+        """
+        rows = self.query(LOAD, {"id": room})
+        if not rows:
+            raise NoSuchThing(f"There is no document {room}.")
+        [(_, *columns)] = [row for row in rows if row[0] == 0]
+        return snapshot_of_row(columns), [bytes(row[1]) for row in rows if row[0] != 0]
+
+    def load(self, room: str) -> Document:
+        """A document as it is.
+
+        :raises NoSuchThing: if there is none, or it is damaged.
+        """
+        try:
+            return read_document(*self.stored(room))
+        except DocumentDamaged as error:
+            raise NoSuchThing(f"{room} is damaged: {error}. See canvas-collab repair --help.") from error
+
+    def load_at(self, room: str, moment: datetime, retention: float) -> Document:
+        """A document as it was.
+
+        :raises NoSuchThing: also if the log does not go back so far.
+        """
+        earliest = datetime.now().astimezone() - timedelta(seconds=retention)
+        if moment < earliest:
+            raise NoSuchThing(f"The log goes back to {earliest:%Y-%m-%d %H:%M:%S %z}, as HISTORY_RETENTION has it.")
+        document = self.load(room)
+        sql = "SELECT id, update FROM yjs_update_log WHERE document_id = %s AND created_at > %s ORDER BY id"
+        return past(document, [_update(row_id, data) for row_id, data in self.query(sql, (room, moment))])
+
+    def append(self, room: str, update: bytes, user_id: str | None) -> None:
+        """Put an edit into the log; daemons that have the document open follow.
+
+        :raises NoSuchThing: if there is no such user.
+        """
+        if user_id is not None:
+            sql = f"SELECT 1 FROM {self._catalogue.user_table} WHERE id::text = %s"
+            if not self.query(sql, (user_id,)):
+                raise NoSuchThing(f"There is no user {user_id}.")
+        sql = APPEND.format(
+            user_table=self._catalogue.user_table, user_id_type=self._catalogue.user_id_type, channel=CHANNEL
+        )
+        self.query(sql, ([room], [user_id], ByteaArray([update]), f"command-{secrets.token_hex(4)}"))
+
+    @contextmanager
+    def locked(self, room: str) -> Iterator[tuple[Snapshot, list[tuple[int, bytes]]]]:
+        """A document's snapshot and its whole log, in a transaction in which nobody else writes the snapshot.
+
+        :raises NoSuchThing: if there is no such document.
+        """
+        self._connection.autocommit = False
+        try:
+            with self._connection:
+                rows = self.query(LOCK_SNAPSHOT, (room,))
+                if not rows:
+                    raise NoSuchThing(f"There is no document {room}.")
+                sql = "SELECT id, update FROM yjs_update_log WHERE document_id = %s ORDER BY id"
+                yield snapshot_of_row(rows[0]), [(row_id, bytes(data)) for row_id, data in self.query(sql, (room,))]
+        finally:
+            self._connection.autocommit = True
+
+    def write(self, room: str, snapshot: Snapshot, entries: Sequence[int]) -> None:
+        """Write a snapshot, within :meth:`locked`, that holds these entries of the log."""
+        values = (Bytea(snapshot.data), Bytea(snapshot.layout or b""), Bytea(snapshot.checksum or b""), room)
+        self.query(WRITE_SNAPSHOT, values)
+        self.query(
+            "UPDATE yjs_update_log SET merged_at = coalesce(merged_at, now()) WHERE id = ANY(%s)", (list(entries),)
+        )
+
+
+def snapshot_of_row(columns: Sequence[Any]) -> Snapshot:
+    """A snapshot from the columns ``data``, ``layout`` and ``checksum``."""
+    data, layout, checksum = (None if column is None else bytes(column) for column in columns)
+    return Snapshot(data or b"", layout, checksum)
+
+
+def _update(row_id: int, data: Any) -> Update:
+    try:
+        return decode_update(bytes(data))
+    except Malformed as error:
+        raise NoSuchThing(f"The entry {row_id} of the log cannot be read: {error}.") from error
+
+
+@contextmanager
+def open_archive(url: str) -> Iterator[Archive]:
+    """Connect, and find out how the application's tables are spelled.
+
+    :raises Unsuitable: if the database is not such as the daemon needs.
+    """
+    try:
+        connection = psycopg2.connect(url, connect_timeout=10, application_name="canvas-collab command")
+    except psycopg2.OperationalError as error:
+        reason = " ".join(str(error).split())
+        raise Unsuitable([f"The database of DATABASE_URL cannot be reached: {reason}"]) from error
+    try:
+        connection.autocommit = True
+        yield Archive(connection, read_catalogue(connection))
+    finally:
+        connection.close()

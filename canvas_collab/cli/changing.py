@@ -1,0 +1,143 @@
+"""Commands that change documents: import, restore, repair, migrate."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from typing import BinaryIO
+
+import click
+
+from canvas_collab.cli.archive import NoSuchThing
+from canvas_collab.cli.command import Context, pass_context
+from canvas_collab.cli.moments import Moment
+from canvas_collab.database.catalogue import Unsuitable
+from canvas_collab.database.migrations import prepare_database
+from canvas_collab.document import Document
+from canvas_collab.folding import DocumentDamaged, Snapshot, snapshot_of
+from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.update import EMPTY_UPDATE, Update, decode_update
+from canvas_collab.restoring import restoring_update
+
+
+@click.command("import")
+@click.argument("room")
+@click.argument("file", type=click.File("rb"))
+@click.option("--user", metavar="ID", help="Whose edit it is.")
+@pass_context
+def import_(context: Context, room: str, file: BinaryIO, user: str | None) -> None:
+    """Add a Yjs update from FILE (- is standard input) to a document, as an edit; whoever has it open follows."""
+    data = file.read()
+    try:
+        update = decode_update(data)
+    except Malformed as error:
+        raise NoSuchThing(f"{file.name} is no Yjs update: {error}.") from error
+    if not update:
+        click.echo("There is nothing in it.")
+        return
+    with context.archive() as archive:
+        room = context.room(room)
+        archive.append(room, data, user)
+    click.echo(f"{len(data)} bytes added to {room}.")
+
+
+@click.command()
+@click.argument("room")
+@click.option("--at", type=Moment(), required=True, help="When it was so: 2026-11-23T14:30, 2h, '3 days ago'.")
+@click.option("--user", metavar="ID", help="Whose edit that is.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@pass_context
+def restore(context: Context, room: str, at: datetime, user: str | None, dry_run: bool) -> None:
+    """Make a document show what it showed at some time.
+
+    That is done by new edits: whoever has it open follows, nothing is taken out of its history, and restoring a time
+    before this undoes it.
+    """
+    with context.archive() as archive:
+        room = context.room(room)
+        now = archive.load(room)
+        then = archive.load_at(room, at, context.settings.history_retention)
+        update = restoring_update(now, then, _unused_client(now))
+        if update == EMPTY_UPDATE:
+            click.echo(f"{room} shows what it showed then.")
+            return
+        edits = decode_update(update)
+        inserted = sum(run.count for runs in edits.runs.values() for run in runs)
+        deleted = sum(end - start for _, ranges in edits.deletions.items() for start, end in ranges)
+        did = f"{inserted} items inserted again, {deleted} clocks deleted, {len(update)} bytes"
+        if dry_run:
+            click.echo(f"{room} would be as it was: {did}.")
+            return
+        archive.append(room, update, user)
+        click.echo(f"{room} is as it was: {did}.")
+
+
+def _unused_client(document: Document) -> int:
+    """The id of a client that has edited nothing in a document; like Yjs's, 32 random bits."""
+    known = document.as_update().runs
+    while (client := secrets.randbits(32)) in known:
+        continue
+    return client
+
+
+@click.command()
+@click.argument("room")
+@click.option("--trust-snapshot", is_flag=True, help="Take what is in the snapshot, although its checksum is wrong.")
+@click.option("--keep", type=click.Path(dir_okay=False), help="Put the damaged bytes into this file.")
+@click.option("--discard", is_flag=True, help="Do not keep the damaged bytes.")
+@pass_context
+def repair(context: Context, room: str, trust_snapshot: bool, keep: str | None, discard: bool) -> None:
+    """Make the snapshot of a damaged document anew, from its log and, if you say so, from what can be read of it."""
+    if (keep is None) == (not discard):
+        raise click.UsageError("Say what becomes of the damaged bytes: --keep FILE, or --discard.")
+    with context.archive() as archive:
+        room = context.room(room)
+        with archive.locked(room) as (snapshot, entries):
+            document = Document()
+            try:
+                document.apply(snapshot.read())
+                click.echo("The snapshot is whole.")
+            except DocumentDamaged as error:
+                click.echo(f"{error}.".capitalize())
+                if trust_snapshot:
+                    document.apply(_trusted(snapshot))
+            if keep is not None:
+                with open(keep, "xb") as file:
+                    file.write(snapshot.data)
+            unreadable = 0
+            for _, data in entries:
+                try:
+                    document.append(data)
+                except Malformed:
+                    unreadable += 1
+            archive.write(room, snapshot_of(document), [row_id for row_id, _ in entries])
+    click.echo(f"{room} was made anew, of {len(entries) - unreadable} log entries; {unreadable} could not be read.")
+    if not trust_snapshot:
+        click.echo("What was older than the log, and only in the snapshot, is lost unless that was whole.")
+
+
+def _trusted(snapshot: Snapshot) -> Update:
+    try:
+        return Snapshot(snapshot.data).read()
+    except DocumentDamaged as error:
+        raise NoSuchThing(f"What is in the snapshot cannot be read at all: {error}.") from error
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Only say whether anything is to be done; ends with 1 if so.")
+@pass_context
+def migrate(context: Context, check: bool) -> None:
+    """Bring the database's tables up to date, as the daemon does when it starts."""
+    with context.database_url() as url:
+        try:
+            prepare_database(url, migrate=False)
+        except Unsuitable as error:
+            if check or not any("lacks the migrations" in problem for problem in error.problems):
+                raise
+            prepare_database(url, migrate=True)
+            click.echo("The database was brought up to date.")
+        else:
+            click.echo("The database is up to date.")
+
+
+COMMANDS = (import_, restore, repair, migrate)

@@ -1,0 +1,145 @@
+"""Commands that only look: documents, history, export, verify."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from typing import Any
+
+import click
+
+from canvas_collab.cli.archive import Archive, NoSuchThing
+from canvas_collab.cli.command import Context, as_json, pass_context
+from canvas_collab.cli.moments import Moment
+from canvas_collab.content import to_json
+from canvas_collab.folding import DocumentDamaged
+from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.update import decode_update
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
+
+
+def _plain(value: Any) -> object:
+    return value.isoformat() if isinstance(value, datetime) else int(value)
+
+
+def _time(moment: datetime | None) -> str:
+    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}" if moment else "never"
+
+
+def _bytes(size: int) -> str:
+    return f"{size} B" if size < 10_000 else f"{size / 1000:.0f} kB" if size < 10**7 else f"{size / 10**6:.1f} MB"
+
+
+@click.command()
+@as_json
+@pass_context
+def documents(context: Context, as_json: bool) -> None:
+    """List all documents, the one that changed last first: size, last edit, how many people have edited it."""
+    with context.archive() as archive:
+        found = archive.documents()
+    if as_json:
+        _print_json(found)
+        return
+    for document in found:
+        waiting = f", and {document['unmerged']} log entries" if document["unmerged"] else ""
+        last = _time(document["last_edit"] or document["updated_at"])
+        people = "1 person" if document["people"] == 1 else f"{document['people']} people"
+        click.echo(f"{document['room']}  {_bytes(document['size'])}{waiting}  {last}  {people}")
+
+
+@click.command()
+@click.argument("room")
+@click.option("--by", type=click.Choice(["minute", "hour", "day"]), default="hour", help="What to sum up by.")
+@as_json
+@pass_context
+def history(context: Context, room: str, by: str, as_json: bool) -> None:
+    """Show who edited a document, when, and how much, as far as the log goes back."""
+    with context.archive() as archive:
+        room = context.room(room)
+        archive.stored(room)
+        found = archive.history(room, by)
+    if as_json:
+        _print_json(found)
+        return
+    for entry in found:
+        who = entry["name"] or entry["user_id"] or "somebody whose account is gone"
+        click.echo(f"{_time(entry['time'])}  {who}  {entry['updates']} updates  {_bytes(int(entry['size']))}")
+
+
+@click.command()
+@click.argument("room")
+@click.option("--output", "-o", type=click.Path(dir_okay=False), help="Write to this file, not to standard output.")
+@click.option(
+    "--format", "form", type=click.Choice(["update", "json"]), help="Default: json on a terminal, else update."
+)
+@click.option("--at", type=Moment(), help="As it was then: 2026-11-23T14:30, 2h, '3 days ago'.")
+@click.option("--text", "texts", multiple=True, metavar="NAME", help="This shared type is a text.")
+@pass_context
+def export(
+    context: Context, room: str, output: str | None, form: str | None, at: datetime | None, texts: tuple[str, ...]
+) -> None:
+    """Write a document out: as one Yjs update, or what it shows as JSON."""
+    form = form or ("json" if output is None and sys.stdout.isatty() else "update")
+    with context.archive() as archive:
+        room = context.room(room)
+        retention = context.settings.history_retention
+        document = archive.load(room) if at is None else archive.load_at(room, at, retention)
+    if form == "json":
+        data = json.dumps(to_json(document, texts), ensure_ascii=False, indent=2).encode() + b"\n"
+    else:
+        data = document.encode()
+    if output is not None:
+        with open(output, "wb") as file:
+            file.write(data)
+    elif form == "update" and sys.stdout.isatty():
+        raise NoSuchThing("An update is bytes, which a terminal cannot show: name a file with --output.")
+    else:
+        sys.stdout.buffer.write(data)
+
+
+@click.command()
+@click.argument("rooms", nargs=-1, metavar="[ROOM]...")
+@as_json
+@pass_context
+def verify(context: Context, rooms: tuple[str, ...], as_json: bool) -> None:
+    """Check every checksum, snapshot and log entry, of some documents or of all; ends with 1 if anything is wrong."""
+    problems: list[dict[str, object]] = []
+    entries = 0
+    with context.archive() as archive:
+        names = [context.room(room) for room in rooms] or archive.rooms()
+        with click.progressbar(names, label="Checking", file=sys.stderr) as progress:
+            for room in progress:
+                entries += _verify(archive, room, problems)
+    if as_json:
+        _print_json({"documents": len(names), "entries": entries, "problems": problems})
+    else:
+        for problem in problems:
+            click.echo(f"{problem['room']}: {problem['problem']}")
+        click.echo(f"{len(names)} documents and {entries} log entries checked, {len(problems)} problems.")
+    if problems:
+        sys.exit(1)
+
+
+def _verify(archive: Archive, room: str, problems: list[dict[str, object]]) -> int:
+    snapshot, _ = archive.stored(room)
+    try:
+        snapshot.read()
+        # The layout is believed where the checksum is right; here everything is looked at.
+        decode_update(snapshot.data)
+    except (DocumentDamaged, Malformed) as error:
+        problems.append({"room": room, "problem": str(error)})
+    sql = "SELECT id, update FROM yjs_update_log WHERE document_id = %s ORDER BY id"
+    rows = archive.query(sql, (room,))
+    for row_id, data in rows:
+        try:
+            decode_update(bytes(data))
+        except Malformed as error:
+            problems.append({"room": room, "entry": row_id, "problem": f"log entry {row_id} cannot be read: {error}"})
+    return len(rows)
+
+
+COMMANDS = (documents, history, export, verify)

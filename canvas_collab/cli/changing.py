@@ -11,6 +11,7 @@ import click
 from canvas_collab.cli.archive import NoSuchThing
 from canvas_collab.cli.command import Context, pass_context
 from canvas_collab.cli.moments import Moment
+from canvas_collab.content import to_json
 from canvas_collab.database.catalogue import Unsuitable
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.document import Document
@@ -57,7 +58,9 @@ def restore(context: Context, room: str, at: datetime, user: str | None, dry_run
         room = context.room(room)
         now = archive.load(room)
         then = archive.load_at(room, at, context.settings.history_retention)
-        update = restoring_update(now, then, _unused_client(now))
+        # A copy of what was there is as good as itself.
+        is_there = to_json(now) == to_json(then)
+        update = EMPTY_UPDATE if is_there else restoring_update(now, then, _unused_client(now))
         if update == EMPTY_UPDATE:
             click.echo(f"{room} shows what it showed then.")
             return

@@ -90,14 +90,7 @@ def restore_backup(context: Context, file: str, replace: bool) -> None:
             b"\nSELECT setval(pg_get_serial_sequence('public.yjs_update_log', 'id'), "
             b"coalesce((SELECT max(id) FROM public.yjs_update_log), 1));\n"
         )
-        psql = [
-            find_program("psql", url),
-            "--no-psqlrc",
-            "--quiet",
-            "--single-transaction",
-            "--set=ON_ERROR_STOP=1",
-            url,
-        ]
+        options = ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"]
         _run([find_program("psql", url), *options, url], script)
     click.echo(f"Read back from {file}.")
 

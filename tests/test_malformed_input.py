@@ -238,7 +238,9 @@ def test_of_a_flood_from_one_who_may_write_what_is_refused_leaves_no_trace_and_w
     diagram.daemon.stop()
     diagram.start()
     yjs.follow(diagram, "latecomer")
-    assert yjs.settle("latecomer") == newcomer, seed
+    latecomer = yjs.settle("latecomer")
+    # Compaction may have made it smaller in the meantime.
+    assert (latecomer["failures"], latecomer["stateVector"]) == ([], newcomer["stateVector"]), seed
     print(f"{flood.dealt_with} in {flood.seconds:.1f} s, {dict(flood.codes)}, {len(kept)} kept, {newcomer['size']}")
 
 

@@ -27,9 +27,11 @@ def main() -> None:
     if node is None:
         parser.error("there is no node; 'make test' installs one")
     began = time.monotonic()
-    with TemporaryDirectory(prefix="canvas-collab-crashes-") as directory:
-        with Crashes(Path(directory), node, ROOT / "tests" / "node", options.seed) as crashes:
-            report = crashes.play(options.rounds)
+    with (
+        TemporaryDirectory(prefix="canvas-collab-crashes-") as directory,
+        Crashes(Path(directory), node, ROOT / "tests" / "node", options.seed) as crashes,
+    ):
+        report = crashes.play(options.rounds)
     print(f"seed {options.seed}, {time.monotonic() - began:.0f} s: {report}")
     for problem in report.problems:
         print(problem)

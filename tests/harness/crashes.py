@@ -150,9 +150,9 @@ class Crashes:
         self._writers: Writers | None = None
         self._rooms: list[str] = []
         self._all_rooms: list[str] = []
-        #: How many edits there must be: exactly so many, or at least so many where nobody has looked yet.
-        self._found: dict[Key, int] = {}
+        # How many edits of each writer were acknowledged, and how many there were when somebody looked.
         self._owed: dict[Key, int] = {}
+        self._found: dict[Key, int] = {}
         self.report = Report()
 
     def __enter__(self) -> Crashes:
@@ -264,11 +264,13 @@ class Crashes:
             for writer in owed.keys() | content.keys():
                 drawn = content.get(writer, {"last": 0, "list": [], "keys": {}, "text": ""})
                 count = int(drawn["last"])
-                self.report.lost += max(owed.get(writer, 0) - count, 0)
                 if drawn != expected(count):
                     self.report.problems.append(f"{room}, {writer}: {drawn} is not what {count} edits make")
-                found = self._found.setdefault((room, writer), count)
-                if found != count:
+                found = self._found.get((room, writer))
+                if found is None:
+                    self._found[room, writer] = count
+                    self.report.lost += max(owed.get(writer, 0) - count, 0)
+                elif found != count:
                     self.report.problems.append(f"{room}, {writer}: there were {found} edits, and now {count}")
         self.report.kept = sum(self._found.values())
 

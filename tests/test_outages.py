@@ -6,15 +6,20 @@ The rows of docs/outages.md name these tests.
 from __future__ import annotations
 
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
+import pytest_twisted
 from attrs import frozen
+from twisted.internet import reactor
 from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThread
 
-from canvas_collab.database.pool import FIRST_PAUSE, LONGEST_PAUSE, Database, _pauses
+from canvas_collab.database import pool
+from canvas_collab.database.pool import FIRST_PAUSE, LONGEST_PAUSE, Database, DatabaseUnavailable, _pauses
 from tests.conftest import StartDaemon
 from tests.diagrams import Diagram
 from tests.harness.daemons import Daemon
@@ -44,6 +49,7 @@ class Stage:
         self.database = database
         self.proxy = proxy
         self._start_daemon = start_daemon
+        [[self._name]] = database.query("SELECT current_database()")
 
     def diagram(self, **settings: object) -> Diagram:
         settings = {"DATABASE_URL": self.proxy.url, "HANDSHAKE_TIMEOUT": 2, **settings}
@@ -51,12 +57,7 @@ class Stage:
 
     def administer(self, statement: str) -> None:
         """Run a statement that the name of the database is put into, from outside of it."""
-        administration = TestDatabase(self.postgres.url("postgres"))
-        [[name]] = self.database.query("SELECT current_database()") if self._is_open else [[self._name]]
-        administration.query(statement.format(name=name))
-
-    _is_open = True
-    _name = ""
+        TestDatabase(self.postgres.url("postgres")).query(statement.format(name=self._name))
 
     def send_away(self) -> None:
         """End every connection to the database."""
@@ -65,15 +66,12 @@ class Stage:
     @contextmanager
     def closed(self) -> Iterator[None]:
         """The database takes no connections."""
-        [[self._name]] = self.database.query("SELECT current_database()")
-        self._is_open = False
         self.administer("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
         self.send_away()
         try:
             yield
         finally:
             self.administer("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true")
-            self._is_open = True
 
     @contextmanager
     def failing(self, code: str, message: str) -> Iterator[None]:
@@ -312,13 +310,35 @@ def test_connections_are_made_again_with_growing_pauses_that_differ() -> None:
 
 
 def test_a_connection_that_is_there_is_taken_before_one_that_is_being_made_again() -> None:
-    pool = Database(Clock(), "postgresql://nobody@nowhere/nothing", 4)._pool
+    connections = Database(Clock(), "postgresql://nobody@nowhere/nothing", 4)._pool.connections
     for count in range(1, 5):
-        list(pool.connections)[-count].detector.connectionIsDead = count < 4
-    [alive] = [one for one in pool.connections if not one.detector.connectionIsDead]
-    assert pool.connections.pop() is alive
-    assert alive not in pool.connections
-    assert pool.connections.pop().detector.connectionIsDead
+        list(connections)[count - 1].detector.connectionIsDead = count < 4
+    [alive] = [one for one in connections if not one.detector.connectionIsDead]
+    assert connections.pop() is alive
+    assert alive not in connections
+    assert connections.pop().detector.connectionIsDead
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_attempt_to_connect_that_is_not_answered_is_given_up_and_followed_by_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pool, "CONNECT_TIMEOUT", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        deaf.settimeout(SOON)
+        database = Database(reactor, f"postgresql://nobody@127.0.0.1:{deaf.getsockname()[1]}/nothing", 1)
+        kept: list[tuple[socket.socket, object]] = []
+        database.startService()
+        try:
+            for _ in range(3):
+                # It stays open, and silent.
+                kept.append(await deferToThread(deaf.accept))
+            with pytest.raises(DatabaseUnavailable):
+                await database.query("SELECT 1")
+        finally:
+            database.stopService()
+            for connection, _ in kept:
+                connection.close()
 
 
 @pytest.mark.parametrize(

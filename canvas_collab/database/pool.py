@@ -27,6 +27,9 @@ from txpostgres.reconnection import ConnectionDead, DeadConnectionDetector
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
 
+#: An attempt to connect is given up after so many seconds: somebody may accept connections who never answers.
+CONNECT_TIMEOUT = 10.0
+
 #: How the system finds out that nobody is at the other end any more, within half a minute: by libpq's parameters.
 #: Those in the URL count more.
 LIVENESS = {
@@ -126,6 +129,23 @@ class _Connection(_Unwatched, txpostgres.Connection):  # type: ignore[misc]
     def __init__(self, reactor: Any = None, cooperator: Any = None) -> None:
         detector = DeadConnectionDetector(_is_over, _pauses, reactor)
         super().__init__(reactor, cooperator, detector=detector)
+
+    def connect(self, *arguments: object, **keywords: object) -> Deferred[Any]:
+        """Connect, or fail in time."""
+        connecting: Deferred[Any] = super().connect(*arguments, **keywords)
+        if connecting.called:
+            return connecting
+        # libpq has a limit of its own only where it may block.
+        timer = self.reactor.callLater(CONNECT_TIMEOUT, self.close)
+
+        def finished(result: Any) -> Any:
+            if timer.active():
+                timer.cancel()
+            elif isinstance(result, Failure):
+                return Failure(psycopg2.OperationalError("the server did not answer in time"))
+            return result
+
+        return connecting.addBoth(finished)
 
     def doRead(self) -> Exception | None:
         """The server has something to say to a connection that is idle: most likely goodbye."""

@@ -21,11 +21,12 @@ DATABASE_TIMEOUT = 1.5
 
 @frozen
 class Figures:
-    """What the daemon counts at one moment."""
+    """What the daemon counts at one moment; `journal` is why updates are not committed as they should, if so."""
 
     connections: int
     documents: int
     unsaved_updates: int
+    journal: str | None
     damaged_documents: Sequence[str]
 
 
@@ -41,10 +42,11 @@ class Health:
         self.stopping = False
 
     async def report(self) -> dict[str, Any]:
-        """Everything ``/health`` says; ``status`` is ``ok``, ``degraded`` (no database) or ``stopping``."""
+        """Everything ``/health`` says; ``status`` is ``ok``, ``degraded`` (nothing can be saved) or ``stopping``."""
         latency = await self._database.ping(DATABASE_TIMEOUT)
         figures = self._figures()
-        status = "stopping" if self.stopping else "ok" if latency is not None else "degraded"
+        is_well = latency is not None and figures.journal is None
+        status = "stopping" if self.stopping else "ok" if is_well else "degraded"
         return {
             "status": status,
             "version": __version__,
@@ -53,6 +55,7 @@ class Health:
                 "ok": latency is not None,
                 "latency_ms": None if latency is None else round(latency * 1000, 3),
             },
+            "journal": {"ok": figures.journal is None, "reason": figures.journal},
             "connections": figures.connections,
             "documents": figures.documents,
             "unsaved_updates": figures.unsaved_updates,
@@ -65,7 +68,8 @@ class Health:
             return {"ready": False, "reason": "shutting down"}
         if await self._database.ping(DATABASE_TIMEOUT) is None:
             return {"ready": False, "reason": "the database does not answer"}
-        return {"ready": True}
+        trouble = self._figures().journal
+        return {"ready": True} if trouble is None else {"ready": False, "reason": trouble}
 
 
 class _Json(Resource):

@@ -18,6 +18,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from canvas_collab.database.documents import LogEntry
 from canvas_collab.database.pool import Refused
@@ -30,6 +31,8 @@ BATCH_BYTES = 4 * 2**20
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 
+#: A commit that takes more seconds than this is trouble, though it has not failed.
+SLOW_COMMIT = 5.0
 
 #: An update that the database refuses is tried again after so many seconds, and the others go on meanwhile.
 REFUSED_PAUSE = 30.0
@@ -88,6 +91,9 @@ class Journal(Service):
         self._queue: list[_Queued] = []
         self._queued_bytes = 0
         self._committing = False
+        # Why the last commit failed, if it did; and since when one is under way, if one is.
+        self._failure: str | None = None
+        self._commit_began: float | None = None
         self._call: IDelayedCall | None = None
         self._pause = FIRST_PAUSE
         self._batch_entries = BATCH_ENTRIES
@@ -113,6 +119,19 @@ class Journal(Service):
     def full(self) -> bool:
         """Whether so much waits for the database that no more should be taken."""
         return self._queued_bytes >= self._queue_max
+
+    @property
+    def trouble(self) -> str | None:
+        """Why updates do not get to the database as they should, or None if they do."""
+        if self._failure is not None:
+            return f"updates cannot be committed: {self._failure}"
+        if self._commit_began is not None:
+            lasting = self._reactor.seconds() - self._commit_began
+            if lasting > SLOW_COMMIT:
+                return f"a commit has not ended after {lasting:.0f} s"
+        if self.full:
+            return "as many updates wait for the database as may"
+        return None
 
     def append(self, entry: LogEntry) -> None:
         """Queue an update."""
@@ -148,25 +167,35 @@ class Journal(Service):
         self._call = None
         self._committing = True
         committing = Deferred.fromCoroutine(self._commit())
-        committing.addErrback(lambda failure: self.log.failure("the journal stopped", failure))
+        committing.addErrback(self._stopped)
+
+    def _stopped(self, failure: Failure) -> None:
+        self._failure = "the journal stopped"
+        self.log.failure("the journal stopped", failure)
 
     async def _commit(self) -> None:
         """Commit batch after batch until the queue is empty, or the database is not there."""
         while self._queue:
             batch = self._next_batch()
+            self._commit_began = self._reactor.seconds()
             try:
                 await self._store.append([queued.entry for queued in batch])
             except Refused as error:
+                self._failure = None
                 self._refuse(batch, str(error))
             except Exception as error:
+                self._failure = " ".join(str(error).split()) or type(error).__name__
                 delay = self._pause * random.uniform(0.5, 1.0)
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
                 self._committing = False
                 self._call = self._reactor.callLater(delay, self._start)
-                self.log.error("commit failed", reason=str(error), unsaved=self.unsaved, retry_in=delay)
+                self.log.error("commit failed", reason=self._failure, unsaved=self.unsaved, retry_in=delay)
                 return
             else:
+                self._failure = None
                 self._done(batch)
+            finally:
+                self._commit_began = None
         self._committing = False
 
     def _next_batch(self) -> list[_Queued]:

@@ -96,9 +96,11 @@ def collaboration_service(
     neighbours = Neighbours(store, rooms, snapshots)
     entrance = Entrance(settings, doorkeeper, rooms, journal)
     factory = ServerFactory(reactor, settings, entrance, journal)
-    health = Health(
-        reactor, database, lambda: Figures(len(factory.clients), len(rooms), journal.unsaved, sorted(entrance.damaged))
-    )
+
+    def figures() -> Figures:
+        return Figures(len(factory.clients), len(rooms), journal.unsaved, journal.trouble, sorted(entrance.damaged))
+
+    health = Health(reactor, database, figures)
     return CollaborationService(
         health,
         [

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from canvas_collab import journal as journal_module
 from canvas_collab.database.documents import LogEntry
 from canvas_collab.database.pool import Refused
-from canvas_collab.journal import LONGEST_PAUSE, REFUSED_PAUSE, Journal
+from canvas_collab.journal import LONGEST_PAUSE, REFUSED_PAUSE, SLOW_COMMIT, Journal
 
 INTERVAL = 0.02
 
@@ -104,6 +104,44 @@ def test_what_comes_while_the_database_is_away_is_committed_after_it_in_order(st
     stage.write(b"2")
     stage.clock.advance(LONGEST_PAUSE)
     assert [entry.update for entry in stage.log.batches[1]] == [b"1", b"2"]
+
+
+def test_the_journal_says_why_commits_fail_until_one_succeeds(stage: Stage) -> None:
+    assert stage.journal.trouble is None
+    stage.write(b"1")
+    stage.clock.advance(INTERVAL)
+    assert stage.journal.trouble is None
+    stage.log.commits[0].errback(RuntimeError("no space\n  left"))
+    assert stage.journal.trouble == "updates cannot be committed: no space left"
+    stage.clock.advance(LONGEST_PAUSE)
+    assert stage.journal.trouble is not None
+    stage.log.commits[1].callback(None)
+    assert stage.journal.trouble is None
+
+
+def test_a_commit_that_does_not_end_is_trouble_after_a_while(stage: Stage) -> None:
+    stage.write(b"1")
+    stage.clock.advance(INTERVAL)
+    stage.clock.advance(SLOW_COMMIT)
+    assert stage.journal.trouble is None
+    stage.clock.advance(1)
+    assert stage.journal.trouble == "a commit has not ended after 6 s"
+    stage.log.commits[0].callback(None)
+    assert stage.journal.trouble is None
+
+
+def test_being_full_and_a_fault_of_the_program_are_trouble() -> None:
+    stage = Stage(queue_max=1)
+    stage.write(b"1")
+    assert stage.journal.trouble == "as many updates wait for the database as may"
+
+    def fail(sizes: Mapping[str, int]) -> None:
+        raise RuntimeError("a fault")
+
+    stage.journal._on_commit = fail
+    stage.clock.advance(INTERVAL)
+    stage.log.commits[0].callback(None)
+    assert stage.journal.trouble == "updates cannot be committed: the journal stopped"
 
 
 def test_hastening_commits_at_once(stage: Stage) -> None:

@@ -6,19 +6,38 @@ it fails with :exc:`DatabaseUnavailable`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import random
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg2
 import psycopg2.errors
+from psycopg2.extensions import make_dsn, parse_dsn
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from txpostgres import txpostgres
 from txpostgres.reconnection import ConnectionDead, DeadConnectionDetector
+
+#: A connection that was lost is made again at once, then after about the first of these seconds, doubled each time up
+#: to the second.
+FIRST_PAUSE = 0.25
+LONGEST_PAUSE = 5.0
+
+#: An attempt to connect is given up after so many seconds: somebody may accept connections who never answers.
+CONNECT_TIMEOUT = 10.0
+
+#: How the system finds out that nobody is at the other end any more, within half a minute: by libpq's parameters.
+#: Those in the URL count more.
+LIVENESS = {
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "4",
+    "tcp_user_timeout": "30000",
+}
 
 Parameters: TypeAlias = Sequence[object] | Mapping[str, object]
 Row = tuple[Any, ...]
@@ -35,6 +54,31 @@ class Refused(Exception):
 
 class InvalidValue(Refused):
     """A value does not fit the type of the column it was compared with."""
+
+
+def _pauses() -> Iterator[float]:
+    """How long to wait before each attempt to connect."""
+    yield 0.0
+    pause = FIRST_PAUSE
+    while True:
+        # At random, so that not all connections of all daemons come at once.
+        yield pause * random.uniform(0.5, 1.0)
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+def _is_over(failure: Failure) -> bool:
+    """Whether a connection on which this happened is to be made again.
+
+    That it is read only may be of the server that it leads to, or a setting of the time when it was made.
+    """
+    return bool(
+        failure.check(
+            psycopg2.InterfaceError,
+            psycopg2.OperationalError,
+            psycopg2.errors.ReadOnlySqlTransaction,
+            txpostgres.RollbackFailed,
+        )
+    )
 
 
 class _Unwatched:
@@ -83,8 +127,25 @@ class _Connection(_Unwatched, txpostgres.Connection):  # type: ignore[misc]
     cursorFactory = _Cursor
 
     def __init__(self, reactor: Any = None, cooperator: Any = None) -> None:
-        detector = DeadConnectionDetector(reactor=reactor)
+        detector = DeadConnectionDetector(_is_over, _pauses, reactor)
         super().__init__(reactor, cooperator, detector=detector)
+
+    def connect(self, *arguments: object, **keywords: object) -> Deferred[Any]:
+        """Connect, or fail in time."""
+        connecting: Deferred[Any] = super().connect(*arguments, **keywords)
+        if connecting.called:
+            return connecting
+        # libpq has a limit of its own only where it may block.
+        timer = self.reactor.callLater(CONNECT_TIMEOUT, self.close)
+
+        def finished(result: Any) -> Any:
+            if timer.active():
+                timer.cancel()
+            elif isinstance(result, Failure):
+                return Failure(psycopg2.OperationalError("the server did not answer in time"))
+            return result
+
+        return connecting.addBoth(finished)
 
     def doRead(self) -> Exception | None:
         """The server has something to say to a connection that is idle: most likely goodbye."""
@@ -100,6 +161,9 @@ class _Connection(_Unwatched, txpostgres.Connection):  # type: ignore[misc]
     def _lost(self, error: psycopg2.Error) -> psycopg2.Error:
         """Returns the error: the reactor takes what `doRead` returns for the reason why a connection is over."""
         self.log.warn("database connection lost", reason=" ".join(str(error).split()))
+        # When the reactor is done with it: it is made again now, not when somebody has tried to use it.
+        lost = Failure(psycopg2.OperationalError(str(error)))
+        self.reactor.callLater(0, self.detector.checkForDeadConnection, lost)
         return error
 
 
@@ -108,8 +172,25 @@ def connection(reactor: IReactorTime) -> Any:
     return _Connection(reactor)
 
 
+class _Idle(set[_Connection]):
+    """The connections that nobody uses; those that are there are taken before those that are being made again."""
+
+    def pop(self) -> _Connection:
+        """Take one out."""
+        connection = next((one for one in self if not one.detector.connectionIsDead), None)
+        if connection is None:
+            return super().pop()
+        self.remove(connection)
+        return connection
+
+
 class _Pool(txpostgres.ConnectionPool):  # type: ignore[misc]
     connectionFactory = _Connection
+    connections: set[_Connection]
+
+    def __init__(self, *arguments: object, **keywords: object) -> None:
+        super().__init__(*arguments, **keywords)
+        self.connections = _Idle(self.connections)
 
 
 class Cursor:
@@ -139,7 +220,7 @@ class Database(Service):
         :param size: how many connections are kept open.
         """
         self._reactor = reactor
-        self._pool = _Pool(None, url, min=size, application_name="canvas-collab")
+        self._pool = _Pool(None, _with_liveness(url), min=size, application_name="canvas-collab")
         self._connections = list(self._pool.connections)
         self._ping: Deferred[bool] | None = None
         # Fires when every connection has been tried once.
@@ -216,12 +297,20 @@ class Database(Service):
         except (
             psycopg2.OperationalError,
             psycopg2.InterfaceError,
+            psycopg2.errors.ReadOnlySqlTransaction,
+            # What txpostgres makes of a statement that the server has cancelled, after a time limit for example.
+            CancelledError,
             ConnectionDead,
             ConnectionDone,
             ConnectionLost,
             txpostgres.RollbackFailed,
         ) as error:
             raise DatabaseUnavailable(str(error).strip() or type(error).__name__) from error
+
+
+def _with_liveness(url: str) -> str:
+    given = parse_dsn(url)
+    return str(make_dsn(url, **{name: value for name, value in LIVENESS.items() if name not in given}))
 
 
 async def within(reactor: IReactorTime, deferred: Deferred[_T], timeout: float, otherwise: _T) -> _T:

@@ -1,0 +1,42 @@
+"""Crashes, many of them: ``python -m benchmarks.crashes --rounds 500``.
+
+Hocuspocus providers draw in several documents while the daemon, PostgreSQL or both are killed at random moments.  What
+is counted is what had been acknowledged and is gone.  ``tests/test_crashes.py`` is the same in short.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.harness.crashes import Crashes
+from tests.harness.daemons import ROOT
+
+
+def main() -> None:
+    """Run."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.crashes", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    node = shutil.which("node")
+    if node is None:
+        parser.error("there is no node; 'make test' installs one")
+    began = time.monotonic()
+    with (
+        TemporaryDirectory(prefix="canvas-collab-crashes-") as directory,
+        Crashes(Path(directory), node, ROOT / "tests" / "node", options.seed) as crashes,
+    ):
+        report = crashes.play(options.rounds)
+    print(f"seed {options.seed}, {time.monotonic() - began:.0f} s: {report}")
+    for problem in report.problems:
+        print(problem)
+    sys.exit(bool(report.lost or report.problems))
+
+
+if __name__ == "__main__":
+    main()

@@ -9,15 +9,12 @@ from pathlib import Path
 
 import attrs
 import pytest
-from pycrdt import Doc, Text
 
 from canvas_collab.auth import sign
 from canvas_collab.config import Settings
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.health import Figures
 from canvas_collab.protocol.closing import CloseCode
-from tests.conftest import StartDaemon
-from tests.harness.clients import Client, Refused
 from tests.harness.databases import TestDatabase
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -190,24 +187,3 @@ def test_the_view_of_the_operating_page_gives_the_roles_it_says(empty_database: 
         (True, "bob"): {"viewer"},
         (True, "eve"): set(),
     }
-
-
-def test_a_damaged_document_is_made_again_from_its_log_as_the_operating_page_says(
-    database: TestDatabase, start_daemon: StartDaemon
-) -> None:
-    *_, repair = code_blocks(read("docs/operating.md"), "sql")
-    ada = database.add_user("ada")
-    database.add_diagram("42", ada)
-    drawing: Doc = Doc()
-    drawing["text"] = Text("everything")
-    daemon = start_daemon(database)
-    with Client(daemon, "42", ada) as client:
-        client.edit(drawing.get_update())
-        client.flush()
-    daemon.wait_until(lambda: daemon.get("/health")[1]["documents"] == 0)
-    database.query("UPDATE yjs_document SET data = '\\x0001'")
-    with pytest.raises(Refused):
-        Client(daemon, "42", ada)
-    database.query(repair)
-    with Client(daemon, "42", ada) as client:
-        assert client.text == "everything"

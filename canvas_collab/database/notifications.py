@@ -11,7 +11,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from canvas_collab.database.pool import connection
+from canvas_collab.database.pool import connection, with_liveness
 
 #: Whoever adds to the log notifies this channel in the same transaction.
 CHANNEL = "canvas_collab_log"
@@ -57,7 +57,7 @@ class Notifications(Service):
     def startService(self) -> None:
         """Connect and listen."""
         Service.startService(self)
-        connecting = self._connection.connect(self._url, application_name="canvas-collab listening")
+        connecting = self._connection.connect(with_liveness(self._url), application_name="canvas-collab listening")
         connecting.addCallback(lambda _: self._listen())
         connecting.addErrback(self._connection.detector.checkForDeadConnection)
         connecting.addErrback(

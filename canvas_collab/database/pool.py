@@ -220,7 +220,7 @@ class Database(Service):
         :param size: how many connections are kept open.
         """
         self._reactor = reactor
-        self._pool = _Pool(None, _with_liveness(url), min=size, application_name="canvas-collab")
+        self._pool = _Pool(None, with_liveness(url), min=size, application_name="canvas-collab")
         self._connections = list(self._pool.connections)
         self._ping: Deferred[bool] | None = None
         # Fires when every connection has been tried once.
@@ -308,7 +308,8 @@ class Database(Service):
             raise DatabaseUnavailable(str(error).strip() or type(error).__name__) from error
 
 
-def _with_liveness(url: str) -> str:
+def with_liveness(url: str) -> str:
+    """The URL with what lets the system find out that nobody is at the other end any more."""
     given = parse_dsn(url)
     return str(make_dsn(url, **{name: value for name, value in LIVENESS.items() if name not in given}))
 

@@ -28,7 +28,7 @@ from canvas_collab.protocol.update import decode_update
 
 __all__ = ["FIRST_CLIENT_ID", "Generator", "Kind", "Load", "Place", "Report", "percentile", "run"]
 
-#: When everything has been sent, so many seconds are waited for what is still on its way.
+#: So many seconds may pass until all connections are open.
 PATIENCE = 60.0
 
 #: After so many seconds in which nothing came in, it is looked whether everything has arrived.
@@ -61,6 +61,7 @@ class Load:
     :ivar rate: how often each of these does, a second.
     :ivar size: how many bytes an edit brings.
     :ivar at_once: how many connections are opened at a time.
+    :ivar patience: when everything has been sent, so many seconds are waited for what is still on its way.
     """
 
     place: Place
@@ -71,6 +72,7 @@ class Load:
     kind: Kind = Kind.TYPING
     size: int = 1
     at_once: int = 32
+    patience: float = 60.0
 
     @property
     def updates(self) -> int:
@@ -252,7 +254,7 @@ class Generator:
     def _settle(self) -> None:
         expected = self._load.updates * (self._load.clients - 1)
         sent = looked = heard = perf_counter()
-        while perf_counter() - sent < PATIENCE:
+        while perf_counter() - sent < self._load.patience:
             if self._receive(QUIET / 4):
                 heard = perf_counter()
             elif perf_counter() - heard > QUIET:

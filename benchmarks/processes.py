@@ -65,6 +65,13 @@ def cpu_seconds(pid: int) -> float:
     return ticks / _TICK
 
 
+def waited_seconds(pid: int) -> float:
+    """How long a process's main thread could have run and had to wait for its core."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    return 0.0
+
+
 def memory(pid: int) -> int:
     """The memory that a process and its descendants hold, in bytes; what they share counts once (PSS)."""
     return sum(_kilobytes(f"/proc/{member}/smaps_rollup", "Pss:") for member in family(pid))

@@ -13,6 +13,9 @@ from benchmarks.loads.base import RIVALS, Result, Target
 
 OURS = "canvas-collab"
 
+#: What is written of a ratio, and where there is nothing to write.
+TIMES, NOTHING = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
+
 
 @frozen
 class Measure:
@@ -52,9 +55,11 @@ MEASURES: Mapping[str, Measure] = {
     "memory_growth": Measure("memory for it, MB"),
     "memory_per_connection": Measure("memory per connection, kB", 1),
     "seconds": Measure("all done after, s", 1),
+    "server_waited": Measure("server waited for its core, %", 1),
     "server_busy": Measure("server busy, %"),
     "generator_late": Measure("generator late (p99), ms", 1),
     "generator_busy": Measure("generator busy, %"),
+    "generator_waited": Measure("generator waited, %", 1),
 }
 
 
@@ -113,15 +118,15 @@ def _target_line(load: str, target: Target, results: Mapping[str, Result]) -> st
     best = (max(rivals) if target.more else min(rivals)) if rivals else None
     bound = target.bound(rivals)
     sign = "≥" if target.more else "≤"
-    aim = f"{sign} {target.ratio:g} ×" if target.ratio is not None else f"{sign} {target.limit:g}"
+    aim = f"{sign} {target.ratio:g} {TIMES}" if target.ratio is not None else f"{sign} {target.limit:g}"
     cells = [
         load,
         measure.heading,
-        "–" if ours is None else measure.show(ours),
-        "–" if best is None else measure.show(best),
-        "–" if ours is None or not best else f"{ours / best:.2f} ×",
+        NOTHING if ours is None else measure.show(ours),
+        NOTHING if best is None else measure.show(best),
+        NOTHING if ours is None or not best else f"{ours / best:.2f} {TIMES}",
         aim,
-        "–" if ours is None or bound is None else ("met" if target.met(ours, bound) else "**missed**"),
+        NOTHING if ours is None or bound is None else ("met" if target.met(ours, bound) else "**missed**"),
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -136,7 +141,7 @@ def _load_lines(load: str, results: Mapping[str, Result]) -> Iterator[str]:
     yield "| | " + " | ".join(MEASURES[name].heading for name in present) + " |"
     yield "|---|" + "---:|" * len(present)
     for server, result in results.items():
-        cells = [MEASURES[name].show(result.measures[name]) if name in result.measures else "–" for name in present]
+        cells = [MEASURES[name].show(result.measures[name]) if name in result.measures else NOTHING for name in present]
         yield f"| {server} | " + " | ".join(cells) + " |"
     problems = {server: result.problem for server, result in results.items() if result.problem}
     if problems:
@@ -146,10 +151,12 @@ def _load_lines(load: str, results: Mapping[str, Result]) -> Iterator[str]:
 
 
 _NOTES = (
-    f"The best rival is the better of {' and '.join(RIVALS)}; where only y-websocket's clients can be used, the latter.",
+    f"The best rival is the better of {' and '.join(RIVALS)}. Hocuspocus providers do not echo cursors, so there it is",
+    "the latter.",
     "",
-    "A generator that is late, or that is busy all the time, measures itself: its p99 of being late should be far",
-    "below the latencies next to it. It reads what has come in at least as often as it sends, so arrivals are stamped",
-    "no later than that either. Of `capacity` the columns about being busy and late are those of the lowest rate that was",
-    "too much.",
+    "**Whether it was the generator that was measured.** One that is late, or busy all the time, measures itself: the",
+    "p99 of how late it was with its own sending should be far below the latencies next to it. It reads what has come",
+    "in at least as often as it sends, so arrivals are stamped no later than that either. Where server or generator had",
+    "to wait for their cores, something else ran on the machine, and latencies are too high. For `capacity` the columns",
+    "about being busy and late are of the lowest rate that was too much.",
 )

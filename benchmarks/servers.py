@@ -22,7 +22,7 @@ from attrs import define, field, frozen
 from psycopg2.extras import execute_values
 
 from benchmarks.client import Place
-from benchmarks.processes import Cores, cpu_seconds, forget_peak_memory, memory, peak_memory
+from benchmarks.processes import Cores, cpu_seconds, forget_peak_memory, memory, peak_memory, waited_seconds
 from canvas_collab import __version__
 from tests.harness.daemons import ROOT, Daemon, daemon_environment, free_port
 from tests.harness.databases import TestDatabase
@@ -74,6 +74,11 @@ class Running:
     def database_cpu(self) -> float:
         """The processor time its database has taken."""
         return cpu_seconds(self.database_pid) if self.database_pid else 0.0
+
+    @property
+    def waited(self) -> float:
+        """How long it could have run and had to wait for its core."""
+        return waited_seconds(self.pid)
 
     @property
     def memory(self) -> int:

@@ -24,7 +24,7 @@ class Arriving(Load):
     def measure(self, bench: Bench, server: Server) -> Result:
         """Come in."""
         with server.start(bench.workshop, ROOMS, CLIENTS) as running:
-            load = generated.Load(running.place, CLIENTS, CLIENTS, 1, 1, at_once=ROOMS * CLIENTS)
+            load = generated.Load(running.place, CLIENTS, CLIENTS, 1, 1, at_once=None)
             before = running.cpu
             with Generator(load) as generator:
                 generator.connect()

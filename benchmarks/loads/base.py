@@ -109,6 +109,7 @@ def measures_of(report: Report) -> dict[str, float]:
         "seconds": report.seconds,
         "generator_late": percentile(report.lateness, 0.99) * MS,
         "generator_busy": report.busy * 100,
+        "generator_waited": report.waited * 100,
     }
     if report.latencies:
         for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):

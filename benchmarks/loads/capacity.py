@@ -55,7 +55,7 @@ class Capacity(Load):
 
     def _try(self, running: Running, attempt: int, rate: float, quick: bool) -> Result:
         place = evolve(running.place, rooms=running.place.rooms[attempt : attempt + 1])
-        load = generated.Load(place, CLIENTS, CLIENTS, rate / CLIENTS, 2.0 if quick else 3.0, patience=15.0)
+        load = generated.Load(place, CLIENTS, CLIENTS, rate / CLIENTS, 2.0 if quick else 3.0, patience=8.0)
         with Generator(load) as generator:
             generator.connect()
             before = running.cpu

@@ -40,8 +40,7 @@ class Stalling(Load):
     def _run(self, bench: Bench, server: Server, seconds: float, stalled: bool) -> tuple[Report, float]:
         with server.start(bench.workshop, 2, CLIENTS) as running:
             load = generated.Load(running.place, CLIENTS, CLIENTS, RATE, seconds, size=SIZE)
-            load = _in_room(load, 1, 2.0)
-            with Generator(load) as generator:
+            with Generator(_in_room(load, 1, 2.0)) as generator:
                 generator.connect()
                 generator.drive()
             reader = open_document(running.place, CLIENTS * 2, 2).client if stalled else None

@@ -53,13 +53,14 @@ class Traffic(Load):
             with Generator(load, bench.progress) as generator:
                 generator.connect()
                 running.forget_peak_memory()
-                before, database = running.cpu, running.database_cpu
+                before, database, waited = running.cpu, running.database_cpu, running.waited
                 report = generator.drive()
                 cpu, database_cpu = running.cpu - before, running.database_cpu - database
                 measures = measures_of(report)
                 measures |= {
                     "cpu": cpu,
                     "database_cpu": database_cpu,
+                    "server_waited": (running.waited - waited) / max(report.seconds, seconds) * 100,
                     "memory": running.memory * MB,
                     "peak_memory": running.peak_memory * MB,
                 }

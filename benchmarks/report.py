@@ -151,12 +151,12 @@ def _load_lines(load: str, results: Mapping[str, Result]) -> Iterator[str]:
 
 
 _NOTES = (
-    f"The best rival is the better of {' and '.join(RIVALS)}. Hocuspocus providers do not echo cursors, so there it is",
-    "the latter.",
+    f"The best rival is the better of {' and '.join(RIVALS)}. Hocuspocus providers do not echo cursors, so there",
+    "it is the latter.",
     "",
-    "**Whether it was the generator that was measured.** One that is late, or busy all the time, measures itself: the",
-    "p99 of how late it was with its own sending should be far below the latencies next to it. It reads what has come",
-    "in at least as often as it sends, so arrivals are stamped no later than that either. Where server or generator had",
-    "to wait for their cores, something else ran on the machine, and latencies are too high. For `capacity` the columns",
-    "about being busy and late are of the lowest rate that was too much.",
+    "**Whether it was the generator that was measured.** One that is late, or busy all the time, measures itself:",
+    "the p99 of how late it was with its own sending should be far below the latencies next to it. It reads what has",
+    "come in at least as often as it sends, so arrivals are stamped no later than that either. Where server or",
+    "generator had to wait for their cores, something else ran on the machine, and latencies are too high. For",
+    "`capacity` the columns about being busy and late are of the lowest rate that was too much.",
 )

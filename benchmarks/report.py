@@ -16,6 +16,10 @@ OURS = "canvas-collab"
 #: What is written of a ratio, and where there is nothing to write.
 TIMES, NOTHING = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
 
+#: Where the server or the generator waited for its core for a greater part of the time, in percent, a result does not
+#: count for much.
+DISTURBED = 10.0
+
 
 @frozen
 class Measure:
@@ -119,6 +123,12 @@ def _target_line(load: str, target: Target, results: Mapping[str, Result]) -> st
     bound = target.bound(rivals)
     sign = "≥" if target.more else "≤"
     aim = f"{sign} {target.ratio:g} {TIMES}" if target.ratio is not None else f"{sign} {target.limit:g}"
+    if ours is None or bound is None:
+        outcome = NOTHING
+    else:
+        outcome = "met" if target.met(ours, bound) else "**missed**"
+        if any(_disturbances(results[server]) for server in (OURS, *target.rivals) if server in results):
+            outcome += ", disturbed"
     cells = [
         load,
         measure.heading,
@@ -126,7 +136,7 @@ def _target_line(load: str, target: Target, results: Mapping[str, Result]) -> st
         NOTHING if best is None else measure.show(best),
         NOTHING if ours is None or not best else f"{ours / best:.2f} {TIMES}",
         aim,
-        NOTHING if ours is None or bound is None else ("met" if target.met(ours, bound) else "**missed**"),
+        outcome,
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -143,11 +153,24 @@ def _load_lines(load: str, results: Mapping[str, Result]) -> Iterator[str]:
     for server, result in results.items():
         cells = [MEASURES[name].show(result.measures[name]) if name in result.measures else NOTHING for name in present]
         yield f"| {server} | " + " | ".join(cells) + " |"
-    problems = {server: result.problem for server, result in results.items() if result.problem}
-    if problems:
+    remarks = [
+        f"- {server}: {remark}"
+        for server, result in results.items()
+        for remark in (*([result.problem] if result.problem else []), *_disturbances(result))
+    ]
+    if remarks:
         yield ""
-        for server, problem in problems.items():
-            yield f"- {server}: {problem}"
+        yield from remarks
+
+
+def _disturbances(result: Result) -> list[str]:
+    """What was in the way of a measurement."""
+    waited = {"the server": "server_waited", "the generator": "generator_waited"}
+    return [
+        f"disturbed: {who} waited for its core for {result.measures[name]:.0f} % of the time"
+        for who, name in waited.items()
+        if result.measures.get(name, 0.0) > DISTURBED
+    ]
 
 
 _NOTES = (
@@ -157,6 +180,7 @@ _NOTES = (
     "**Whether it was the generator that was measured.** One that is late, or busy all the time, measures itself:",
     "the p99 of how late it was with its own sending should be far below the latencies next to it. It reads what has",
     "come in at least as often as it sends, so arrivals are stamped no later than that either. Where server or",
-    "generator had to wait for their cores, something else ran on the machine, and latencies are too high. For",
-    "`capacity` the columns about being busy and late are of the lowest rate that was too much.",
+    "generator had to wait for their cores, something else ran on the machine, and latencies are too high: such",
+    "results are called disturbed, and should be measured again. For `capacity` the columns about being busy and late",
+    "are of the lowest rate that was too much.",
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import sleep
+
 from attrs import evolve
 
 from benchmarks import load as generated
@@ -21,6 +23,9 @@ TRIES = 12
 #: Between the highest that was good and the lowest that was not it is halved so many times.
 HALVINGS = 3
 
+#: So many half seconds are waited at most until a server has recovered from a try.
+IDLE_CHECKS = 40
+
 
 class Capacity(Load):
     """The highest rate at which latencies stay good: by doubling, then by halving what is between."""
@@ -37,7 +42,7 @@ class Capacity(Load):
             for attempt in range(TRIES):
                 result = self._try(running, attempt, rate, bench.quick)
                 bench.progress((attempt + 1) / TRIES)
-                if result.measures.get("p99", GOOD + 1) <= GOOD and not result.measures["missing"]:
+                if result.measures.get("p99", GOOD + 1) <= GOOD and not result.measures.get("missing"):
                     good, best = rate, result
                 else:
                     bad, worst = rate, result
@@ -56,10 +61,24 @@ class Capacity(Load):
     def _try(self, running: Running, attempt: int, rate: float, quick: bool) -> Result:
         place = evolve(running.place, rooms=running.place.rooms[attempt : attempt + 1])
         load = generated.Load(place, CLIENTS, CLIENTS, rate / CLIENTS, 2.0 if quick else 3.0, patience=8.0)
-        with Generator(load) as generator:
-            generator.connect()
-            before = running.cpu
-            report = generator.drive()
-            measures = measures_of(report)
-            measures["server_busy"] = (running.cpu - before) / max(report.seconds, load.seconds) * 100
+        try:
+            with Generator(load) as generator:
+                generator.connect()
+                before = running.cpu
+                report = generator.drive()
+                measures = measures_of(report)
+                measures["server_busy"] = (running.cpu - before) / max(report.seconds, load.seconds) * 100
+        except ConnectionError as error:
+            return Result({}, problem=str(error))
+        finally:
+            _wait_until_idle(running)
         return Result(measures, curve_of(report))
+
+
+def _wait_until_idle(running: Running) -> None:
+    """Let a server come to the end of what it was too slow for."""
+    for _ in range(IDLE_CHECKS):
+        before = running.cpu
+        sleep(0.5)
+        if running.cpu - before < 0.05:
+            break

@@ -8,7 +8,7 @@ from time import perf_counter
 from attrs import frozen
 
 from benchmarks.client import Client, Place
-from benchmarks.servers import LargeDocument, Running
+from benchmarks.servers import LargeDocument
 from canvas_collab.protocol import sync
 
 PATIENCE = 60.0
@@ -60,13 +60,15 @@ def open_document(place: Place, number: int, at_least: int, vector: bytes = b"\x
     raise ConnectionError("the document did not come")
 
 
-def upload(running: Running, document: LargeDocument) -> None:
-    """Bring a document to a server that has no store, and wait until it is there."""
-    opened = open_document(running.place, 0, 2)
-    client = opened.client
+def upload(place: Place, document: LargeDocument) -> Client:
+    """Bring a document to a server that has no store; returns the client that did, and that keeps it there."""
+    client = open_document(place, 0, 2).client
     client.send(sync.encode_update(document.data))
-    while client.choked:
+    deadline = perf_counter() + PATIENCE
+    while client.choked and perf_counter() < deadline:
         select.select((), (client.socket,), (), 1)
         client.resume()
-    open_document(running.place, 1, len(document.data) // 2).client.close()
-    client.close()
+    # Some servers send it back, and wait until that has been read.
+    while select.select((client.socket,), (), (), 2)[0] and perf_counter() < deadline:
+        client.receive()
+    return client

@@ -29,15 +29,15 @@ class Opening(Load):
             stored = document if server.stores else None
             with server.start(bench.workshop, 1, WARM + 2, stored) as running:
                 if stored is None:
-                    upload(running, document)
-                    first = open_document(running.place, 0, enough)
+                    holder = upload(running.place, document)
                 else:
                     first = open_document(running.place, 0, enough)
                     cold.append(first.seconds * MS)
+                    holder = first.client
                 bench.progress((start + 1) / (COLD + 1))
                 if start == COLD - 1 or stored is None:
                     measures = self._warm(running, enough)
-                first.client.close()
+                holder.close()
         if cold:
             measures["cold"] = median(cold)
         return Result(measures)

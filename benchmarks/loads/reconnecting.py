@@ -29,8 +29,9 @@ class Reconnecting(Load):
         stored = document if server.stores else None
         with server.start(bench.workshop, 1, RETURNS + 3, stored) as running:
             if stored is None:
-                upload(running, document)
-            typist = open_document(running.place, 0, len(document.data) * 9 // 10).client
+                typist = upload(running.place, document)
+            else:
+                typist = open_document(running.place, 0, len(document.data) * 9 // 10).client
             for _ in range(MISSED):
                 typist.type(1)
             sleep(2)

@@ -126,7 +126,11 @@ def _target_line(load: str, target: Target, results: Mapping[str, Result]) -> st
     if ours is None or bound is None:
         outcome = NOTHING
     else:
-        outcome = "met" if target.met(ours, bound) else "**missed**"
+        good = target.met(ours, bound) and not results[OURS].problem
+        outcome = "met" if good else "**missed**"
+        failed = [rival for rival in target.rivals if rival in results and results[rival].problem]
+        if target.ratio is not None and failed:
+            outcome += f", {' and '.join(failed)} failed"
         if any(_disturbances(results[server]) for server in (OURS, *target.rivals) if server in results):
             outcome += ", disturbed"
     cells = [

@@ -8,6 +8,7 @@ import os
 import platform
 import signal
 import subprocess
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +29,7 @@ DEFAULT_SERVERS = "canvas-collab,hocuspocus-4,hocuspocus-2,y-websocket-server,py
 OPEN_FILES = 4096
 
 
-def _names(known: dict[str, object]) -> object:
+def _names(known: Iterable[str]) -> Callable[[str], list[str]]:
     def parse(text: str) -> list[str]:
         names = [name for name in text.split(",") if name]
         for name in names:
@@ -46,11 +47,11 @@ def _options() -> argparse.Namespace:
         epilog="Loads: " + "; ".join(f"{load.name}: {load.title}" for load in LOADS.values()) + ".",
     )
     parser.add_argument(
-        "--load", type=_names(dict(LOADS)), default=list(LOADS), metavar="NAMES", help="which ones (default: all)"
+        "--load", type=_names(LOADS), default=list(LOADS), metavar="NAMES", help="which ones (default: all)"
     )
     parser.add_argument(
         "--servers",
-        type=_names(dict(SERVERS)),
+        type=_names(SERVERS),
         default=DEFAULT_SERVERS.split(","),
         metavar="NAMES",
         help=f"which ones (default: {DEFAULT_SERVERS}; there is also canvas-collab-hocuspocus)",

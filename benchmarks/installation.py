@@ -22,7 +22,9 @@ def postgres() -> Iterator[tuple[TestDatabase, int]]:
             with PostgreSQL(server).database() as database:
                 database.create_auth_tables()
                 database.migrate()
-                yield database, server.get_pid()
+                pid = server.get_pid()
+                assert pid is not None, "it runs"
+                yield database, pid
         finally:
             server.cleanup()
 

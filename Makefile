@@ -9,6 +9,7 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 help:
 	@echo "make run     start the daemon for development, with a database of its own"
 	@echo "make test    run the tests, and measure their coverage (PYTEST_ARGS='-k health' runs some)"
+	@echo "make bench   measure this server beside others (BENCH_ARGS='--quick --load busy-room' is shorter)"
 	@echo "make lint    look for mistakes: ruff, mypy"
 	@echo "make format  put the code into the form that lint wants"
 	@echo "make clean   remove what was installed and built, but not the development database"
@@ -27,6 +28,11 @@ test: $(VENV)/.test tests/node/node_modules/.installed
 	$(VENV)/bin/python -m coverage combine --quiet
 	$(VENV)/bin/python -m coverage report $(if $(PYTEST_ARGS),--fail-under=0)
 
+# The results go to benchmarks/results; BENCH_ARGS=--help shows what else there is.
+.PHONY: bench
+bench: $(VENV)/.bench benchmarks/node/node_modules/.installed
+	@PATH="$$(cd $(VENV) && pwd)/node:$$PATH" PYTHONPATH="$(CURDIR)" exec $(VENV)/bin/python -m benchmarks $(BENCH_ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check .
@@ -40,7 +46,7 @@ format: $(VENV)/.lint
 
 .PHONY: clean
 clean:
-	rm -rf $(VENV) tests/node/node_modules build dist *.egg-info .coverage .coverage.* \
+	rm -rf $(VENV) tests/node/node_modules benchmarks/node/node_modules build dist *.egg-info .coverage .coverage.* \
 	  .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/.created:
@@ -69,12 +75,18 @@ $(VENV)/.test: $(VENV)/.created setup.cfg pyproject.toml
 	$(PIP) --editable '.[test]'
 	@touch $@
 
+$(VENV)/.bench: $(VENV)/.created setup.cfg pyproject.toml
+	@echo "Installing what the benchmarks need."
+	@$(PIP) --editable '.[bench]'
+	@touch $@
+
 $(VENV)/.lint: $(VENV)/.created setup.cfg pyproject.toml
 	$(PIP) --editable '.[embedded,lint]'
 	@touch $@
 
-# Tests talk to Yjs itself, in Node: the machine's own where that is recent enough, else one from a wheel. That one's
-# command starts a Python first, which would take the signals meant for Node, so there is a link to Node itself.
+# Tests talk to Yjs itself and benchmarks to other servers, in Node: the machine's own where that is recent enough, else
+# one from a wheel. That one's command starts a Python first, which would take the signals meant for Node, so there is a
+# link to Node itself.
 $(VENV)/.node: $(VENV)/.created
 	@if node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' 2>/dev/null && npm --version >/dev/null 2>&1; then \
 	  echo "Node is there: $$(node --version)"; \
@@ -86,8 +98,8 @@ $(VENV)/.node: $(VENV)/.created
 	fi
 	@touch $@
 
-tests/node/node_modules/.installed: tests/node/package.json tests/node/package-lock.json $(VENV)/.node
+%/node_modules/.installed: %/package.json %/package-lock.json $(VENV)/.node
 	venv="$$(cd $(VENV) && pwd)"; \
 	if [ -e "$$venv/node/node" ]; then PATH="$$venv/node:$$venv/bin:$$PATH"; fi; \
-	npm ci --prefix tests/node --ignore-scripts --prefer-offline --no-audit --no-fund
+	npm ci --prefix $* --ignore-scripts --prefer-offline --no-audit --no-fund
 	@touch $@

@@ -14,15 +14,17 @@ from tests.harness.databases import PostgreSQL, TestDatabase
 
 
 @contextmanager
-def postgres() -> Iterator[TestDatabase]:
-    """An empty database with Better Auth's tables and the daemon's."""
+def postgres() -> Iterator[tuple[TestDatabase, int]]:
+    """An empty database with Better Auth's tables and the daemon's, and the id of its server's process."""
     with TemporaryDirectory(prefix="canvas-collab-benchmark-") as directory:
         server = get_server(Path(directory) / "data", cleanup_mode="delete")
         try:
             with PostgreSQL(server).database() as database:
                 database.create_auth_tables()
                 database.migrate()
-                yield database
+                pid = server.get_pid()
+                assert pid is not None, "it runs"
+                yield database, pid
         finally:
             server.cleanup()
 
@@ -30,7 +32,7 @@ def postgres() -> Iterator[TestDatabase]:
 @contextmanager
 def installation(**settings: object) -> Iterator[tuple[TestDatabase, Daemon]]:
     """A daemon with its database, as an operator would run it: with the settings' own defaults."""
-    with postgres() as database:
+    with postgres() as (database, _):
         environment = daemon_environment(database, **settings)
         for name in ("SNAPSHOT_DEBOUNCE", "SNAPSHOT_MAX_WAIT"):
             if name not in settings:

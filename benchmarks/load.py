@@ -1,48 +1,85 @@
-"""A load generator: many y-websocket clients in one process, light enough not to be what is measured.
+"""A load generator: many clients in one process, light enough not to be what is measured.
 
-Every client types into a text of its own, one character an update, as Yjs would encode it.  What arrives is noted with
-its time and looked into once for all clients, since they are sent the same bytes; latencies are worked out at the end.
+Every client types into a text of its own, one character an update, as Yjs would encode it, or moves its cursor.  While
+that goes on, what comes in is only read and stamped with its time.  Afterwards it is taken apart: what several clients
+were sent the same bytes of is looked into once, every arrival is counted, and none may be missing or out of order.
+
+Of cursors only the latest position counts, so a server may leave out those in between.  A movement has arrived with
+itself or with a later one of the same cursor.
 """
 
 from __future__ import annotations
 
-import selectors
-import socket
-from base64 import b64encode
-from collections.abc import Iterable, Sequence
-from time import perf_counter
+import enum
+import gc
+import os
+import select
+from array import array
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import perf_counter, process_time
+from types import TracebackType
 
 from attrs import define, field, frozen
 
-from canvas_collab.protocol import sync
-from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
+from benchmarks.client import FIRST_CLIENT_ID, Client, Place, frame_of
+from benchmarks.processes import waited_seconds
+from canvas_collab.protocol import awareness
+from canvas_collab.protocol.lib0 import Decoder, encode_var_bytes, encode_var_string, encode_var_uint
 from canvas_collab.protocol.update import decode_update
 
-#: Client ids of the generated load begin here; each client is known by where its own lies above.
-FIRST_CLIENT_ID = 2**20
+__all__ = ["FIRST_CLIENT_ID", "Generator", "Kind", "Load", "Place", "Report", "percentile", "run"]
 
-#: When everything has been sent, so many seconds are waited for what is still on its way.
-PATIENCE = 30.0
+#: So many seconds may pass until all connections are open.
+PATIENCE = 20.0
 
-_BINARY, _CLOSE, _PING, _PONG = 0x2, 0x8, 0x9, 0xA
+#: After so many seconds in which nothing came in, it is looked whether everything has arrived.
+QUIET = 0.4
+
+#: At least so often, in seconds, pings are answered and what has come in is taken apart.
+LOOK_INTERVAL = 15.0
+
+#: So many updates are sent at most before it is looked what has come in.
+BURST = 16
+
+
+class Kind(enum.Enum):
+    """What clients do."""
+
+    #: Edits of the document.
+    TYPING = enum.auto()
+    #: Awareness only.
+    CURSORS = enum.auto()
+    #: Awareness, and every client sends what it hears back to the server, as y-websocket's do.
+    ECHOED_CURSORS = enum.auto()
 
 
 @frozen
 class Load:
-    """What is to be done: `clients` in one room, of which `writers` type `rate` updates a second each."""
+    """What is to be done.
 
-    host: str
-    port: int
-    path: str
+    :ivar clients: how many there are in each room of the `place`.
+    :ivar writers: how many of these send something.
+    :ivar rate: how often each of these does, a second.
+    :ivar size: how many bytes an edit brings.
+    :ivar at_once: how many connections are opened at a time; None for all of them.
+    :ivar patience: when everything has been sent, so many seconds are waited for what is still on its way.
+    """
+
+    place: Place
     clients: int
     writers: int
     rate: float
     seconds: float
+    kind: Kind = Kind.TYPING
+    size: int = 1
+    at_once: int | None = 32
+    patience: float = 60.0
 
     @property
     def updates(self) -> int:
-        """How many updates that are."""
-        return round(self.writers * self.rate * self.seconds)
+        """How many updates are sent, in all rooms."""
+        return round(len(self.place.rooms) * self.writers * self.rate * self.seconds)
 
 
 @frozen
@@ -53,20 +90,25 @@ class Report:
     :ivar delivered: how many of them arrived, at all clients together.
     :ivar missing: how many did not.
     :ivar misplaced: how many came twice or before an earlier one of the same client.
-    :ivar messages: in how many messages they arrived.
+    :ivar frames: in how many messages they arrived; `bytes`: in how many bytes.
     :ivar latencies: from the sending of an update to its arrival, in seconds, in order; one for each delivery.
     :ivar lateness: how late the generator was with its own sending, in seconds, in order.
     :ivar seconds: from the first sending to the last arrival.
+    :ivar busy: the share of a core that the generator took while it sent.
+    :ivar waited: the share of that time in which it could have run, and something else did on its core.
     """
 
     sent: int
     delivered: int
     missing: int
     misplaced: int
-    messages: int
+    frames: int
+    bytes: int
     latencies: Sequence[float] = field(repr=False)
     lateness: Sequence[float] = field(repr=False)
     seconds: float
+    busy: float
+    waited: float
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
@@ -74,185 +116,301 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[min(int(len(ordered) * share), len(ordered) - 1)]
 
 
+class _Control(enum.Enum):
+    """Messages that are no news of anybody."""
+
+    NONE = enum.auto()
+    STEP_2 = enum.auto()
+    AUTHENTICATED = enum.auto()
+    DENIED = enum.auto()
+
+
 @define
-class _Arrival:
-    """What an update message holds: stretches of clocks, by the number of the client that typed them."""
+class _Message:
+    """What a message holds: of each client by its number, the clocks from and to; the cursors' also encoded."""
 
-    stretches: list[tuple[int, int, int]]
-    counts: dict[int, int]
-
-
-class _Client:
-    """One connection."""
-
-    def __init__(self, load: Load, number: int) -> None:
-        self.number = number
-        self.synced = False
-        self.typed = 0
-        self.arrived: list[tuple[float, bytes]] = []
-        self._buffer = b""
-        self.socket = socket.create_connection((load.host, load.port), timeout=PATIENCE)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._shake_hands(load)
-        self.socket.setblocking(False)
-        self.send(sync.encode_step_1(b"\x00"))
-
-    def _shake_hands(self, load: Load) -> None:
-        key = b64encode(self.number.to_bytes(16, "big")).decode()
-        self.socket.sendall(
-            f"GET {load.path} HTTP/1.1\r\nHost: {load.host}:{load.port}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
-        answer = b""
-        while b"\r\n\r\n" not in answer:
-            received = self.socket.recv(65536)
-            if not received:
-                break
-            answer += received
-        head, _, self._buffer = answer.partition(b"\r\n\r\n")
-        if b" 101 " not in head.split(b"\r\n")[0]:
-            raise ConnectionError(f"the handshake was answered with {head.decode(errors='replace')!r}")
-
-    def send(self, message: bytes, opcode: int = _BINARY) -> None:
-        """Send a message.  The mask is zeros, which is one like any other and leaves the bytes as they are."""
-        size = len(message)
-        length = bytes((0x80 | size,)) if size < 126 else bytes((0xFE, size >> 8, size & 0xFF))
-        frame = bytes((0x80 | opcode,)) + length + b"\x00\x00\x00\x00" + message
-        if self.socket.send(frame) != len(frame):
-            raise ConnectionError("the server does not read what it is sent")
-
-    def type(self) -> None:
-        """Send the next character of this client's text."""
-        client = encode_var_uint(FIRST_CLIENT_ID + self.number)
-        clock = encode_var_uint(self.typed)
-        if self.typed:
-            item = b"\x84" + client + encode_var_uint(self.typed - 1)
-        else:
-            item = b"\x04\x01" + encode_var_string(f"text {self.number}")
-        self.send(sync.encode_update(b"\x01\x01" + client + clock + item + b"\x01x\x00"))
-        self.typed += 1
-
-    def read(self) -> Iterable[bytes]:
-        """The messages that have come in."""
-        received = self.socket.recv(2**20)
-        if not received:
-            raise ConnectionError(f"the server cut off client {self.number}")
-        data = self._buffer + received if self._buffer else received
-        position, end = 0, len(data)
-        while end - position >= 2:
-            start, size = position + 2, data[position + 1]
-            if size > 125:
-                width = 2 if size == 126 else 8
-                size = int.from_bytes(data[start : start + width], "big") if end >= start + width else end
-                start += width
-            if start + size > end:
-                break
-            opcode, payload = data[position] & 0xF, data[start : start + size]
-            position = start + size
-            if opcode == _BINARY:
-                yield payload
-            elif opcode == _PING:
-                self.send(payload, _PONG)
-            elif opcode == _CLOSE:
-                raise ConnectionError(f"the server closed client {self.number}: {payload[:2].hex()} {payload[2:]!r}")
-        self._buffer = data[position:]
+    control: _Control = _Control.NONE
+    stretches: Sequence[tuple[int, int, int]] = ()
+    cursors: Sequence[tuple[int, int, bytes]] = ()
 
 
-class _Run:
+class Generator:
     """One run of a load."""
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Load, progress: Callable[[float], object] | None = None) -> None:
+        """:param progress: is told now and then how much of the sending is done, between 0 and 1."""
         self._load = load
-        self._selector = selectors.DefaultSelector()
-        self._clients: list[_Client] = []
-        self._sent_at: list[list[float]] = [[] for _ in range(load.clients)]
-        self._lateness: list[float] = []
-        self._arrivals: dict[bytes, _Arrival] = {}
-        self._deliveries = 0
+        self._progress = progress or (lambda share: None)
+        self._poll = select.epoll()
+        place = load.place
+        self.clients = [
+            Client(place, room * load.clients + member, room, member)
+            for room in range(len(place.rooms))
+            for member in range(load.clients)
+        ]
+        self._writers = [
+            self.clients[room * load.clients + member]
+            for member in range(load.writers)
+            for room in range(len(place.rooms))
+        ]
+        self._by_descriptor: dict[int, Client] = {}
+        self._choked: set[Client] = set()
+        self._live = True
+        self._known: dict[bytes, _Message] = {}
+        self._latencies = array("d")
+        self._lateness = array("d")
+        self._misplaced = 0
+        self._last_arrival = 0.0
 
-    def run(self) -> Report:
-        load = self._load
-        try:
-            for number in range(load.clients):
-                client = _Client(load, number)
-                self._clients.append(client)
-                self._selector.register(client.socket, selectors.EVENT_READ, client)
-            self._until(lambda: all(client.synced for client in self._clients))
-            started = perf_counter()
-            interval = 1 / (load.writers * load.rate)
-            for index in range(load.updates):
-                self._type(index % load.writers, started + index * interval)
-            expected = load.updates * (load.clients - 1)
-            self._until(lambda: self._deliveries >= expected)
-            return self._report(expected, perf_counter() - started)
-        finally:
-            for client in self._clients:
-                client.socket.close()
-            self._selector.close()
+    def __enter__(self) -> Generator:
+        return self
 
-    def _type(self, number: int, due: float) -> None:
-        while (now := perf_counter()) < due:
-            self._receive(due - now)
-        self._lateness.append(now - due)
-        self._sent_at[number].append(now)
-        self._clients[number].type()
-        # Even when sending is late, what has come in is looked at, so that its time of arrival is not later than true.
-        self._receive(0)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
-    def _until(self, done: object) -> None:
-        assert callable(done)
+    def close(self) -> None:
+        """End all connections."""
+        for client in self.clients:
+            client.close()
+        self._poll.close()
+
+    # Connecting
+
+    def connect(self) -> None:
+        """Open all connections; return when every client has the document.
+
+        The first ones into their rooms go first, unless everybody should come at once: some servers do not cope with
+        several clients in a room that they are about to open.
+
+        :raises ConnectionError: if the server refuses one, or it takes too long.
+        """
+        if self._load.at_once is not None:
+            self._open(self.clients[:: self._load.clients])
+        self._open([client for client in self.clients if not client.synced_at])
+
+    def _open(self, clients: Sequence[Client]) -> None:
+        waiting = deque(clients)
+        opening: set[Client] = set()
+        at_once = len(clients) if self._load.at_once is None else self._load.at_once
         deadline = perf_counter() + PATIENCE
-        while not done() and perf_counter() < deadline:
+        while waiting or opening:
+            while waiting and len(opening) < at_once:
+                client = waiting.popleft()
+                client.connect()
+                opening.add(client)
+                self._by_descriptor[client.socket.fileno()] = client
+                self._poll.register(client.socket.fileno(), select.EPOLLIN)
             self._receive(0.1)
+            opening = {client for client in opening if not client.synced_at}
+            if perf_counter() > deadline:
+                raise ConnectionError(f"{len(opening)} clients did not get the document in {PATIENCE:g} s")
 
-    def _receive(self, timeout: float) -> None:
-        for key, _ in self._selector.select(timeout):
-            client: _Client = key.data
-            for message in client.read():
-                if message[:2] == b"\x00\x02":
-                    client.arrived.append((perf_counter(), message))
-                    counts = self._look_into(message).counts
-                    self._deliveries += sum(counts.values()) - counts.get(client.number, 0)
-                elif message[:2] == b"\x00\x01":
-                    client.synced = True
+    # Driving
 
-    def _look_into(self, message: bytes) -> _Arrival:
-        arrival = self._arrivals.get(message)
-        if arrival is None:
-            decoded = sync.decode(message)
-            assert isinstance(decoded, sync.Update)
-            arrival = self._arrivals[message] = _Arrival([], {})
-            for client_id, runs in decode_update(decoded.update).runs.items():
-                number = client_id - FIRST_CLIENT_ID
-                for run in runs:
-                    arrival.stretches.append((number, run.clock, run.end))
-                    arrival.counts[number] = arrival.counts.get(number, 0) + run.end - run.clock
-        return arrival
+    def drive(self) -> Report:
+        """Do what the load says; return when everything has arrived, or nothing more can be expected."""
+        for client in self.clients:
+            client.frames = client.bytes = 0
+        self._live = self._load.kind is Kind.ECHOED_CURSORS
+        enabled = gc.isenabled()
+        gc.collect()
+        gc.disable()
+        try:
+            used, waited, started = process_time(), waited_seconds(os.getpid()), perf_counter()
+            self._speak(started)
+            took = perf_counter() - started
+            shares = (process_time() - used) / took, (waited_seconds(os.getpid()) - waited) / took
+            self._settle()
+        finally:
+            if enabled:
+                gc.enable()
+        return self._report(started, *shares)
 
-    def _report(self, expected: int, seconds: float) -> Report:
-        latencies: list[float] = []
-        misplaced = messages = 0
-        for client in self._clients:
-            messages += len(client.arrived)
-            clocks = [0] * len(self._clients)
-            for arrived, message in client.arrived:
-                for number, clock, end in self._arrivals[message].stretches:
-                    if number == client.number:
-                        continue
-                    misplaced += (end - clock) * (clocks[number] != clock)
-                    clocks[number] = end
-                    latencies += [arrived - sent for sent in self._sent_at[number][clock:end]]
-        latencies.sort()
-        self._lateness.sort()
+    def rest(self, seconds: float) -> None:
+        """Only listen, and answer pings."""
+        self._live = True
+        until = perf_counter() + seconds
+        while (left := until - perf_counter()) > 0:
+            self._receive(left)
+
+    def _speak(self, started: float) -> None:
+        updates, writers = self._load.updates, self._writers
+        interval = self._load.seconds / updates
+        index, told = 0, started
+        while index < updates:
+            now = perf_counter()
+            wait = started + index * interval - now
+            if wait > 0:
+                self._receive(wait)
+                continue
+            for _ in range(BURST):
+                self._say(writers[index % len(writers)], started + index * interval)
+                index += 1
+                if index == updates or started + index * interval > now:
+                    break
+            # Even when sending is late, what has come in is looked at, so that its time of arrival is not far off.
+            self._receive(0)
+            if now - told > 0.5:
+                told = now
+                self._progress(index / updates)
+
+    def _say(self, client: Client, due: float) -> None:
+        if self._load.kind is Kind.TYPING:
+            client.type(self._load.size)
+        else:
+            client.point()
+        self._lateness.append(client.sent_at[-1] - due)
+        if client.choked:
+            self._choke(client)
+
+    def _settle(self) -> None:
+        expected = self._load.updates * (self._load.clients - 1)
+        sent = looked = heard = perf_counter()
+        while perf_counter() - sent < self._load.patience:
+            if self._receive(QUIET / 4):
+                heard = perf_counter()
+            elif perf_counter() - heard > QUIET:
+                self._look()
+                looked = heard = perf_counter()
+                if len(self._latencies) >= expected:
+                    break
+            if perf_counter() - looked > LOOK_INTERVAL:
+                self._look()
+                looked = perf_counter()
+        self._look()
+
+    # Receiving
+
+    def _receive(self, timeout: float) -> bool:
+        if timeout > 0:
+            # This waits more finely than epoll, which counts in milliseconds.
+            select.select((self._poll,), (), (), timeout)
+        ready = self._poll.poll(0)
+        for descriptor, event in ready:
+            client = self._by_descriptor[descriptor]
+            if event & select.EPOLLOUT:
+                self._resume(client)
+            if event & ~select.EPOLLOUT:
+                try:
+                    client.receive()
+                except BlockingIOError:
+                    continue
+                if self._live:
+                    self._take(client)
+        return bool(ready)
+
+    def _choke(self, client: Client) -> None:
+        if client not in self._choked:
+            self._choked.add(client)
+            self._poll.modify(client.socket.fileno(), select.EPOLLIN | select.EPOLLOUT)
+
+    def _resume(self, client: Client) -> None:
+        client.resume()
+        if not client.choked:
+            self._choked.discard(client)
+            self._poll.modify(client.socket.fileno(), select.EPOLLIN)
+
+    def _look(self) -> None:
+        for client in self.clients:
+            self._take(client)
+
+    def _take(self, client: Client) -> None:
+        if not client.opened_at and not client.take_head(b"\x00"):
+            return
+        known, own, seen = self._known, client.number, client.seen
+        echo = self._load.kind is Kind.ECHOED_CURSORS
+        echoes: list[bytes] = []
+        for when, payload in client.messages():
+            message = known.get(payload)
+            if message is None:
+                message = known[payload] = self._decode(payload)
+            for number, clock, end in message.stretches:
+                if number != own:
+                    if seen.get(number, 0) != clock:
+                        self._misplaced += end - clock
+                    self._arrived(client, number, clock, end, when)
+            if message.cursors:
+                news = []
+                for number, clock, encoded in message.cursors:
+                    before = seen.get(number, 0)
+                    if number != own and clock > before:
+                        self._arrived(client, number, before, clock, when)
+                        news.append(encoded)
+                if echo and news:
+                    echoes.append(frame_of(b"\x01" + encode_var_bytes(encode_var_uint(len(news)) + b"".join(news))))
+            elif message.control is not _Control.NONE:
+                self._heed(client, message.control, when)
+        if echoes:
+            client.send_frames(b"".join(echoes))
+        if client.choked:
+            self._choke(client)
+
+    def _arrived(self, client: Client, number: int, clock: int, end: int, when: float) -> None:
+        client.seen[number] = end
+        sent_at = self.clients[number].sent_at
+        for index in range(clock, end):
+            self._latencies.append(when - sent_at[index])
+        if when > self._last_arrival:
+            self._last_arrival = when
+
+    def _heed(self, client: Client, control: _Control, when: float) -> None:
+        if control is _Control.DENIED:
+            raise ConnectionError(f"client {client.number} was denied the document")
+        if control is _Control.AUTHENTICATED:
+            client.ask(b"\x00")
+        elif not client.synced_at:
+            client.synced_at = when
+
+    def _decode(self, payload: bytes) -> _Message:
+        decoder = Decoder(payload)
+        if self._load.place.hocuspocus:
+            decoder.var_bytes()
+        kind, step = decoder.var_uint(), payload[decoder.position] if decoder.remaining else None
+        if kind == 0 and step in (1, 2):
+            decoder.var_uint()
+            stretches = self._stretches(decoder.var_bytes())
+            return _Message(_Control.STEP_2 if step == 1 else _Control.NONE, stretches)
+        if kind == 1:
+            return _Message(cursors=self._cursors(decoder.var_bytes()))
+        if kind == 2 and self._load.place.hocuspocus:
+            return _Message({1: _Control.DENIED, 2: _Control.AUTHENTICATED}.get(step or 0, _Control.NONE))
+        return _Message()
+
+    def _stretches(self, update: bytes) -> list[tuple[int, int, int]]:
+        return [
+            (client_id - FIRST_CLIENT_ID, run.clock, run.end)
+            for client_id, runs in decode_update(update).runs.items()
+            if 0 <= client_id - FIRST_CLIENT_ID < len(self.clients)
+            for run in runs
+        ]
+
+    def _cursors(self, payload: bytes) -> list[tuple[int, int, bytes]]:
+        return [
+            (
+                entry.client_id - FIRST_CLIENT_ID,
+                entry.clock,
+                encode_var_uint(entry.client_id) + encode_var_uint(entry.clock) + encode_var_string(entry.state),
+            )
+            for entry in awareness.decode(payload)
+            if 0 <= entry.client_id - FIRST_CLIENT_ID < len(self.clients) and not entry.has_left
+        ]
+
+    def _report(self, started: float, busy: float, waited: float) -> Report:
+        expected = self._load.updates * (self._load.clients - 1)
         return Report(
             self._load.updates,
-            len(latencies),
-            expected - len(latencies),
-            misplaced,
-            messages,
-            latencies,
-            self._lateness,
-            seconds,
+            len(self._latencies),
+            expected - len(self._latencies),
+            self._misplaced,
+            sum(client.frames for client in self.clients),
+            sum(client.bytes for client in self.clients),
+            sorted(self._latencies),
+            sorted(self._lateness),
+            max(self._last_arrival, started) - started,
+            busy,
+            waited,
         )
 
 
@@ -261,4 +419,6 @@ def run(load: Load) -> Report:
 
     :raises ConnectionError: if the server refuses, closes or cuts off a client.
     """
-    return _Run(load).run()
+    with Generator(load) as generator:
+        generator.connect()
+        return generator.drive()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
-from benchmarks.load import FIRST_CLIENT_ID, Load, run
+from benchmarks.load import FIRST_CLIENT_ID, Load, Place, run
 from canvas_collab.document import Document
 from canvas_collab.protocol.state_vector import decode_state_vector
 from canvas_collab.protocol.update import decode_update
@@ -22,9 +20,9 @@ def test_every_edit_of_a_hundred_clients_arrives_everywhere_in_order_and_in_the_
     user = database.add_user("ada")
     database.add_diagram("busy", user)
     daemon = start_daemon(database)
-    path = f"/diagram-busy?token={quote(user.token)}"
+    place = Place("127.0.0.1", daemon.ws_port, ["diagram-busy"], [user.token])
 
-    report = run(Load("127.0.0.1", daemon.ws_port, path, CLIENTS, CLIENTS, RATE, SECONDS))
+    report = run(Load(place, CLIENTS, CLIENTS, RATE, SECONDS))
 
     assert report.sent == CLIENTS * RATE * SECONDS
     assert report.missing == 0

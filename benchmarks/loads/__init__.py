@@ -1,0 +1,16 @@
+"""The loads: each is something that people do to a server, and what one wants to know of it then."""
+
+from collections.abc import Mapping
+
+from benchmarks.loads.arriving import Arriving
+from benchmarks.loads.base import Load
+from benchmarks.loads.capacity import Capacity
+from benchmarks.loads.idle import Idle
+from benchmarks.loads.opening import Opening
+from benchmarks.loads.reconnecting import Reconnecting
+from benchmarks.loads.stalling import Stalling
+from benchmarks.loads.traffic import TRAFFIC
+
+LOADS: Mapping[str, Load] = {
+    load.name: load for load in (*TRAFFIC, Capacity(), Idle(), Opening(), Reconnecting(), Stalling(), Arriving())
+}

@@ -1,0 +1,104 @@
+"""People who type, or move their cursors, in one room or in many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import evolve, frozen
+
+from benchmarks import load as generated
+from benchmarks.load import Generator, Kind
+from benchmarks.loads.base import MB, US, Bench, Load, Result, Target, curve_of, measures_of, problem_of
+from benchmarks.servers import Server
+
+#: So many seconds of the same load come before, in other rooms, and do not count: Node compiles what runs often.
+WARM_UP = 2.0
+
+
+@frozen
+class Traffic(Load):
+    """A steady load."""
+
+    name: str
+    title: str
+    targets: Sequence[Target]
+    rooms: int
+    clients: int
+    writers: int
+    rate: float
+    kind: Kind = Kind.TYPING
+    seconds: float = 8.0
+
+    def suits(self, server: Server) -> bool:
+        """Only y-websocket's clients echo."""
+        return not (self.kind is Kind.ECHOED_CURSORS and server.hocuspocus)
+
+    def measure(self, bench: Bench, server: Server) -> Result:
+        """Put the load on a server."""
+        with server.start(bench.workshop, 2 * self.rooms, self.clients) as running:
+            rooms = running.place.rooms
+            seconds = 3.0 if bench.quick else self.seconds
+            load = generated.Load(
+                evolve(running.place, rooms=rooms[: self.rooms]),
+                self.clients,
+                self.writers,
+                self.rate,
+                seconds,
+                self.kind,
+            )
+            warm_up = evolve(load, place=evolve(load.place, rooms=rooms[self.rooms :]), seconds=WARM_UP)
+            with Generator(warm_up) as generator:
+                generator.connect()
+                generator.drive()
+            with Generator(load, bench.progress) as generator:
+                generator.connect()
+                running.forget_peak_memory()
+                before, database, waited = running.cpu, running.database_cpu, running.waited
+                report = generator.drive()
+                cpu, database_cpu = running.cpu - before, running.database_cpu - database
+                measures = measures_of(report)
+                measures |= {
+                    "cpu": cpu,
+                    "database_cpu": database_cpu,
+                    "server_waited": (running.waited - waited) / max(report.seconds, seconds) * 100,
+                    "memory": running.memory * MB,
+                    "peak_memory": running.peak_memory * MB,
+                }
+                if report.delivered:
+                    measures["cpu_per_delivery"] = cpu / report.delivered * US
+            return Result(measures, curve_of(report), problem_of(report))
+
+
+def _targets(p99: float | None, cpu: float, *rivals: str) -> list[Target]:
+    targets = [Target("cpu_per_delivery", cpu)]
+    if p99 is not None:
+        targets.append(Target("p99", p99))
+    return [evolve(target, rivals=rivals) for target in targets] if rivals else targets
+
+
+TRAFFIC: Sequence[Traffic] = (
+    Traffic("small-room", "one room, 5 people type 100 updates/s each", _targets(1, 0.7), 1, 5, 5, 100),
+    Traffic("busy-room", "one room, 100 people type 20 updates/s each", _targets(1 / 20, 0.6), 1, 100, 100, 20),
+    Traffic("audience", "one room of 1,000, 10 of them type 5 updates/s each", _targets(1, 0.8), 1, 1000, 10, 5),
+    Traffic("many-rooms", "200 rooms, 5 people type 2 updates/s each", _targets(None, 0.8), 200, 5, 5, 2),
+    Traffic(
+        "cursors",
+        "one room, 100 people move cursors 30 times/s each",
+        _targets(1 / 10, 0.5),
+        1,
+        100,
+        100,
+        30,
+        Kind.CURSORS,
+    ),
+    Traffic(
+        "echoed-cursors",
+        "one room, 50 y-websocket clients move cursors 20 times/s each and echo what they hear",
+        _targets(1 / 10, 0.4, "y-websocket-server"),
+        1,
+        50,
+        50,
+        20,
+        Kind.ECHOED_CURSORS,
+    ),
+)

@@ -24,7 +24,7 @@ run: $(VENV)/.run
 .PHONY: test
 test: $(VENV)/.test tests/node/node_modules/.installed
 	$(VENV)/bin/python -m coverage erase
-	PATH="$$(cd $(VENV) && pwd)/node:$$PATH" $(VENV)/bin/python -m coverage run -m pytest $(PYTEST_ARGS)
+	PATH="$$(cd $(VENV) && pwd)/node:$$PATH" $(VENV)/bin/python -m coverage run -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 	$(VENV)/bin/python -m coverage combine --quiet
 	$(VENV)/bin/python -m coverage report $(if $(PYTEST_ARGS),--fail-under=0)
 

@@ -5,6 +5,7 @@ The rows of docs/outages.md name these tests.
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import time
@@ -22,7 +23,7 @@ from canvas_collab.database import pool
 from canvas_collab.database.pool import FIRST_PAUSE, LONGEST_PAUSE, Database, DatabaseUnavailable, _pauses
 from tests.conftest import StartDaemon
 from tests.diagrams import Diagram
-from tests.harness.daemons import Daemon
+from tests.harness.daemons import ROOT, Daemon
 from tests.harness.databases import TestDatabase
 from tests.harness.servers import MortalPostgreSQL
 from tests.harness.stalling_proxy import StallingProxy
@@ -285,15 +286,17 @@ def test_connections_that_were_lost_are_made_again_without_anybody_asking(stage:
     diagram = stage.diagram(DATABASE_URL=stage.database.url, DATABASE_POOL_SIZE=3)
     daemon = diagram.daemon
 
-    def connections() -> int:
-        [[count]] = stage.database.query(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    def connections() -> set[int]:
+        rows = stage.database.query(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'canvas-collab' AND datname = current_database()"
         )
-        return int(count)
+        return {pid for (pid,) in rows}
 
+    before = connections()
+    assert len(before) == 3
     stage.send_away()
-    daemon.wait_until(lambda: len(daemon.events("database connection lost")) == 3)
-    daemon.wait_until(lambda: connections() == 3)
+    daemon.wait_until(lambda: len(connections() - before) == 3)
+    assert len(daemon.events("database connection lost")) == 3
     assert is_ready(daemon)
 
 
@@ -348,3 +351,12 @@ def test_a_network_that_is_gone_is_noticed_and_the_url_may_say_when(query: str, 
     [dsn] = Database(Clock(), f"postgresql://nobody@nowhere/nothing{query}", 1)._pool.connargs
     assert expected in dsn.split()
     assert "keepalives_idle=10" in dsn.split()
+
+
+def test_every_test_that_the_page_on_outages_names_is_there_and_every_fault_has_its_row() -> None:
+    page = (ROOT / "docs" / "outages.md").read_text(encoding="utf-8")
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert len(named) > 10
+    assert [name for name in named if f"def {name}(" not in tests] == []
+    assert set(re.findall(r"`\[(\w+)\]`", page)) == {fault.happens.__name__ for fault in FAULTS}

@@ -161,9 +161,6 @@ class _Connection(_Unwatched, txpostgres.Connection):  # type: ignore[misc]
     def _lost(self, error: psycopg2.Error) -> psycopg2.Error:
         """Returns the error: the reactor takes what `doRead` returns for the reason why a connection is over."""
         self.log.warn("database connection lost", reason=" ".join(str(error).split()))
-        # When the reactor is done with it: it is made again now, not when somebody has tried to use it.
-        lost = Failure(psycopg2.OperationalError(str(error)))
-        self.reactor.callLater(0, self.detector.checkForDeadConnection, lost)
         return error
 
 

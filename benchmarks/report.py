@@ -40,6 +40,7 @@ MEASURES: Mapping[str, Measure] = {
     "cold": Measure("from the store, ms"),
     "warm": Measure("from memory, ms"),
     "cpu_per_return": Measure("server CPU, ms", 1),
+    "wal": Measure("written to the database's log, kB a minute", 0),
     "return": Measure("until it is there, ms", 1),
     "p50": Measure("p50, ms", 1),
     "p95": Measure("p95, ms", 1),

@@ -24,6 +24,9 @@ from psycopg2.extras import execute_values
 from benchmarks.client import Place
 from benchmarks.processes import Cores, cpu_seconds, forget_peak_memory, memory, peak_memory, waited_seconds
 from canvas_collab import __version__
+from canvas_collab.document import Document
+from canvas_collab.folding import snapshot_of
+from canvas_collab.protocol.update import decode_update
 from tests.harness.daemons import ROOT, Daemon, daemon_environment, free_port
 from tests.harness.databases import TestDatabase
 
@@ -156,9 +159,11 @@ class CanvasCollab(Server):
         database = workshop.database
         tokens = _fill(database, rooms, members)
         if stored is not None:
+            # As the daemon itself would have written it.
+            snapshot = snapshot_of(Document([decode_update(stored.data)]))
             database.query(
-                "INSERT INTO yjs_document (id, data, checksum) VALUES ('diagram-0', %s, %s)",
-                (stored.data, sha256(stored.data).digest()),
+                "INSERT INTO yjs_document (id, data, layout, checksum) VALUES ('diagram-0', %s, %s, %s)",
+                (snapshot.data, snapshot.layout, snapshot.checksum),
             )
         environment = daemon_environment(database)
         for name in ("SNAPSHOT_DEBOUNCE", "SNAPSHOT_MAX_WAIT"):

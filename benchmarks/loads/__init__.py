@@ -10,7 +10,9 @@ from benchmarks.loads.opening import Opening
 from benchmarks.loads.reconnecting import Reconnecting
 from benchmarks.loads.stalling import Stalling
 from benchmarks.loads.traffic import TRAFFIC
+from benchmarks.loads.writing import Writing
 
 LOADS: Mapping[str, Load] = {
-    load.name: load for load in (*TRAFFIC, Capacity(), Idle(), Opening(), Reconnecting(), Stalling(), Arriving())
+    load.name: load
+    for load in (*TRAFFIC, Capacity(), Idle(), Opening(), Reconnecting(), Stalling(), Arriving(), Writing())
 }

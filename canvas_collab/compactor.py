@@ -29,6 +29,10 @@ NICENESS = 10
 TIMEOUT = 300.0
 
 
+#: Those that run.
+_processes: set[subprocess.Popen[bytes]] = set()
+
+
 class CompactionFailed(Exception):
     """A document could not be compacted; it stays as it is."""
 
@@ -46,15 +50,30 @@ def _compact_in_process(document: Document, droppable: DeleteSet) -> Document:
     request = encode(document) + encode_var_bytes(droppable.encode())
     command = [sys.executable, "-m", "canvas_collab.compactor"]
     try:
-        process = subprocess.run(command, input=request, capture_output=True, timeout=TIMEOUT)
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            _processes.add(process)
+            try:
+                answer, errors = process.communicate(request, TIMEOUT)
+            finally:
+                process.kill()
+                _processes.discard(process)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CompactionFailed(str(error)) from error
     if process.returncode != 0:
-        raise CompactionFailed(process.stderr.decode(errors="replace").strip().rpartition("\n")[2])
+        reason = errors.decode(errors="replace").strip().rpartition("\n")[2]
+        raise CompactionFailed(reason or "the process was ended")
     try:
-        return decode(Decoder(process.stdout))
+        return decode(Decoder(answer))
     except Malformed as error:
         raise CompactionFailed(f"the answer is not a document: {error}") from error
+
+
+def give_up() -> None:
+    """End the processes that run: those who wait for them are told that compaction failed."""
+    for process in list(_processes):
+        process.kill()
 
 
 def encode(document: Document) -> bytes:

@@ -16,7 +16,7 @@ from canvas_collab.access import AccessList
 from canvas_collab.admission import Doorkeeper
 from canvas_collab.auth import Sessions
 from canvas_collab.awareness import Awareness
-from canvas_collab.compactor import compact_beside
+from canvas_collab.compactor import compact_beside, give_up
 from canvas_collab.config import Settings
 from canvas_collab.connection import Connection
 from canvas_collab.database.catalogue import Catalogue
@@ -144,6 +144,8 @@ class CollaborationService(MultiService):
                 await maybeDeferred(part.stopService)
             except Exception as error:
                 self.log.failure("a part did not stop", reason=str(error))
+        # The process does not end before its threads, and they wait for what they have started.
+        give_up()
         self.log.info("stopped")
 
 
@@ -200,6 +202,8 @@ class Ending(Service):
         return Deferred.fromCoroutine(self._finish())
 
     async def _finish(self) -> None:
+        # What is being compacted can be later, and is in the way of its snapshot.
+        give_up()
         committed = self._journal.when_committed()
         self._journal.hasten()
         await self._attempt("updates not committed", committed, JOURNAL_TIMEOUT)

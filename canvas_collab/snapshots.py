@@ -121,9 +121,14 @@ class Snapshots(Service):
                 self._locks.pop(document_id, None)
 
     async def write_all(self) -> None:
-        """Write every document that has changed by as much as is worth it; failures are logged."""
-        for document_id in list(self._changes):
-            if self._is_worth(document_id, SHARE_WHEN_IDLE):
+        """Write every document that has changed by as much as is worth it, and wait for those that are being written.
+
+        Failures are logged.
+        """
+        for document_id in [*self._changes, *self._locks]:
+            # Others write, too, while one of them is waited for.
+            has_changed = document_id in self._changes and self._is_worth(document_id, SHARE_WHEN_IDLE)
+            if has_changed or document_id in self._locks:
                 await self._attempt(document_id, compact=False)
 
     def _is_worth(self, document_id: str, share: float) -> bool:

@@ -54,8 +54,9 @@ def test_what_the_process_does(document: Document, monkeypatch: pytest.MonkeyPat
 def test_a_process_that_fails_says_why(
     document: Document, monkeypatch: pytest.MonkeyPatch, program: str, reason: str
 ) -> None:
-    run = subprocess.run
-    monkeypatch.setattr(subprocess, "run", lambda command, **options: run([sys.executable, "-c", program], **options))
+    start = subprocess.Popen
+    command = [sys.executable, "-c", program]
+    monkeypatch.setattr(subprocess, "Popen", lambda _command, **options: start(command, **options))
     with pytest.raises(CompactionFailed, match=reason):
         compactor._compact_in_process(document, DeleteSet())
 

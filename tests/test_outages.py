@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+import psutil
 import pytest
 import pytest_twisted
 from attrs import frozen
@@ -19,6 +20,7 @@ from twisted.internet import reactor
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 
+from canvas_collab.compactor import LARGE
 from canvas_collab.database import pool
 from canvas_collab.database.pool import FIRST_PAUSE, LONGEST_PAUSE, Database, DatabaseUnavailable, _pauses
 from tests.conftest import StartDaemon
@@ -280,6 +282,25 @@ def test_the_daemon_stops_within_five_seconds_in_an_outage_and_what_was_committe
     diagram.start(DATABASE_URL=stage.database.url)
     # What PostgreSQL had been asked before the end it may have done after it.
     assert text_of(diagram.provide(providers, "witness")) in ("committed", "not committed")
+
+
+def test_a_compaction_that_takes_long_does_not_hold_up_the_end_and_the_snapshot_is_written(
+    stage: Stage, providers: Providers
+) -> None:
+    diagram = stage.diagram(DATABASE_URL=stage.database.url)
+    writer = diagram.provide(providers, "writer")
+    writer.insert_text("text", 0, "x" * 2 * LARGE)
+    daemon = psutil.Process(diagram.daemon.pid)
+    diagram.daemon.wait_until(lambda: daemon.children() != [])
+    [compactor] = daemon.children()
+    # From now on it would take for ever.
+    compactor.suspend()
+    began = time.monotonic()
+    assert diagram.daemon.stop() == 128 + signal.SIGTERM
+    assert time.monotonic() - began < 5
+    assert not compactor.is_running()
+    [[size]] = stage.database.query("SELECT octet_length(data) FROM yjs_document")
+    assert size > 2 * LARGE
 
 
 def test_connections_that_were_lost_are_made_again_without_anybody_asking(stage: Stage) -> None:

@@ -161,3 +161,26 @@ def test_at_the_end_there_is_no_time_to_compact(stage: Stage) -> None:
     stage.snapshots.changed({"a": 100})
     Deferred.fromCoroutine(stage.snapshots.write_all())
     assert stage.compacted == [False]
+
+
+def test_writing_everything_waits_for_what_is_being_written(stage: Stage) -> None:
+    stage.snapshots.changed({"a": 100})
+    stage.pass_time(DEBOUNCE * 2)
+    assert stage.written == ["a"]
+    everything = Deferred.fromCoroutine(stage.snapshots.write_all())
+    assert not everything.called
+    stage.writing[0].callback(folded(1))
+    assert everything.called
+    assert stage.written == ["a"]
+
+
+def test_writing_everything_leaves_out_what_others_have_written_meanwhile(stage: Stage) -> None:
+    stage.snapshots.changed({"a": 100, "b": 100, "c": 100})
+    everything = Deferred.fromCoroutine(stage.snapshots.write_all())
+    leaving = Deferred.fromCoroutine(stage.snapshots.unloaded("b"))
+    for number in range(3):
+        stage.writing[number].callback(folded(1))
+    assert everything.called
+    assert leaving.called
+    assert sorted(stage.written) == ["a", "b", "c"]
+    everything.addErrback(lambda failure: pytest.fail(str(failure)))

@@ -22,6 +22,7 @@ from benchmarks.load import percentile
 from canvas_collab.access import AccessList
 from canvas_collab.admission import Doorkeeper
 from canvas_collab.auth import Credential, Sessions, Source
+from canvas_collab.compactor import compact_beside
 from canvas_collab.config import Settings
 from canvas_collab.database.documents import DocumentStore, LogEntry
 from canvas_collab.database.migrations import prepare_database
@@ -73,7 +74,7 @@ async def measure_database(database: TestDatabase, user: User) -> None:
         show("session", [await _measured(sessions.verify(credential)) for _ in range(SESSION_CHECKS)])
         decisions = [await _measured(doorkeeper.decide("diagram-basics", credential)) for _ in range(SESSION_CHECKS)]
         show("session and role", decisions)
-        store = DocumentStore(pool, catalogue)
+        store = DocumentStore(pool, catalogue, compact_beside, settings.history_retention)
         for size in (1, 50, 500):
             batch = [LogEntry(f"diagram-{number % 10}", user.id, SMALL_UPDATE) for number in range(size)]
             commits = [await _measured(store.append(batch)) for _ in range(COMMITS)]

@@ -101,7 +101,7 @@ def test_the_token_may_be_signed_or_come_from_a_function_at_once_or_later(
     diagram.provide(providers, "signed", token=diagram.editor.signed_token, version=version)
     diagram.provide(providers, "function", token_kind="function", version=version)
     diagram.provide(providers, "promise", token_kind="promise", version=version)
-    assert len(diagram.daemon.events("connection opened")) == 3
+    diagram.daemon.wait_until(lambda: len(diagram.daemon.events("connection opened")) == 3)
 
 
 # Readers

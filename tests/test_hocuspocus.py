@@ -425,3 +425,39 @@ def test_a_ping_is_told_from_a_document_with_a_name_of_nine_letters(stage: Stage
     with stage.socket() as socket:
         socket.send("diagramme", authentication(stage.ada.token))
         assert socket.denied("diagramme").startswith("forbidden")
+
+
+SOCKETS = 150
+ROUNDS = 6
+
+#: What the daemon may grow by between the first floods and the last, in bytes; each flood brings some twenty megabytes.
+GROWTH_MAX = 8 * 2**20
+
+
+def test_floods_before_authentication_leave_nothing_behind_and_a_bystander_goes_on(
+    database: TestDatabase, start_daemon: StartDaemon, people: tuple[User, User]
+) -> None:
+    ada, _ = people
+    daemon = start_daemon(database, AUTH_TIMEOUT=1)
+    memories = []
+    with Client(daemon, "one", ada) as bystander:
+        for _ in range(ROUNDS):
+            with ExitStack() as flood:
+                sockets = [flood.enter_context(RawHocuspocus(daemon)) for _ in range(SOCKETS)]
+                for number, socket in enumerate(sockets):
+                    if number % 3 == 0:
+                        # Large messages of one document, names of many, or nothing at all.
+                        for _ in range(4):
+                            socket.send(ONE, sync.encode_update(b"x" * 100_000))
+                    elif number % 3 == 1:
+                        for document in range(90):
+                            socket.send(f"diagram-{document}", b"\x03")
+                bystander.edit(typed("still here "))
+                bystander.flush()
+                assert {socket.wait_closed().code for socket in sockets} == {4408}
+            daemon.wait_until(lambda: daemon.get("/health")[1]["connections"] == 1)
+            memories.append(daemon.memory or 0)
+        assert bystander.text == "still here " * ROUNDS
+    print([f"{memory / 2**20:.1f}" for memory in memories])
+    # At rest: what the allocator keeps for a while goes up and down.
+    assert min(memories[-3:]) - min(memories[:3]) < GROWTH_MAX, memories

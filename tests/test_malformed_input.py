@@ -156,16 +156,6 @@ def documented_codes() -> set[int]:
     return {int(code) for code in re.findall(r"^\| (44\d\d) \|", page, re.MULTILINE)}
 
 
-def memory_of(daemon: Daemon) -> int | None:
-    """How much memory it takes, in bytes, where the system tells."""
-    try:
-        status = Path(f"/proc/{daemon.pid}/status").read_text()
-    except OSError:
-        return None
-    resident = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
-    return int(resident[1]) * 1024 if resident else None
-
-
 def expect_only_offenders_closed(daemon: Daemon, flood: Flood, number: int) -> None:
     """Every message was accepted, or refused with a code that is documented and a reason; nothing failed."""
     assert flood.failures == []
@@ -196,8 +186,8 @@ def test_a_flood_of_malformed_messages_from_one_who_may_only_read_disturbs_nobod
             typed += f"{number} "
             bystanders.wait_converged(bystander, listener)
             if warm is None and flood.dealt_with >= BY_VIEWER / 3:
-                warm = memory_of(diagram.daemon)
-    hot = memory_of(diagram.daemon)
+                warm = diagram.daemon.memory
+    hot = diagram.daemon.memory
 
     expect_only_offenders_closed(diagram.daemon, flood, BY_VIEWER)
     for client in (bystander, listener):

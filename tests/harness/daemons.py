@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -80,6 +81,16 @@ class Daemon:
     def pid(self) -> int:
         """The process id."""
         return self.process.pid
+
+    @property
+    def memory(self) -> int | None:
+        """How much memory it takes, in bytes, where the system tells."""
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text()
+        except OSError:
+            return None
+        resident = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
+        return int(resident[1]) * 1024 if resident else None
 
     @property
     def output(self) -> str:

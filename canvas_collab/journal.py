@@ -95,6 +95,8 @@ class Journal(Service):
         self._failure: str | None = None
         self._commit_began: float | None = None
         self._call: IDelayedCall | None = None
+        # When the next commit is due, if there is anything to commit that is not being committed.
+        self._due: float | None = None
         self._pause = FIRST_PAUSE
         self._batch_entries = BATCH_ENTRIES
         self._appended = 0
@@ -138,6 +140,8 @@ class Journal(Service):
         self._queue.append(_Queued(self._appended, entry))
         self._queued_bytes += len(entry.update)
         self._appended += 1
+        if self._due is None:
+            self._due = self._reactor.seconds() + self._interval
         if self._call is None and not self._committing:
             self._call = self._reactor.callLater(self._interval, self._start)
 
@@ -160,6 +164,7 @@ class Journal(Service):
 
     def hasten(self) -> None:
         """Do not wait for company, nor after a failure: commit now."""
+        self._due = self._reactor.seconds()
         if self._call is not None:
             self._call.reset(0)
 
@@ -174,10 +179,11 @@ class Journal(Service):
         self.log.failure("the journal stopped", failure)
 
     async def _commit(self) -> None:
-        """Commit batch after batch until the queue is empty, or the database is not there."""
+        """Commit batch after batch until nothing is due, or the database is not there."""
         while self._queue:
             batch = self._next_batch()
             self._commit_began = self._reactor.seconds()
+            self._due = self._commit_began if len(batch) < len(self._queue) else None
             try:
                 await self._store.append([queued.entry for queued in batch])
             except Refused as error:
@@ -196,6 +202,10 @@ class Journal(Service):
                 self._done(batch)
             finally:
                 self._commit_began = None
+            if self._queue and self._due is not None and (wait := self._due - self._reactor.seconds()) > 0:
+                # What came in during the commit waits for company as well: a commit costs the same for one as for many.
+                self._call = self._reactor.callLater(wait, self._start)
+                break
         self._committing = False
 
     def _next_batch(self) -> list[_Queued]:

@@ -68,6 +68,30 @@ def test_one_commit_is_under_way_at_a_time_and_the_next_takes_what_has_gathered(
     assert stage.journal.unsaved == 2
 
 
+def test_what_comes_in_during_a_commit_waits_for_company_too(stage: Stage) -> None:
+    stage.write(b"1")
+    stage.clock.advance(INTERVAL)
+    stage.write(b"2")
+    stage.clock.advance(INTERVAL / 4)
+    stage.log.commits[0].callback(None)
+    stage.write(b"3")
+    stage.clock.advance(INTERVAL / 2)
+    assert len(stage.log.batches) == 1
+    stage.clock.advance(INTERVAL / 4)
+    assert [entry.update for entry in stage.log.batches[1]] == [b"2", b"3"]
+    stage.log.commits[1].callback(None)
+    assert stage.journal.unsaved == 0
+
+
+def test_hastening_during_a_commit_lets_the_next_follow_at_once(stage: Stage) -> None:
+    stage.write(b"1")
+    stage.clock.advance(INTERVAL)
+    stage.write(b"2")
+    stage.journal.hasten()
+    stage.log.commits[0].callback(None)
+    assert [entry.update for entry in stage.log.batches[1]] == [b"2"]
+
+
 def test_what_waits_is_told_when_everything_before_it_is_committed(stage: Stage) -> None:
     stage.write(b"1")
     first = stage.journal.when_committed()
@@ -78,6 +102,7 @@ def test_what_waits_is_told_when_everything_before_it_is_committed(stage: Stage)
     stage.log.commits[0].callback(None)
     assert first.called
     assert not second.called
+    stage.clock.advance(INTERVAL)
     stage.log.commits[1].callback(None)
     assert second.called
     assert stage.journal.when_committed().called

@@ -22,8 +22,9 @@ from canvas_collab.entrance import Entrance
 from canvas_collab.hocuspocus import Hocuspocus
 from canvas_collab.journal import Journal
 from canvas_collab.protocol.closing import CloseCode, Offence
+from canvas_collab.protocol.frames import encode_frame, read_frame
 from canvas_collab.room import Outgoing
-from canvas_collab.wire import Wire, encode_frame
+from canvas_collab.wire import Wire
 from canvas_collab.y_websocket import YWebsocket
 
 #: The request line and the headers of a handshake have to fit into so many bytes.
@@ -54,6 +55,7 @@ class ServerProtocol(WebSocketServerProtocol):
         self._denied: Denied | None = None
         self._wire: Wire | None = None
         self._admitted: int | None = None
+        self._message_max = 0
         self._choked = False
         self._backlog = 0
 
@@ -79,12 +81,28 @@ class ServerProtocol(WebSocketServerProtocol):
             self._dialect.closed(None, None)
 
     def dataReceived(self, data: bytes) -> None:
-        """Bound what is kept of a handshake before its end has come."""
-        if self.state == self.STATE_CONNECTING and len(self.data) + len(data) > MAX_HANDSHAKE_SIZE:
+        """Take the messages of an open connection here, and bound what is kept of a handshake before its end."""
+        if self.state == self.STATE_OPEN:
+            if not self.data and self.current_frame is None and not self.inside_message:
+                data = self._take_messages(data)
+                if not data:
+                    return
+        elif self.state == self.STATE_CONNECTING and len(self.data) + len(data) > MAX_HANDSHAKE_SIZE:
             self.events.info("connection denied", reason="handshake too large", room="", user=None, client=self.client)
             self.dropConnection(abort=True)
             return
         super().dataReceived(data)
+
+    def _take_messages(self, data: bytes) -> bytes:
+        """Take the messages that are whole frames; returns what is left for Autobahn."""
+        position = 0
+        while self.state == self.STATE_OPEN and (frame := read_frame(data, position)) is not None:
+            message, end = frame
+            if len(message) > self._message_max:
+                break
+            self.onMessage(message, True)
+            position = end
+        return data[position:] if position else data
 
     def onConnect(self, request: ConnectionRequest) -> Any:
         """Decide over a handshake; nothing more is read until that is done."""
@@ -127,6 +145,7 @@ class ServerProtocol(WebSocketServerProtocol):
             self._set_no_delay()
             self.transport.registerProducer(self, True)
             self._wire = Wire(self.transport)
+            self.admit_messages(self._admitted)
             self._dialect.opened()
 
     def _set_no_delay(self) -> None:
@@ -146,6 +165,10 @@ class ServerProtocol(WebSocketServerProtocol):
             self._dialect.received(payload)
         except Offence as offence:
             self.end(offence.code, offence.reason)
+        except Exception:
+            # Our own mistake, which should cost nobody else anything.
+            self.events.failure("message not handled", client=self.client)
+            self.end(CloseCode.INTERNAL_ERROR, "internal error")
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """The connection has been closed, by whichever side."""
@@ -171,6 +194,8 @@ class ServerProtocol(WebSocketServerProtocol):
     def admit_messages(self, size: int | None) -> None:
         """Take messages of up to so many bytes from now on."""
         self._admitted = size
+        largest = self.factory.settings.max_message_size
+        self._message_max = largest if size is None else min(size, largest)
 
     def onMessageFrameBegin(self, length: int) -> None:
         """A frame begins; nothing is kept of one that is too large for now.

@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
 from twisted.internet import tcp
-
-
-def encode_frame(payload: bytes) -> bytes:
-    """A binary message as one WebSocket frame of a server (RFC 6455, section 5.2)."""
-    size = len(payload)
-    if size < 126:
-        return struct.pack("!BB", 0x82, size) + payload
-    if size < 2**16:
-        return struct.pack("!BBH", 0x82, 126, size) + payload
-    return struct.pack("!BBQ", 0x82, 127, size) + payload
 
 
 class Wire:

@@ -1,4 +1,4 @@
-"""Frames, and sending them to a socket at once."""
+"""Sending to a socket at once."""
 
 from __future__ import annotations
 
@@ -6,18 +6,9 @@ import socket
 from typing import Any
 
 import pytest
-from autobahn.websocket.protocol import PreparedMessage
-from hypothesis import given
-from hypothesis import strategies as st
 from twisted.internet import tcp
 
-from canvas_collab.wire import Wire, encode_frame
-
-
-@given(st.integers(0, 70_000), st.binary(max_size=3))
-def test_a_frame_is_the_one_that_the_library_makes(size: int, beginning: bytes) -> None:
-    payload = beginning + bytes(size)
-    assert encode_frame(payload) == PreparedMessage(payload, True, False, True).payloadHybi
+from canvas_collab.wire import Wire
 
 
 class StagedTransport(tcp.Server):

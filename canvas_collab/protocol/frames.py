@@ -1,0 +1,55 @@
+"""The frames in which nearly all messages travel: binary, whole, small (RFC 6455, section 5.2).
+
+All others, and everything that goes wrong with frames, is left to the WebSocket library.  It takes several times as
+long over each.
+"""
+
+from __future__ import annotations
+
+import struct
+
+#: The last frame of a message, with bytes in it, and nothing that an extension would have to say.
+_WHOLE_BINARY = 0x82
+_MASKED = 0x80
+_MASK_SIZE = 4
+
+#: In place of a length: it follows, in two bytes or in eight.
+_TWO_BYTES, _EIGHT_BYTES = 126, 127
+
+#: No frame has a shorter header that a client may send.
+_LEAST_HEADER = 2 + _MASK_SIZE
+
+
+def encode_frame(payload: bytes) -> bytes:
+    """A binary message as one frame of a server."""
+    size = len(payload)
+    if size < _TWO_BYTES:
+        return struct.pack("!BB", _WHOLE_BINARY, size) + payload
+    if size < 2**16:
+        return struct.pack("!BBH", _WHOLE_BINARY, _TWO_BYTES, size) + payload
+    return struct.pack("!BBQ", _WHOLE_BINARY, _EIGHT_BYTES, size) + payload
+
+
+def read_frame(data: bytes, position: int) -> tuple[bytes, int] | None:
+    """Read a client's frame that begins at `position`, if it is a whole binary message of less than 64 KiB.
+
+    Returns the message and where the frame ends; None if it is another frame, or is not all there.
+    """
+    if len(data) - position < _LEAST_HEADER or data[position] != _WHOLE_BINARY:
+        return None
+    size = data[position + 1] - _MASKED
+    start = position + _LEAST_HEADER
+    if size == _TWO_BYTES:
+        size = data[position + 2] << 8 | data[position + 3]
+        start += 2
+        if size < _TWO_BYTES:
+            return None
+    elif not 0 <= size < _TWO_BYTES:
+        return None
+    stop = start + size
+    if stop > len(data):
+        return None
+    # One exclusive-or of two large numbers takes the mask off all bytes at once.
+    mask = data[start - _MASK_SIZE : start] * (size // _MASK_SIZE + 1)
+    number = int.from_bytes(data[start:stop], "big") ^ int.from_bytes(mask[:size], "big")
+    return number.to_bytes(size, "big"), stop

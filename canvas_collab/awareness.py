@@ -116,6 +116,10 @@ class Awareness:
         """The states of all who are here."""
         return [client.entry for owned in self._present.values() for client in owned.values()]
 
+    def known(self) -> list[Entry]:
+        """The states of all who are here, and that of those who have left lately that they have."""
+        return [client.entry for client in self._clients.values()]
+
     def _enter(self, client: _Client) -> None:
         """A client is here, for the first time, or again, or with another owner."""
         check_json(client.entry.state)

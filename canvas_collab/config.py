@@ -260,11 +260,23 @@ class Settings:
     max_stateless_size: int = _setting(
         "MAX_STATELESS_SIZE", 64 * 2**10, _integer(1, 2**24), "The largest stateless message."
     )
+    ping_interval: float = _setting(
+        "PING_INTERVAL",
+        20.0,
+        _number(0.1, 3600),
+        "How often a silent client is asked whether it is there; one that has not answered by the next time is gone.",
+    )
     send_buffer_max: int = _setting(
         "SEND_BUFFER_MAX",
         32 * 2**20,
         _integer(2**16, 2**40),
-        "How many bytes may wait for one client that does not read, before it is disconnected.",
+        "How many bytes of answers may wait for one client that does not read, before it is disconnected.",
+    )
+    stall_timeout: float = _setting(
+        "STALL_TIMEOUT",
+        120.0,
+        _number(0.1, 86400),
+        "How long a client may take to read what waits for it, before it is disconnected.",
     )
     fanout_share: float = _setting(
         "FANOUT_SHARE", 0.5, _number(0.05, 0.95), "The part of the core that sending to clients may take."

@@ -12,6 +12,7 @@ from canvas_collab.access import Access
 from canvas_collab.admission import Admission, Denied
 from canvas_collab.auth import Credential
 from canvas_collab.awareness import TooManyClients
+from canvas_collab.outgoing import Outgoing
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
@@ -19,7 +20,7 @@ from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.state_vector import EMPTY_STATE_VECTOR
 from canvas_collab.protocol.update import Update, decode_update
-from canvas_collab.room import Outgoing, Room
+from canvas_collab.room import Room
 
 
 class Carrier(Protocol):
@@ -35,6 +36,9 @@ class Carrier(Protocol):
 
     def send(self, message: Outgoing) -> None:
         """Send a message of y-protocols."""
+
+    def offer(self, message: Outgoing) -> bool:
+        """Send a message, unless the client does not read; returns False if it was not sent for that reason."""
 
     def send_stateless(self, message: Outgoing) -> None:
         """Send a stateless message, where the protocol has such."""
@@ -78,6 +82,7 @@ class Connection:
         "access",
         "carrier",
         "credential",
+        "offer",
         "room",
         "user_id",
     )
@@ -96,6 +101,8 @@ class Connection:
         :param max_document_size: nothing is added to a document that would have more bytes.
         """
         self.carrier = carrier
+        # What the room asks for most often, without a step in between.
+        self.offer = carrier.offer
         self.room = room
         self.user_id = admission.session.user_id
         self.credential: Credential = admission.credential
@@ -119,6 +126,11 @@ class Connection:
     def ask(self) -> None:
         """Ask the client for what it has and the server has not."""
         self._send(sync.encode_step_1(self.room.document.state_vector))
+
+    def catch_up(self) -> None:
+        """The client reads again: send what it has missed."""
+        for message in self.room.catch_up(self):
+            self.carrier.send(message)
 
     def leave(self) -> None:
         """The client has gone."""
@@ -147,10 +159,6 @@ class Connection:
     def relay(self, message: Outgoing) -> None:
         """Have the others sent a stateless message."""
         self.room.relay(self, message)
-
-    def send(self, message: Outgoing) -> None:
-        """Pass a message of the room on."""
-        self.carrier.send(message)
 
     def send_stateless(self, message: Outgoing) -> None:
         """Pass a stateless message on."""
@@ -181,6 +189,8 @@ class Connection:
     def _show(self, payload: bytes) -> None:
         if len(payload) > self._max_awareness_size:
             raise Offence(CloseCode.TOO_LARGE, f"an awareness message may have {self._max_awareness_size} bytes")
+        if self.room.is_echo(payload):
+            return
         try:
             corrections = self.room.show(self, awareness_format.decode(payload))
         except TooManyClients as error:

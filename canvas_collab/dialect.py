@@ -6,7 +6,7 @@ from typing import Protocol
 
 from canvas_collab.admission import Request
 from canvas_collab.protocol.closing import CloseCode
-from canvas_collab.room import Outgoing
+from canvas_collab.wire import Wire
 
 
 class Socket(Protocol):
@@ -20,8 +20,9 @@ class Socket(Protocol):
     def gone(self) -> bool:
         """Whether nothing can be sent any more."""
 
-    def send(self, message: Outgoing, prefix: bytes = b"") -> None:
-        """Send a message with `prefix` in front of it; what several get is framed once."""
+    @property
+    def wire(self) -> Wire:
+        """What messages are sent on."""
 
     def end(self, code: CloseCode, reason: str) -> None:
         """Close the socket for something that its client did, or is."""
@@ -51,6 +52,9 @@ class Dialect(Protocol):
 
         :raises Offence: if that ends the socket.
         """
+
+    def drained(self) -> None:
+        """The client has read all that waited for it, after it had not read for a while."""
 
     def closed(self, code: int | None, reason: str | None) -> None:
         """The socket has gone."""

@@ -9,7 +9,7 @@ server is asked: what is known, whether an update brings anything new, what a cl
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.layout import encode_layout
@@ -46,7 +46,20 @@ class Document:
     @property
     def state_vector(self) -> bytes:
         """The document's state vector, encoded: for every client, up to which clock everything is there."""
-        return encode_state_vector({client: clock for client, clock in self._clocks() if clock})
+        return encode_state_vector({client: clock for client, clock in self.clocks.items() if clock})
+
+    @property
+    def clocks(self) -> dict[int, int]:
+        """For every client, up to which clock everything is there."""
+        clocks = {}
+        for client, runs in self._runs.items():
+            clock = 0
+            for run in runs:
+                if run.clock > clock:
+                    break
+                clock = run.end
+            clocks[client] = clock
+        return clocks
 
     def append(self, data: bytes) -> Update:
         """Take an update in, and return what it holds.
@@ -101,10 +114,13 @@ class Document:
 
         :raises Malformed: if the bytes are not a state vector.
         """
-        theirs = decode_state_vector(state_vector)
+        return self.beyond(decode_state_vector(state_vector))
+
+    def beyond(self, clocks: Mapping[int, int]) -> bytes:
+        """The same, for someone who has everything up to these clocks."""
         missing: dict[int, list[Run]] = {}
         for client, runs in self._runs.items():
-            clock = theirs.get(client, 0)
+            clock = clocks.get(client, 0)
             if clock < runs[-1].end:
                 missing[client] = list(_beyond(runs, clock, client))
         return encode_update(missing, self._deletions)
@@ -126,15 +142,6 @@ class Document:
     def layout(self) -> bytes:
         """Where in :meth:`encode`'s answer the runs lie, for :func:`~canvas_collab.protocol.layout.decode_laid_out`."""
         return encode_layout(self._runs)
-
-    def _clocks(self) -> Iterator[tuple[int, int]]:
-        for client, runs in self._runs.items():
-            clock = 0
-            for run in runs:
-                if run.clock > clock:
-                    break
-                clock = run.end
-            yield client, clock
 
     def _insert(self, runs: list[Run], place: int, run: Run) -> None:
         """Put a run where it belongs, and join it with its neighbours if they are not much larger."""

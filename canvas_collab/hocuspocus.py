@@ -21,12 +21,12 @@ from canvas_collab.connection import Connection, Effect
 from canvas_collab.dialect import Socket
 from canvas_collab.entrance import Entrance
 from canvas_collab.journal import Journal
+from canvas_collab.outgoing import Outgoing
 from canvas_collab.protocol import hocuspocus as envelope
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.hocuspocus import Authentication, Body, Close, Stateless, SyncReply
 from canvas_collab.protocol.lib0 import Malformed
-from canvas_collab.room import Outgoing
 
 #: An address is a room's name and at most as much again for the session's id.
 MAX_ADDRESS_LENGTH = 2 * MAX_ROOM_NAME_LENGTH
@@ -71,7 +71,7 @@ class Hocuspocus:
         """
         if payload in (envelope.PING, envelope.PONG):
             if payload == envelope.PING:
-                self.socket.send(Outgoing(envelope.PONG))
+                self.socket.wire.send(Outgoing(envelope.PONG))
             return
         try:
             address, body = envelope.decode(payload)
@@ -84,6 +84,11 @@ class Hocuspocus:
             self._forget(address, 1000, "the client left the document")
         else:
             self._handled.receive(body)
+
+    def drained(self) -> None:
+        """The client reads again."""
+        for document in list(self._documents.values()):
+            document.connection.catch_up()
 
     def closed(self, code: int | None, reason: str | None) -> None:
         """The socket has gone, and all documents with it."""
@@ -240,7 +245,7 @@ class Hocuspocus:
         self.entrance.close(document.connection, code, reason)
 
     def _reply(self, address: str, message: bytes) -> None:
-        self.socket.send(Outgoing(message), envelope.encode_address(address))
+        self.socket.wire.send(Outgoing(message), envelope.encode_address(address))
 
 
 @define(eq=False)
@@ -344,7 +349,11 @@ class _OpenDocument:
     def send(self, message: Outgoing) -> None:
         """Send a message of this document."""
         if not self.left:
-            self._hocuspocus.socket.send(message, self._prefix)
+            self._hocuspocus.socket.wire.send(message, self._prefix)
+
+    def offer(self, message: Outgoing) -> bool:
+        """Send a message of this document, unless the client does not read."""
+        return self.left or self._hocuspocus.socket.wire.offer(message, self._prefix)
 
     def send_stateless(self, message: Outgoing) -> None:
         """Send a stateless message of this document."""

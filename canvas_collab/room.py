@@ -1,15 +1,16 @@
-"""A room: one live document, the connections to it, and the flush that sends everybody what happened."""
+"""A room: one live document, the connections to it, and the flushes that send everybody what happened."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from attrs import define, field, frozen
+from attrs import frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from canvas_collab.awareness import Awareness
 from canvas_collab.document import Document, merge_updates
+from canvas_collab.outgoing import Outgoing
 from canvas_collab.pacing import Pace
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
@@ -21,13 +22,8 @@ from canvas_collab.protocol.update import Update, encode_update
 SMALL = 64 * 2**10
 STALE_GROWTH = 1.1
 
-
-@define
-class Outgoing:
-    """A message on its way to one client or to many; `frames` keeps its frames, by what was put in front of it."""
-
-    payload: bytes
-    frames: dict[bytes, bytes] = field(factory=dict)
+#: So many awareness messages are remembered for a while, to know them when they come back.
+ECHOES = 128
 
 
 @frozen
@@ -47,8 +43,9 @@ class Member(Hashable, Protocol):
     def user_id(self) -> str:
         """Whose connection it is."""
 
-    def send(self, message: Outgoing) -> None:
-        """Send a message."""
+    @property
+    def offer(self) -> Callable[[Outgoing], bool]:
+        """Sends a message, unless the client does not read; returns False if it was not sent for that reason."""
 
     def send_stateless(self, message: Outgoing) -> None:
         """Send a stateless message."""
@@ -60,18 +57,23 @@ MemberT = TypeVar("MemberT", bound=Member)
 class Room(Generic[MemberT]):
     """One live document.
 
-    What comes in is queued, and flushed together: the updates merged to one, the awareness states collapsed to the
-    latest of each client.
+    What comes in is sent to everybody at once, unless that has happened just before: then it waits for company.  Of
+    what waits the updates are merged to one, the awareness states collapsed to the latest of each client.
     """
 
     __slots__ = (
+        "_awareness_call",
+        "_awareness_is_due",
         "_awareness_news",
+        "_awareness_pace",
+        "_behind",
         "_call",
         "_is_from_elsewhere",
         "_journal",
         "_pace",
         "_reactor",
         "_senders",
+        "_sent_awareness",
         "_stateless",
         "_updates",
         "_whole",
@@ -89,15 +91,18 @@ class Room(Generic[MemberT]):
         document: Document,
         awareness: Awareness,
         pace: Pace,
+        awareness_pace: Pace,
         journal: Callable[[str, str, bytes], None],
     ) -> None:
-        """:param journal: keeps an update; takes the room's name, the user's id and the update."""
+        """:param pace: when to flush updates; `awareness_pace`, when to flush awareness states.
+        :param journal: keeps an update; takes the room's name, the user's id and the update."""
         self._reactor = reactor
         self.name = name
         self.document = document
         self.awareness = awareness
         self.members: set[MemberT] = set()
         self._pace = pace
+        self._awareness_pace = awareness_pace
         self._journal = journal
         self._updates: list[tuple[bytes, Update]] = []
         self._senders: set[MemberT] = set()
@@ -105,6 +110,12 @@ class Room(Generic[MemberT]):
         self._stateless: list[tuple[MemberT, Outgoing]] = []
         self._awareness_news: dict[int, Entry] = {}
         self._call: IDelayedCall | None = None
+        self._awareness_call: IDelayedCall | None = None
+        self._awareness_is_due = False
+        # Who does not read, and up to which clock of which author each of them has everything.
+        self._behind: dict[MemberT, Mapping[int, int]] = {}
+        # By their hashes, in the order of sending.
+        self._sent_awareness: dict[int, None] = {}
         self._whole: _Whole | None = None
         self._whole_is_wanted = False
 
@@ -115,6 +126,7 @@ class Room(Generic[MemberT]):
     def leave(self, member: MemberT) -> None:
         """A connection has ended: its awareness clients leave with it."""
         self.members.discard(member)
+        self._behind.pop(member, None)
         self._announce(self.awareness.leave(member, self._reactor.seconds()))
 
     def edit(self, sender: MemberT, data: bytes, update: Update) -> None:
@@ -156,6 +168,21 @@ class Room(Generic[MemberT]):
         self._announce(news)
         return corrections
 
+    def is_echo(self, payload: bytes) -> bool:
+        """Whether an awareness update is one that the room has sent, word for word: then it is no news to anybody."""
+        return hash(payload) in self._sent_awareness
+
+    def catch_up(self, member: MemberT) -> list[Outgoing]:
+        """The messages that tell a member what it has missed while it did not read."""
+        clocks = self._behind.pop(member, None)
+        if clocks is None:
+            return []
+        everybody = awareness_format.encode(self.awareness.known())
+        return [
+            Outgoing(sync.encode_update(self.document.beyond(clocks))),
+            Outgoing(sync.encode_awareness(everybody)),
+        ]
+
     def whole(self) -> list[Outgoing]:
         """The messages that tell somebody everything who has nothing.
 
@@ -188,13 +215,12 @@ class Room(Generic[MemberT]):
         self._whole_is_wanted = False
 
     def flush(self) -> None:
-        """Send everybody what has come in since the last flush."""
+        """Send everybody what has been edited, and the stateless messages, since the last flush."""
         self._call = None
         started = self._reactor.seconds()
         updates, self._updates = self._updates, []
         senders, self._senders = self._senders, set()
         stateless, self._stateless = self._stateless, []
-        news, self._awareness_news = self._awareness_news, {}
         if updates:
             [(data, update), *others] = updates
             if others:
@@ -203,31 +229,72 @@ class Room(Generic[MemberT]):
             # What only one has sent it knows already; what several have sent is told to all, harmlessly.
             only_sender = next(iter(senders)) if len(senders) == 1 and not self._is_from_elsewhere else None
             self._is_from_elsewhere = False
-            for member in list(self.members):
-                if member is not only_sender:
-                    member.send(message)
-        if news:
-            # To the sender as well: clients take a connection on which they hear nothing for dead.
-            message = Outgoing(sync.encode_awareness(awareness_format.encode(news.values())))
-            for member in list(self.members):
-                member.send(message)
+            self._broadcast(message, only_sender, [update, *(other for _, other in others)])
         for sender, message in stateless:
             for member in list(self.members):
                 if member is not sender:
                     member.send_stateless(message)
         self._pace.flushed(started, self._reactor.seconds())
+        if self._awareness_is_due:
+            self.flush_awareness()
+
+    def flush_awareness(self) -> None:
+        """Send everybody the awareness states that have changed since the last time."""
+        self._awareness_call = None
+        # Cursors stand in what has been typed, so that goes first.
+        self._awareness_is_due = bool(self._updates)
+        if self._awareness_is_due:
+            return
+        started = self._reactor.seconds()
+        news, self._awareness_news = self._awareness_news, {}
+        # To the sender as well: clients take a connection on which they hear nothing for dead.
+        payload = awareness_format.encode(news.values())
+        self._sent_awareness[hash(payload)] = None
+        if len(self._sent_awareness) > ECHOES:
+            del self._sent_awareness[next(iter(self._sent_awareness))]
+        self._broadcast(Outgoing(sync.encode_awareness(payload)))
+        self._awareness_pace.flushed(started, self._reactor.seconds())
 
     def close(self) -> None:
         """The room leaves memory."""
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
+        for call in (self._call, self._awareness_call):
+            if call is not None:
+                call.cancel()
+        self._call = self._awareness_call = None
+
+    def _broadcast(self, message: Outgoing, but: MemberT | None = None, updates: Sequence[Update] = ()) -> None:
+        """Send everybody a message, save one; `updates` are what it holds of the document.
+
+        Nothing is kept for those who do not read.  Where they have stopped is, and when they read again they are sent
+        what has changed since then.
+        """
+        behind, laggards = self._behind, []
+        for member in list(self.members):
+            if member is not but and member not in behind and not member.offer(message):
+                laggards.append(member)
+        if laggards:
+            clocks = self.document.clocks
+            for update in updates:
+                for author, runs in update.runs.items():
+                    clocks[author] = min(clocks.get(author, 0), runs[0].clock)
+            behind.update((member, clocks) for member in laggards)
 
     def _announce(self, entries: list[Entry]) -> None:
-        if entries:
-            self._awareness_news.update((entry.client_id, entry) for entry in entries)
-            self._schedule()
+        if not entries:
+            return
+        self._awareness_news.update((entry.client_id, entry) for entry in entries)
+        if any(entry.has_left for entry in entries):
+            # Who comes back has to be heard, and may say the same as before.
+            self._sent_awareness.clear()
+        if self._awareness_call is None and not self._awareness_is_due:
+            if delay := self._awareness_pace.delay(self._reactor.seconds()):
+                self._awareness_call = self._reactor.callLater(delay, self.flush_awareness)
+            else:
+                self.flush_awareness()
 
     def _schedule(self) -> None:
         if self._call is None:
-            self._call = self._reactor.callLater(self._pace.delay(self._reactor.seconds()), self.flush)
+            if delay := self._pace.delay(self._reactor.seconds()):
+                self._call = self._reactor.callLater(delay, self.flush)
+            else:
+                self.flush()

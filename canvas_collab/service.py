@@ -35,6 +35,9 @@ from canvas_collab.rooms import Rooms
 from canvas_collab.snapshots import Snapshots
 from canvas_collab.websocket import ServerFactory
 
+#: Cursors are sent at most once in so many seconds: no screen shows more, and each is echoed by everybody who hears it.
+AWARENESS_WINDOW = 0.005
+
 #: What stopping may take, in seconds: for clients to go, for the journal to be committed, for snapshots to be written.
 CLIENTS_TIMEOUT = 1.5
 JOURNAL_TIMEOUT = 1.5
@@ -70,6 +73,8 @@ def collaboration_service(
     def keep(document_id: str, user_id: str, update: bytes) -> None:
         journal.append(LogEntry(document_id, user_id, update))
 
+    window = settings.flush_max_ms / 1000
+
     async def load(name: str) -> Room[Connection]:
         stored = await store.load(name)
         snapshots.loaded(name, stored.snapshot_size, stored.unmerged_size)
@@ -78,7 +83,8 @@ def collaboration_service(
             name,
             stored.document,
             Awareness(settings.max_awareness_clients),
-            Pace(settings.fanout_share, settings.flush_max_ms / 1000),
+            Pace(settings.fanout_share, window),
+            Pace(settings.fanout_share / 2, window, AWARENESS_WINDOW),
             keep,
         )
 
@@ -114,7 +120,7 @@ def collaboration_service(
             History(reactor, store.prune),
             rooms,
             Ending(reactor, journal, snapshots),
-            Clients(reactor, factory, settings.session_recheck),
+            Clients(reactor, factory, settings.session_recheck, settings.ping_interval),
             strports.service(ws_endpoint, factory, reactor=reactor),
         ],
     )
@@ -150,19 +156,28 @@ class CollaborationService(MultiService):
 
 
 class Clients(Service):
-    """The clients that are connected: their sessions are looked up again from time to time, and they go at the end."""
+    """The clients that are connected: from time to time it is looked whether they are still there, and whether their
+    sessions still count; they go at the end.
+    """
 
-    def __init__(self, reactor: Any, factory: ServerFactory, recheck_interval: float) -> None:
+    def __init__(self, reactor: Any, factory: ServerFactory, recheck_interval: float, ping_interval: float) -> None:
         self._reactor = reactor
         self._factory = factory
-        self._interval = recheck_interval
-        self._recheck = LoopingCall(self._recheck_all)
-        self._recheck.clock = reactor
+        self._loops = {
+            LoopingCall(self._recheck_all): recheck_interval,
+            LoopingCall(self._look_after_all): ping_interval,
+        }
 
     def startService(self) -> None:
-        """Begin to recheck."""
+        """Begin to look."""
         Service.startService(self)
-        self._recheck.start(self._interval, now=False)
+        for loop, interval in self._loops.items():
+            loop.clock = self._reactor
+            loop.start(interval, now=False)
+
+    def _look_after_all(self) -> None:
+        for client in list(self._factory.clients):
+            client.look_after()
 
     async def _recheck_all(self) -> None:
         """One after the other, so that the database's other work is not held up."""
@@ -172,7 +187,8 @@ class Clients(Service):
     def stopService(self) -> Deferred[None]:
         """Tell every client that the daemon restarts, and cut off those that do not go."""
         Service.stopService(self)
-        self._recheck.stop()
+        for loop in self._loops:
+            loop.stop()
         return Deferred.fromCoroutine(self._part())
 
     async def _part(self) -> None:

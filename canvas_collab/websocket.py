@@ -9,11 +9,10 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from canvas_collab.admission import Denied, Request
 from canvas_collab.config import Settings
@@ -22,29 +21,29 @@ from canvas_collab.entrance import Entrance
 from canvas_collab.hocuspocus import Hocuspocus
 from canvas_collab.journal import Journal
 from canvas_collab.protocol.closing import CloseCode, Offence
-from canvas_collab.protocol.frames import encode_frame, read_frame
-from canvas_collab.room import Outgoing
+from canvas_collab.protocol.frames import read_frame
 from canvas_collab.wire import Wire
 from canvas_collab.y_websocket import YWebsocket
 
 #: The request line and the headers of a handshake have to fit into so many bytes.
 MAX_HANDSHAKE_SIZE = 16 * 2**10
 
-#: Dead connections are found by a ping after so many seconds of silence, and so many more without an answer.
-PING_INTERVAL = 30
-PING_TIMEOUT = 20
-
 #: A client that was told to close has so many seconds to do so, or up to one less: Autobahn's timers round down to
 #: whole seconds.  Of one there might be nothing left, and who is cut off at once may never read why.
 CLOSE_TIMEOUT = 2
 
+#: Messages that came at once and took longer than this, in seconds, have their client wait as long again before more
+#: is read of it.
+LONG = 0.005
 
-@implementer(IPushProducer)
+
 class ServerProtocol(WebSocketServerProtocol):
     """One client's WebSocket."""
 
     factory: ServerFactory
     transport: Any
+    #: What messages are sent on.
+    wire: Wire
     #: Autobahn's own messages go elsewhere, to `log`.
     events = Logger()
 
@@ -53,11 +52,11 @@ class ServerProtocol(WebSocketServerProtocol):
         self.gone = False
         self._dialect: Dialect | None = None
         self._denied: Denied | None = None
-        self._wire: Wire | None = None
         self._admitted: int | None = None
         self._message_max = 0
-        self._choked = False
-        self._backlog = 0
+        self._was_heard = True
+        self._was_pinged = False
+        self._stalled: IDelayedCall | None = None
 
     @property
     def client(self) -> str:
@@ -65,16 +64,24 @@ class ServerProtocol(WebSocketServerProtocol):
         # Autobahn puts the kind of the transport in front, unless a proxy said who it is.
         return str(self.peer).removeprefix("tcp4:").removeprefix("tcp6:")
 
+    @property
+    def may_send(self) -> bool:
+        """Whether messages can be sent now."""
+        return bool(self.state == self.STATE_OPEN)
+
     # The handshake
 
     def connectionMade(self) -> None:
         """A socket has been accepted."""
+        self.wire = Wire(self.transport, self, self.factory.settings.send_buffer_max)
         super().connectionMade()
         self.factory.accepted(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """A socket has gone, whatever state it was in."""
         self.gone = True
+        self.wire.disturbed()
+        self._stop_waiting()
         self.factory.gone(self)
         super().connectionLost(reason)
         if self._dialect is not None:
@@ -82,6 +89,7 @@ class ServerProtocol(WebSocketServerProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Take the messages of an open connection here, and bound what is kept of a handshake before its end."""
+        self._was_heard = True
         if self.state == self.STATE_OPEN:
             if not self.data and self.current_frame is None and not self.inside_message:
                 data = self._take_messages(data)
@@ -96,12 +104,18 @@ class ServerProtocol(WebSocketServerProtocol):
     def _take_messages(self, data: bytes) -> bytes:
         """Take the messages that are whole frames; returns what is left for Autobahn."""
         position = 0
+        started = self.factory.reactor.seconds()
         while self.state == self.STATE_OPEN and (frame := read_frame(data, position)) is not None:
             message, end = frame
             if len(message) > self._message_max:
                 break
             self.onMessage(message, True)
             position = end
+        took = self.factory.reactor.seconds() - started
+        if took > LONG:
+            # Others have their turn, and who sends faster than it can be handled is held back by their own socket.
+            self.transport.pauseProducing()
+            self.factory.reactor.callLater(took, self._resume_reading, None)
         return data[position:] if position else data
 
     def onConnect(self, request: ConnectionRequest) -> Any:
@@ -143,8 +157,7 @@ class ServerProtocol(WebSocketServerProtocol):
             self.close(self._denied.code, self._denied.public_reason)
         elif self._dialect is not None:
             self._set_no_delay()
-            self.transport.registerProducer(self, True)
-            self._wire = Wire(self.transport)
+            self.transport.registerProducer(self.wire, True)
             self.admit_messages(self._admitted)
             self._dialect.opened()
 
@@ -175,21 +188,15 @@ class ServerProtocol(WebSocketServerProtocol):
         if self._dialect is not None:
             self._dialect.closed(code, reason)
 
-    def send(self, message: Outgoing, prefix: bytes = b"") -> None:
-        """Send a message with `prefix` in front of it; what several get is framed once."""
-        if self.state != self.STATE_OPEN:
-            return
-        frame = message.frames.get(prefix)
-        if frame is None:
-            frame = message.frames[prefix] = encode_frame(prefix + message.payload)
-        if self._wire is None or self.send_queue:
-            self.sendData(frame)
-        else:
-            self._wire.write(frame)
-        if self._choked:
-            self._backlog += len(message.payload)
-            if self._backlog > self.factory.settings.send_buffer_max:
-                self.end(CloseCode.TOO_SLOW, "too much is waiting to be read", abort=True)
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        """Autobahn sends something: a ping, a pong, a close frame."""
+        self.wire.disturbed()
+        super().sendData(data, sync, chopsize)
+
+    def dropConnection(self, abort: bool = False) -> None:
+        """The connection ends."""
+        self.wire.disturbed()
+        super().dropConnection(abort)
 
     def admit_messages(self, size: int | None) -> None:
         """Take messages of up to so many bytes from now on."""
@@ -224,19 +231,45 @@ class ServerProtocol(WebSocketServerProtocol):
         else:
             self.close(code, reason)
 
-    # Whether what was sent is being read: the transport asks to pause when its buffer is full
+    # Whether what was sent is being read
 
-    def pauseProducing(self) -> None:
+    def choked(self) -> None:
         """The client reads more slowly than it is sent to."""
-        self._choked = True
+        if self._stalled is None:
+            timeout = self.factory.settings.stall_timeout
+            self._stalled = self.factory.reactor.callLater(timeout, self._give_up, "nothing is being read")
 
-    def resumeProducing(self) -> None:
-        """The client has read everything."""
-        self._choked = False
-        self._backlog = 0
+    def drained(self) -> None:
+        """The client has read all that waited."""
+        self._stop_waiting()
+        if self._dialect is not None and self.may_send:
+            self._dialect.drained()
 
-    def stopProducing(self) -> None:
-        """The connection has gone."""
+    def overflowed(self) -> None:
+        """More waits for the client than may."""
+        self._give_up("too much is waiting to be read")
+
+    def _give_up(self, reason: str) -> None:
+        self.end(CloseCode.TOO_SLOW, reason, abort=True)
+
+    def _stop_waiting(self) -> None:
+        stalled, self._stalled = self._stalled, None
+        if stalled is not None and stalled.active():
+            stalled.cancel()
+
+    # Whether the client is still there
+
+    def look_after(self) -> None:
+        """Ping a client that has been silent since the last call; drop it if it was pinged then."""
+        if not self.may_send:
+            return
+        if self._was_heard:
+            self._was_heard = self._was_pinged = False
+        elif not self._was_pinged:
+            self._was_pinged = True
+            self.sendPing()
+        else:
+            self._give_up("no answer to a ping")
 
     async def recheck(self) -> None:
         """Look whether the client may still be here."""
@@ -273,8 +306,6 @@ class ServerFactory(WebSocketServerFactory):
             closeHandshakeTimeout=CLOSE_TIMEOUT,
             maxFramePayloadSize=settings.max_message_size,
             maxMessagePayloadSize=settings.max_message_size,
-            autoPingInterval=PING_INTERVAL,
-            autoPingTimeout=PING_TIMEOUT,
             # Whether an origin may come in depends on the credential, see canvas_collab.admission.
             allowedOrigins=["*"],
             allowNullOrigin=True,

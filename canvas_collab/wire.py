@@ -1,42 +1,124 @@
-"""Getting a message onto a socket in as few steps as there can be: in a busy room it is done for every client."""
+"""Getting messages onto a socket, in as few steps as there can be: in a busy room it is done for every client.
+
+Twisted's own ``write`` waits for the reactor's next turn, which costs three system calls.  Where nothing waits in a
+plain socket's buffer it is sent to at once, and only what it did not take is left to Twisted.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet import tcp
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
+from canvas_collab.outgoing import Outgoing
 
 
+class Owner(Protocol):
+    """Whose wire it is."""
+
+    @property
+    def may_send(self) -> bool:
+        """Whether messages can be sent now."""
+
+    def choked(self) -> None:
+        """The client reads more slowly than it is sent to."""
+
+    def drained(self) -> None:
+        """The client has read all that waited."""
+
+    def overflowed(self) -> None:
+        """More waits for the client than may."""
+
+
+@implementer(IPushProducer)
 class Wire:
-    """A transport that is written to.
+    """What leads to one client.
 
-    Twisted's own ``write`` waits for the reactor's next turn, which costs three system calls.  Where nothing is waiting
-    in a plain socket's buffer it is sent to at once, and only what it did not take is left to Twisted.
+    While the client does not read, messages that it can do without are not kept for it; others are, up to a limit.
     """
 
-    __slots__ = ("_socket", "_transport")
+    # What is asked for at every message lies together and by itself: with a thousand clients it is memory that costs.
+    __slots__ = ("_backlog", "_backlog_max", "_is_choked", "_is_clear", "_owner", "_send", "_transport")
 
-    def __init__(self, transport: Any) -> None:
+    def __init__(self, transport: Any, owner: Owner, backlog_max: int) -> None:
+        """:param backlog_max: how many bytes may wait for the client while it does not read."""
         self._transport = transport
-        is_plain = type(transport) is tcp.Server and not transport.TLS and hasattr(transport, "_tempDataBuffer")
-        self._socket: Any = transport.socket if is_plain else None
+        self._owner = owner
+        self._backlog_max = backlog_max
+        self._backlog = 0
+        self._is_choked = False
+        # Whether it is certain that the socket can be sent to directly. Where it is not, that has to be found out.
+        self._is_clear = False
+        is_plain = isinstance(transport, tcp.Server) and not transport.TLS and hasattr(transport, "_tempDataBuffer")
+        self._send: Any = transport.socket.send if is_plain else None
 
-    def write(self, data: bytes) -> None:
-        """Send, now or when the client reads."""
+    def offer(self, message: Outgoing, prefix: bytes = b"") -> bool:
+        """Send a message, unless the client does not read; returns False if it was not sent for that reason."""
+        if not self._is_clear:
+            if self._is_choked and self._owner.may_send:
+                return False
+            self._send_cautiously(message.frame(prefix))
+            return True
+        self._put(message.frame(prefix))
+        return True
+
+    def send(self, message: Outgoing, prefix: bytes = b"") -> None:
+        """Send a message, now or when the client reads."""
+        if self._is_choked and self._owner.may_send:
+            frame = message.frame(prefix)
+            self._backlog += len(frame)
+            if self._backlog > self._backlog_max:
+                self._owner.overflowed()
+            else:
+                self._transport.write(frame)
+        else:
+            self.offer(message, prefix)
+
+    def disturbed(self) -> None:
+        """Something else was written, or the connection ends: look before the next message is sent."""
+        self._is_clear = False
+
+    def _send_cautiously(self, frame: bytes) -> None:
+        if not self._owner.may_send:
+            return
         transport = self._transport
         if (
-            self._socket is None
+            self._send is None
             or transport.dataBuffer
             or transport._tempDataBuffer
             or transport.disconnecting
             or not transport.connected
         ):
-            transport.write(data)
-            return
+            transport.write(frame)
+        else:
+            self._put(frame)
+
+    def _put(self, frame: bytes) -> None:
+        """Send to the socket, and leave to the transport what it does not take."""
         try:
-            sent = self._socket.send(data)
+            sent = self._send(frame)
         except OSError:
             # Full, or gone: Twisted finds out which.
             sent = 0
-        if sent < len(data):
-            transport.write(data[sent:] if sent else data)
+        self._is_clear = sent == len(frame)
+        if not self._is_clear:
+            self._transport.write(frame[sent:])
+
+    # What the transport asks of whoever writes to it, when its buffer is full and when it is empty again
+
+    def pauseProducing(self) -> None:
+        """The client reads more slowly than it is sent to."""
+        self._is_choked = True
+        self._owner.choked()
+
+    def resumeProducing(self) -> None:
+        """The client has read everything."""
+        self._is_choked = False
+        self._backlog = 0
+        self._owner.drained()
+
+    def stopProducing(self) -> None:
+        """The connection has gone."""
+        self._is_clear = False

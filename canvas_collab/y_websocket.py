@@ -9,10 +9,10 @@ from canvas_collab.admission import Denied, Request
 from canvas_collab.connection import Connection
 from canvas_collab.dialect import Socket
 from canvas_collab.entrance import Entrance
+from canvas_collab.outgoing import Outgoing
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.lib0 import Malformed
-from canvas_collab.room import Outgoing
 
 
 class YWebsocket:
@@ -22,6 +22,9 @@ class YWebsocket:
 
     def __init__(self, socket: Socket, entrance: Entrance) -> None:
         self._socket = socket
+        # What the connection asks of its carrier most often, without a step in between.
+        self.send = socket.wire.send
+        self.offer = socket.wire.offer
         self._entrance = entrance
         self._connection: Connection | None = None
 
@@ -65,6 +68,11 @@ class YWebsocket:
             raise Offence(CloseCode.MALFORMED, f"malformed message: {error}") from error
         self._connection.receive(message)
 
+    def drained(self) -> None:
+        """The client reads again."""
+        if self._connection is not None:
+            self._connection.catch_up()
+
     def closed(self, code: int | None, reason: str | None) -> None:
         """The socket has gone."""
         connection, self._connection = self._connection, None
@@ -77,10 +85,6 @@ class YWebsocket:
             await self._entrance.recheck(self._connection)
 
     # What the connection asks of its carrier
-
-    def send(self, message: Outgoing) -> None:
-        """Send a message."""
-        self._socket.send(message)
 
     def send_stateless(self, message: Outgoing) -> None:
         """There are no such messages here."""

@@ -114,29 +114,6 @@ def test_a_handshake_that_is_too_large_is_cut_off(stage: Stage) -> None:
     assert stage.daemon.wait_for_event("connection denied")["reason"] == "handshake too large"
 
 
-def test_a_client_that_does_not_read_is_cut_off_and_nobody_waits_for_it(
-    database: TestDatabase, start_daemon: StartDaemon
-) -> None:
-    ada, bob = database.add_user("ada"), database.add_user("bob")
-    database.add_diagram("one", ada, viewer=bob)
-    daemon = start_daemon(database, SEND_BUFFER_MAX=2**20)
-    with Client(daemon, "one", ada) as writer, socket.socket() as deaf:
-        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        deaf.connect(("127.0.0.1", daemon.ws_port))
-        deaf.sendall(
-            f"GET /diagram-one?token={bob.token} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
-        )
-        daemon.wait_for_event("connection opened", user=bob.id)
-        text = writer.doc.get("text", type=Text)
-        writer.doc.observe(lambda event: writer.send(sync.encode_update(event.update)))
-        for _ in range(200):
-            text += "x" * 100_000
-        daemon.wait_for_event("connection ended", user=bob.id, reason="too much is waiting to be read")
-        assert writer.flush() == []
-
-
 def test_when_the_database_cannot_keep_up_writers_are_told_to_try_again_and_lose_nothing(
     database: TestDatabase, start_daemon: StartDaemon
 ) -> None:

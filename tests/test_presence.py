@@ -12,10 +12,11 @@ from twisted.internet.task import Clock
 
 from canvas_collab.awareness import STALE_AFTER, Awareness
 from canvas_collab.document import Document
+from canvas_collab.outgoing import Outgoing
 from canvas_collab.pacing import Pace
 from canvas_collab.protocol import awareness, sync
 from canvas_collab.protocol.awareness import Entry
-from canvas_collab.room import Outgoing, Room
+from canvas_collab.room import Room
 from tests.conftest import StartDaemon
 from tests.diagrams import Diagram
 from tests.harness.databases import TestDatabase, User
@@ -189,8 +190,9 @@ class Listener:
     def __init__(self) -> None:
         self.heard: list[tuple[int, int, Any]] = []
 
-    def send(self, message: Outgoing) -> None:
+    def offer(self, message: Outgoing) -> bool:
         self.heard.extend(read_awareness(message.payload))
+        return True
 
     def close(self, code: object, reason: str) -> None:
         raise AssertionError(f"closed with {code}: {reason}")
@@ -198,7 +200,9 @@ class Listener:
 
 def test_an_entry_that_was_not_renewed_is_taken_out_and_counts_again_once_it_is() -> None:
     clock = Clock()
-    room = Room[Listener](clock, "diagram-sketch", Document(), Awareness(32), Pace(0.5, 0.04), lambda *_update: None)
+    room = Room[Listener](
+        clock, "diagram-sketch", Document(), Awareness(32), Pace(0.5, 0.04), Pace(0.5, 0.04), lambda *_update: None
+    )
     sender, listener = Listener(), Listener()
     room.join(sender)
     room.join(listener)

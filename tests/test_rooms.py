@@ -9,14 +9,15 @@ from twisted.internet.task import Clock
 
 from canvas_collab.awareness import STALE_AFTER, Awareness
 from canvas_collab.connection import Connection
-from canvas_collab.document import Document
+from canvas_collab.document import Document, merge_updates
+from canvas_collab.outgoing import Outgoing
 from canvas_collab.pacing import Pace
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.closing import CloseCode
 from canvas_collab.protocol.update import decode_update
-from canvas_collab.room import Outgoing, Room
+from canvas_collab.room import ECHOES, Room
 from canvas_collab.rooms import Rooms
 
 
@@ -42,7 +43,7 @@ class Stage:
 
 
 def make_room(clock: Clock) -> Room[Connection]:
-    return Room(clock, "room", Document(), Awareness(10), Pace(0.5, 0.04), lambda *_: None)
+    return Room(clock, "room", Document(), Awareness(10), Pace(0.5, 0.04), Pace(0.5, 0.04), lambda *_: None)
 
 
 @pytest.fixture
@@ -106,15 +107,22 @@ def test_a_room_whose_snapshot_fails_may_go_because_the_log_has_it(stage: Stage)
     assert len(stage.rooms) == 0
 
 
+#: After a flush the next one comes so many seconds later.
+WINDOW = 0.01
+
+
 class FakeMember:
     """Somebody in a room, who writes down what is sent."""
 
     def __init__(self, user_id: str) -> None:
         self.user_id = user_id
+        self.reads = True
         self.received: list[bytes] = []
 
-    def send(self, message: Outgoing) -> None:
-        self.received.append(message.payload)
+    def offer(self, message: Outgoing) -> bool:
+        if self.reads:
+            self.received.append(message.payload)
+        return self.reads
 
     def close(self, code: CloseCode, reason: str) -> None:
         raise AssertionError(reason)
@@ -131,7 +139,8 @@ class Meeting:
             "room",
             Document(),
             Awareness(10),
-            Pace(0.5, 0.04),
+            Pace(0.5, 0.04, WINDOW),
+            Pace(0.5, 0.04, WINDOW),
             lambda name, user, update: self.journal.append((name, user, update)),
         )
         self.members = [FakeMember(name) for name in ("ada", "bob", "cyd")]
@@ -141,10 +150,24 @@ class Meeting:
     def edit(self, member: FakeMember, data: bytes) -> None:
         self.room.edit(member, data, decode_update(data))
 
+    def forget(self) -> None:
+        for member in self.members:
+            member.received.clear()
+
 
 @pytest.fixture
 def meeting() -> Meeting:
     return Meeting()
+
+
+def shown(*entries: Entry) -> bytes:
+    return sync.encode_awareness(awareness_format.encode(entries))
+
+
+def sync_update(message: bytes) -> bytes:
+    decoded = sync.decode(message)
+    assert isinstance(decoded, sync.Update)
+    return decoded.update
 
 
 def update_of(text: str) -> bytes:
@@ -157,7 +180,6 @@ def test_an_edit_reaches_all_but_its_sender_and_the_journal(meeting: Meeting) ->
     ada, bob, cyd = meeting.members
     update = update_of("hello")
     meeting.edit(ada, update)
-    meeting.clock.advance(0)
     assert ada.received == []
     assert bob.received == cyd.received == [sync.encode_update(update)]
     assert meeting.journal == [("room", "ada", update)]
@@ -165,11 +187,16 @@ def test_an_edit_reaches_all_but_its_sender_and_the_journal(meeting: Meeting) ->
 
 def test_edits_of_one_window_are_sent_as_one_update_to_all(meeting: Meeting) -> None:
     ada, bob, cyd = meeting.members
-    meeting.edit(ada, update_of("one"))
-    meeting.edit(bob, update_of("two"))
-    meeting.clock.advance(0)
-    assert len(ada.received) == len(bob.received) == len(cyd.received) == 1
-    assert len(meeting.journal) == 2
+    meeting.edit(cyd, update_of("first"))
+    meeting.forget()
+    one, two = update_of("one"), update_of("two")
+    meeting.edit(ada, one)
+    meeting.edit(bob, two)
+    assert all(member.received == [] for member in meeting.members)
+    meeting.clock.advance(WINDOW)
+    merged = sync.encode_update(merge_updates([decode_update(one), decode_update(two)]))
+    assert ada.received == bob.received == cyd.received == [merged]
+    assert len(meeting.journal) == 3
 
 
 def test_an_edit_that_holds_nothing_is_neither_kept_nor_sent(meeting: Meeting) -> None:
@@ -181,20 +208,55 @@ def test_an_edit_that_holds_nothing_is_neither_kept_nor_sent(meeting: Meeting) -
 
 def test_awareness_reaches_everybody_its_sender_too_collapsed_to_the_latest(meeting: Meeting) -> None:
     ada, *_ = meeting.members
-    for clock in range(3):
+    for clock in range(4):
         meeting.room.show(ada, [Entry(1, clock, "{}")])
-    meeting.clock.advance(0)
-    expected = sync.encode_awareness(awareness_format.encode([Entry(1, 2, "{}")]))
-    assert all(member.received == [expected] for member in meeting.members)
+    meeting.clock.advance(WINDOW)
+    expected = [shown(Entry(1, clock, "{}")) for clock in (0, 3)]
+    assert all(member.received == expected for member in meeting.members)
+
+
+def test_a_cursor_is_not_shown_before_what_it_may_stand_in(meeting: Meeting) -> None:
+    ada, bob, _ = meeting.members
+    meeting.edit(ada, update_of("one"))
+    update = update_of("two")
+    meeting.edit(ada, update)
+    meeting.room.show(ada, [Entry(1, 0, "{}")])
+    meeting.clock.advance(WINDOW)
+    assert bob.received[1:] == [sync.encode_update(update), shown(Entry(1, 0, "{}"))]
+
+
+def test_what_comes_back_word_for_word_is_known_for_an_echo(meeting: Meeting) -> None:
+    ada, *_ = meeting.members
+    echo = awareness_format.encode([Entry(1, 0, "{}")])
+    assert not meeting.room.is_echo(echo)
+    meeting.room.show(ada, [Entry(1, 0, "{}")])
+    assert meeting.room.is_echo(echo)
+    assert not meeting.room.is_echo(awareness_format.encode([Entry(1, 1, "{}")]))
+
+
+def test_somebody_who_was_gone_and_says_the_same_again_is_not_taken_for_an_echo(meeting: Meeting) -> None:
+    ada, bob, _ = meeting.members
+    meeting.room.show(ada, [Entry(1, 0, "{}")])
+    meeting.room.leave(ada)
+    assert not meeting.room.is_echo(awareness_format.encode([Entry(1, 0, "{}")]))
+    assert meeting.room.show(bob, [Entry(1, 0, "{}")]) == [Entry(1, 1, "null")]
+
+
+def test_echoes_are_remembered_for_a_while(meeting: Meeting) -> None:
+    ada, *_ = meeting.members
+    for clock in range(ECHOES + 1):
+        meeting.room.show(ada, [Entry(1, clock, "{}")])
+        meeting.clock.advance(WINDOW)
+    echoes = [meeting.room.is_echo(awareness_format.encode([Entry(1, clock, "{}")])) for clock in range(ECHOES + 1)]
+    assert echoes == [False] + [True] * ECHOES
 
 
 def test_a_member_who_leaves_takes_their_cursor_along(meeting: Meeting) -> None:
     ada, bob, _ = meeting.members
     meeting.room.show(ada, [Entry(1, 0, "{}")])
-    meeting.clock.advance(0)
     meeting.room.leave(ada)
     meeting.clock.advance(1)
-    assert bob.received[-1] == sync.encode_awareness(awareness_format.encode([Entry(1, 1, "null")]))
+    assert bob.received[-1] == shown(Entry(1, 1, "null"))
     assert len(ada.received) == 1
 
 
@@ -204,12 +266,70 @@ def test_a_cursor_that_is_not_renewed_goes(meeting: Meeting) -> None:
     meeting.clock.advance(STALE_AFTER)
     meeting.room.expire()
     meeting.clock.advance(1)
-    assert bob.received[-1] == sync.encode_awareness(awareness_format.encode([Entry(1, 0, "null")]))
+    assert bob.received[-1] == shown(Entry(1, 0, "null"))
 
 
 def test_a_room_that_is_closed_sends_nothing_any_more(meeting: Meeting) -> None:
-    meeting.edit(meeting.members[0], update_of("x"))
+    ada, *_ = meeting.members
+    for clock in range(2):
+        meeting.edit(ada, update_of("x"))
+        meeting.room.show(ada, [Entry(1, clock, "{}")])
+    meeting.forget()
     meeting.room.close()
     meeting.clock.advance(1)
     assert all(member.received == [] for member in meeting.members)
-    assert len(meeting.journal) == 1
+    assert len(meeting.journal) == 2
+
+
+def test_one_who_does_not_read_is_sent_what_has_changed_once_they_read_again(meeting: Meeting) -> None:
+    ada, bob, cyd = meeting.members
+    meeting.edit(ada, update_of("before"))
+    bob.reads = False
+    missed = [update_of("one"), update_of("two"), update_of("three")]
+    for update in missed:
+        meeting.clock.advance(WINDOW)
+        meeting.edit(ada, update)
+    meeting.room.show(ada, [Entry(1, 0, "{}")])
+    # It has nothing before it is told to catch up, though it reads: what came in between would stand on nothing.
+    bob.reads = True
+    meeting.clock.advance(WINDOW)
+    meeting.edit(ada, update_of("four"))
+    assert len(bob.received) == 1
+    assert len(cyd.received) == 6
+
+    changes, everybody = meeting.room.catch_up(bob)
+    caught_up = decode_update(sync_update(changes.payload))
+    assert len(caught_up.runs) == 4
+    bobs = Document([decode_update(sync_update(bob.received[0])), caught_up])
+    assert bobs.encode() == meeting.room.document.encode()
+    assert everybody.payload == shown(Entry(1, 0, "{}"))
+    assert meeting.room.catch_up(bob) == []
+    meeting.clock.advance(WINDOW)
+    meeting.edit(ada, update_of("five"))
+    assert len(bob.received) == 2
+
+
+def test_one_who_falls_behind_misses_nothing_of_the_update_that_they_were_not_sent(meeting: Meeting) -> None:
+    ada, bob, _ = meeting.members
+    typist: Doc = Doc()
+    text = typist["text"] = Text("a")
+    meeting.edit(ada, typist.get_update())
+    before = typist.get_state()
+    text += "b"
+    bob.reads = False
+    meeting.clock.advance(WINDOW)
+    meeting.edit(ada, typist.get_update(before))
+    changes, _ = meeting.room.catch_up(bob)
+    bobs: Doc = Doc()
+    bobs.apply_update(sync_update(bob.received[0]))
+    bobs.apply_update(sync_update(changes.payload))
+    assert str(bobs.get("text", type=Text)) == "ab"
+    assert sync_update(changes.payload) == typist.get_update(before)
+
+
+def test_nothing_is_kept_of_one_who_leaves_without_having_read(meeting: Meeting) -> None:
+    ada, bob, _ = meeting.members
+    bob.reads = False
+    meeting.edit(ada, update_of("x"))
+    meeting.room.leave(bob)
+    assert meeting.room.catch_up(bob) == []

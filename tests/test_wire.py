@@ -1,14 +1,18 @@
-"""Sending to a socket at once."""
+"""What leads to a client: sending at once, and what happens when it does not read."""
 
 from __future__ import annotations
 
 import socket
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
+from attrs import define, field
 from twisted.internet import tcp
 
+from canvas_collab.outgoing import Outgoing
 from canvas_collab.wire import Wire
+
+LIMIT = 100
 
 
 class StagedTransport(tcp.Server):
@@ -20,70 +24,118 @@ class StagedTransport(tcp.Server):
         self.disconnecting = False
         self.dataBuffer = b""
         self._tempDataBuffer: list[bytes] = []
-        self.left: list[bytes] = []
 
     def write(self, data: bytes) -> None:
-        self.left.append(data)
+        self._tempDataBuffer.append(data)
+
+
+@define
+class StagedOwner:
+    """Whoever the wire belongs to; `told` is what the wire has told it."""
+
+    may_send: bool = True
+    told: list[str] = field(factory=list)
+
+    def choked(self) -> None:
+        self.told.append("choked")
+
+    def drained(self) -> None:
+        self.told.append("drained")
+
+    def overflowed(self) -> None:
+        self.told.append("overflowed")
+
+
+class Stage:
+    """A wire on one end of a connection, and the other end."""
+
+    def __init__(self, ours: socket.socket, theirs: socket.socket) -> None:
+        self.ours, self.theirs = ours, theirs
+        self.transport = StagedTransport(ours)
+        self.owner = StagedOwner()
+        self.wire = Wire(self.transport, self.owner, LIMIT)
+
+    @property
+    def left(self) -> list[bytes]:
+        """What was left to the transport."""
+        return self.transport._tempDataBuffer
+
+    def arrived(self) -> bytes:
+        """What can be read at the other end."""
+        received = b""
+        try:
+            while True:
+                received += self.theirs.recv(2**20)
+        except BlockingIOError:
+            return received
 
 
 @pytest.fixture
-def sockets() -> Any:
+def stage() -> Iterator[Stage]:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    with ours, theirs:
-        yield ours, theirs
-
-
-def wire_of(transport: StagedTransport) -> Wire:
-    wire = Wire(transport)
-    # The staged transport is of a class of its own.
-    wire._socket = transport.socket
-    return wire
-
-
-def test_an_idle_socket_gets_the_bytes_at_once(sockets: Any) -> None:
-    ours, theirs = sockets
-    transport = StagedTransport(ours)
-    wire_of(transport).write(b"hello")
-    assert theirs.recv(100) == b"hello"
-    assert transport.left == []
-
-
-def test_what_a_socket_does_not_take_is_left_to_the_transport_and_nothing_overtakes_it(sockets: Any) -> None:
-    ours, theirs = sockets
-    transport = StagedTransport(ours)
-    wire = wire_of(transport)
-    large = bytes(range(256)) * 2**14
-    wire.write(large)
-    [rest] = transport.left
-    transport._tempDataBuffer.append(rest)
-    wire.write(b"after")
-    assert transport.left[1:] == [b"after"]
-    received = b""
-    while len(received) < len(large) - len(rest):
-        received += theirs.recv(2**20)
-    assert received + rest == large
     theirs.setblocking(False)
-    with pytest.raises(BlockingIOError):
-        theirs.recv(1)
+    with ours, theirs:
+        yield Stage(ours, theirs)
+
+
+HELLO = Outgoing(b"hello")
+AFTER = Outgoing(b"after")
+
+
+def test_an_idle_socket_gets_messages_at_once(stage: Stage) -> None:
+    assert stage.wire.offer(HELLO)
+    assert stage.wire.offer(AFTER)
+    stage.wire.send(HELLO, b"with this in front: ")
+    assert stage.arrived() == HELLO.frame() + AFTER.frame() + HELLO.frame(b"with this in front: ")
+    assert stage.left == []
+
+
+def test_a_frame_is_made_once_for_all_who_get_the_same() -> None:
+    message = Outgoing(b"hello")
+    assert message.frame(b"a") is message.frame(b"a")
+    assert message.frame(b"a") != message.frame(b"b")
+
+
+def test_what_a_socket_does_not_take_is_left_to_the_transport_and_nothing_overtakes_it(stage: Stage) -> None:
+    large = Outgoing(bytes(range(256)) * 2**14)
+    assert stage.wire.offer(large)
+    [rest] = stage.left
+    assert stage.wire.offer(AFTER)
+    stage.wire.send(HELLO)
+    assert stage.left[1:] == [AFTER.frame(), HELLO.frame()]
+    assert stage.arrived() + rest == large.frame()
+    assert stage.arrived() == b""
+
+
+def test_when_the_transport_has_sent_everything_messages_go_directly_again(stage: Stage) -> None:
+    stage.wire.offer(Outgoing(bytes(2**22)))
+    stage.arrived()
+    stage.left.clear()
+    stage.wire.offer(HELLO)
+    assert stage.arrived() == HELLO.frame()
+
+
+def test_nothing_overtakes_what_was_written_past_the_wire(stage: Stage) -> None:
+    stage.wire.offer(HELLO)
+    stage.transport.write(b"a ping")
+    stage.wire.disturbed()
+    stage.wire.offer(AFTER)
+    assert stage.arrived() == HELLO.frame()
+    assert stage.left == [b"a ping", AFTER.frame()]
 
 
 @pytest.mark.parametrize("state", [{"connected": 0}, {"disconnecting": True}, {"dataBuffer": b"x"}])
-def test_a_transport_that_is_busy_or_ends_gets_everything_itself(sockets: Any, state: dict[str, Any]) -> None:
-    ours, _ = sockets
-    transport = StagedTransport(ours)
-    vars(transport).update(state)
-    wire_of(transport).write(b"hello")
-    assert transport.left == [b"hello"]
+def test_a_transport_that_is_busy_or_ends_gets_everything_itself(stage: Stage, state: dict[str, object]) -> None:
+    vars(stage.transport).update(state)
+    stage.wire.offer(HELLO)
+    assert stage.left == [HELLO.frame()]
 
 
-def test_a_socket_that_has_gone_is_the_transports_business(sockets: Any) -> None:
-    ours, _ = sockets
-    transport = StagedTransport(ours)
-    wire = wire_of(transport)
-    ours.close()
-    wire.write(b"hello")
-    assert transport.left == [b"hello"]
+def test_a_socket_that_has_gone_is_the_transports_business(stage: Stage) -> None:
+    stage.ours.close()
+    stage.wire.offer(HELLO)
+    assert stage.left == [HELLO.frame()]
 
 
 def test_only_a_plain_socket_is_sent_to_past_the_transport() -> None:
@@ -95,5 +147,53 @@ def test_only_a_plain_socket_is_sent_to_past_the_transport() -> None:
             self.left.append(data)
 
     transport = Encrypting()
-    Wire(transport).write(b"hello")
-    assert transport.left == [b"hello"]
+    Wire(transport, StagedOwner(), LIMIT).offer(HELLO)
+    assert transport.left == [HELLO.frame()]
+
+
+def test_nothing_is_sent_on_a_connection_that_is_closing(stage: Stage) -> None:
+    stage.owner.may_send = False
+    assert stage.wire.offer(HELLO)
+    stage.wire.send(HELLO)
+    stage.wire.pauseProducing()
+    assert stage.wire.offer(HELLO)
+    stage.wire.send(HELLO)
+    assert stage.arrived() == b""
+    assert stage.left == []
+
+
+def test_one_who_does_not_read_is_offered_nothing_until_they_do(stage: Stage) -> None:
+    # A large message, of which a part has to wait.
+    stage.wire.offer(Outgoing(bytes(2**22)))
+    stage.wire.pauseProducing()
+    waiting = len(stage.left)
+    assert not stage.wire.offer(HELLO)
+    assert len(stage.left) == waiting
+    stage.arrived()
+    stage.left.clear()
+    stage.wire.resumeProducing()
+    assert stage.wire.offer(HELLO)
+    assert stage.arrived() == HELLO.frame()
+    assert stage.owner.told == ["choked", "drained"]
+
+
+def test_answers_wait_for_one_who_does_not_read_up_to_a_limit(stage: Stage) -> None:
+    half = Outgoing(bytes(LIMIT // 2 - 2))
+    stage.wire.offer(Outgoing(bytes(2**22)))
+    stage.wire.pauseProducing()
+    stage.wire.send(half)
+    stage.wire.send(half)
+    assert stage.owner.told == ["choked"]
+    assert stage.left[1:] == [half.frame(), half.frame()]
+    stage.wire.send(AFTER)
+    assert stage.owner.told == ["choked", "overflowed"]
+
+
+def test_what_was_read_does_not_count_towards_the_limit(stage: Stage) -> None:
+    half = Outgoing(bytes(LIMIT // 2 - 2))
+    for _ in range(3):
+        stage.wire.pauseProducing()
+        stage.wire.send(half)
+        stage.wire.send(half)
+        stage.wire.resumeProducing()
+    assert "overflowed" not in stage.owner.told

@@ -23,6 +23,7 @@ from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.documents import DocumentStore, LogEntry
 from canvas_collab.database.notifications import Notifications
 from canvas_collab.database.pool import Database, within
+from canvas_collab.descriptors import allow_descriptors
 from canvas_collab.entrance import Entrance
 from canvas_collab.health import Figures, Health, health_resource
 from canvas_collab.history import History
@@ -37,6 +38,9 @@ from canvas_collab.websocket import ServerFactory
 
 #: Cursors are sent at most once in so many seconds: no screen shows more, and each is echoed by everybody who hears it.
 AWARENESS_WINDOW = 0.005
+
+#: Descriptors that are not for clients: the log, the database, the listening sockets, compaction.
+OTHER_DESCRIPTORS = 64
 
 #: What stopping may take, in seconds: for clients to go, for the journal to be committed, for snapshots to be written.
 CLIENTS_TIMEOUT = 1.5
@@ -160,6 +164,8 @@ class Clients(Service):
     sessions still count; they go at the end.
     """
 
+    log = Logger()
+
     def __init__(self, reactor: Any, factory: ServerFactory, recheck_interval: float, ping_interval: float) -> None:
         self._reactor = reactor
         self._factory = factory
@@ -171,6 +177,9 @@ class Clients(Service):
     def startService(self) -> None:
         """Begin to look."""
         Service.startService(self)
+        wanted, allowed = self._factory.settings.max_connections + OTHER_DESCRIPTORS, allow_descriptors()
+        if allowed < wanted:
+            self.log.warn("too few file descriptors", allowed=allowed, wanted=wanted)
         for loop, interval in self._loops.items():
             loop.clock = self._reactor
             loop.start(interval, now=False)

@@ -5,18 +5,14 @@ from __future__ import annotations
 from autobahn.websocket.protocol import PreparedMessage
 from hypothesis import given
 from hypothesis import strategies as st
-from websockets.frames import Frame, Opcode
+from websockets.frames import Opcode
 
 from canvas_collab.protocol.frames import encode_frame, read_frame
+from tests.frames import client_frame
 
 #: Beyond the lengths at which headers change.
 PAYLOADS = st.builds(lambda size, beginning: beginning + bytes(size), st.integers(0, 70_000), st.binary(max_size=9))
 SMALL = st.binary(max_size=300) | st.builds(bytes, st.integers(120, 2**16 - 1))
-
-
-def client_frame(payload: bytes, opcode: Opcode = Opcode.BINARY, fin: bool = True) -> bytes:
-    """A frame as a client sends it, with a mask that was drawn at random."""
-    return bytes(Frame(opcode, payload, fin=fin).serialize(mask=True))
 
 
 @given(PAYLOADS)

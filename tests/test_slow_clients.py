@@ -1,4 +1,4 @@
-"""Clients that do not read, do not answer, or send faster than can be handled: nobody else waits, nothing is lost."""
+"""Clients that do not read, or do not answer: nobody else waits, nothing is lost."""
 
 from __future__ import annotations
 
@@ -6,19 +6,14 @@ import socket
 
 import pytest
 from pycrdt import Text
-from twisted.internet.address import UNIXAddress
-from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 
-from canvas_collab.config import Settings
 from canvas_collab.protocol import awareness, sync
 from canvas_collab.protocol.awareness import Entry
-from canvas_collab.websocket import LONG, ServerFactory
 from tests.conftest import StartDaemon
+from tests.frames import client_frame, handshake
 from tests.harness.clients import Client
 from tests.harness.daemons import Daemon
 from tests.harness.databases import TestDatabase, User
-from tests.test_frames import client_frame
 
 #: More than the systems' own buffers on both sides hold, in edits of so many characters.
 EDITS, EDIT = 60, 400_000
@@ -54,13 +49,6 @@ def typed(client: Client, text: str) -> bytes:
     whole = client.doc.get("text", type=Text)
     whole += text
     return bytes(client.doc.get_update(before))
-
-
-def handshake(path: str) -> bytes:
-    return (
-        f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    ).encode()
 
 
 def deaf_client(daemon: Daemon, user: User) -> socket.socket:
@@ -116,46 +104,3 @@ def test_one_who_does_not_answer_a_ping_is_cut_off_and_one_who_does_stays(room: 
     with Client(daemon, "one", room.ada) as silent, deaf_client(daemon, room.bob):
         daemon.wait_for_event("connection ended", user=room.bob.id, reason="no answer to a ping")
         assert silent.flush() == []
-
-
-class Staged:
-    """An open connection, the transport below it and the dialect above; each message takes a while to be handled."""
-
-    def __init__(self, seconds: float) -> None:
-        self.clock = Clock()
-        self.messages: list[bytes] = []
-        self._seconds = seconds
-        self.transport = StringTransport(hostAddress=UNIXAddress(b"socket"))
-        factory = ServerFactory(self.clock, Settings(), None, None)  # type: ignore[arg-type]
-        factory.dialect = lambda socket, path: self  # type: ignore[method-assign, assignment, return-value]
-        self.protocol = factory.buildProtocol(None)
-        self.protocol.makeConnection(self.transport)
-        self.protocol.dataReceived(handshake("/room"))
-
-    async def shake_hands(self, request: object) -> None:
-        pass
-
-    def opened(self) -> None:
-        pass
-
-    def received(self, payload: bytes) -> None:
-        self.messages.append(payload)
-        self.clock.advance(self._seconds)
-
-
-def test_of_one_who_sends_faster_than_can_be_handled_no_more_is_read_for_as_long_as_that_took() -> None:
-    staged = Staged(LONG)
-    staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two"))
-    assert staged.messages == [b"one", b"two"]
-    assert staged.transport.producerState == "paused"
-    staged.clock.advance(LONG)
-    assert staged.transport.producerState == "paused"
-    staged.clock.advance(LONG)
-    assert staged.transport.producerState == "producing"
-
-
-def test_one_whose_messages_are_quickly_handled_is_read_on() -> None:
-    staged = Staged(LONG / 3)
-    staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two"))
-    assert len(staged.messages) == 2
-    assert staged.transport.producerState == "producing"

@@ -1,0 +1,51 @@
+"""File descriptors: as many as the system allows."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+
+import pytest
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+
+from canvas_collab import service
+from canvas_collab.config import Settings
+from canvas_collab.descriptors import allow_descriptors
+from canvas_collab.service import OTHER_DESCRIPTORS, Clients
+from canvas_collab.websocket import ServerFactory
+
+
+@pytest.fixture
+def low_limit() -> Iterator[int]:
+    """This process, and what it starts, may have few files open, and could have more; yields how many more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_process_takes_as_many_as_it_may_have(low_limit: int) -> None:
+    assert allow_descriptors() == low_limit
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (low_limit, low_limit)
+
+
+def test_a_system_that_refuses_is_lived_with(low_limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("not allowed to raise maximum limit")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resource, "setrlimit", refuse)
+        assert allow_descriptors() == 256
+
+
+def test_an_operator_is_told_when_there_are_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "allow_descriptors", lambda: 100)
+    settings = Settings(max_connections=50)
+    factory = ServerFactory(Clock(), settings, None, None)  # type: ignore[arg-type]
+    clients = Clients(Clock(), factory, 60, 20)
+    with capturedLogs() as events:
+        clients.startService()
+    assert [(event["log_format"], event["allowed"], event["wanted"]) for event in events] == [
+        ("too few file descriptors", 100, 50 + OTHER_DESCRIPTORS)
+    ]

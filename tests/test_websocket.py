@@ -1,0 +1,111 @@
+"""What is between a socket and the protocol that is spoken on it: frames, reading no faster than can be handled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from twisted.internet.address import UNIXAddress
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs
+from websockets.frames import Opcode
+
+from canvas_collab.config import Settings
+from canvas_collab.protocol.frames import encode_frame
+from canvas_collab.websocket import LONG, ServerFactory
+from tests.frames import client_frame, handshake
+
+
+class Staged:
+    """An open connection, the transport below it and the dialect above; each message takes so many seconds."""
+
+    def __init__(self, seconds: float = 0.0, act: Callable[[bytes], None] | None = None) -> None:
+        self.clock = Clock()
+        self.messages: list[bytes] = []
+        self._seconds = seconds
+        self._act = act
+        self.transport = StringTransport(hostAddress=UNIXAddress(b"socket"))
+        factory = ServerFactory(self.clock, Settings(), None, None)  # type: ignore[arg-type]
+        factory.dialect = lambda socket, path: self  # type: ignore[method-assign, assignment, return-value]
+        self.protocol = factory.buildProtocol(None)
+        self.protocol.makeConnection(self.transport)
+        self.protocol.dataReceived(handshake("/room"))
+        self.transport.clear()
+
+    async def shake_hands(self, request: object) -> None:
+        pass
+
+    def opened(self) -> None:
+        pass
+
+    def received(self, payload: bytes) -> None:
+        self.messages.append(payload)
+        self.clock.advance(self._seconds)
+        if self._act is not None:
+            self._act(payload)
+
+    def closed(self, code: int | None, reason: str | None) -> None:
+        pass
+
+    @property
+    def whereabouts(self) -> tuple[None, None]:
+        return None, None
+
+
+def test_of_one_who_sends_faster_than_can_be_handled_no_more_is_read_for_as_long_as_that_took() -> None:
+    staged = Staged(LONG)
+    staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two"))
+    assert staged.messages == [b"one", b"two"]
+    assert staged.transport.producerState == "paused"
+    staged.clock.advance(LONG)
+    assert staged.transport.producerState == "paused"
+    staged.clock.advance(LONG)
+    assert staged.transport.producerState == "producing"
+
+
+def test_one_whose_messages_are_quickly_handled_is_read_on() -> None:
+    staged = Staged(LONG / 3)
+    staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two"))
+    assert len(staged.messages) == 2
+    assert staged.transport.producerState == "producing"
+
+
+def test_messages_are_the_same_however_they_are_cut_and_whichever_frames_they_come_in() -> None:
+    whole = client_frame(b"small") + client_frame(b"x" * 70_000) + client_frame(b"again")
+    parts = client_frame(b"in two ", fin=False) + client_frame(b"frames", Opcode.CONT) + client_frame(b"end")
+    expected = [b"small", b"x" * 70_000, b"again", b"in two frames", b"end"]
+    data = whole + parts
+    for size in (1, 2, 7, 100, 70_010, len(data)):
+        staged = Staged()
+        for start in range(0, len(data), size):
+            staged.protocol.dataReceived(data[start : start + size])
+        assert staged.messages == expected
+
+
+def test_a_ping_between_messages_is_answered() -> None:
+    staged = Staged()
+    staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"?", Opcode.PING) + client_frame(b"two"))
+    assert staged.messages == [b"one", b"two"]
+    assert staged.transport.value() == b"\x8a\x01?"
+
+
+def test_a_fault_of_ours_ends_the_connection_and_is_logged_and_nothing_after_it_is_taken() -> None:
+    def break_down(payload: bytes) -> None:
+        raise RuntimeError("a fault")
+
+    staged = Staged(act=break_down)
+    with capturedLogs() as events:
+        staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two"))
+    assert staged.messages == [b"one"]
+    assert [event["log_format"] for event in events] == ["message not handled", "connection ended"]
+    assert staged.transport.value()[:4] == b"\x88\x10\x03\xf3"
+
+
+@pytest.mark.parametrize("frame", [encode_frame(b"not masked"), b"\xc2\x80\x00\x00\x00\x00"])
+def test_what_the_protocol_forbids_ends_the_connection(frame: bytes) -> None:
+    staged = Staged()
+    staged.protocol.dataReceived(client_frame(b"one") + frame + client_frame(b"two"))
+    assert staged.messages == [b"one"]
+    # 1002, a protocol error.
+    assert staged.transport.value()[2:4] == b"\x03\xea"

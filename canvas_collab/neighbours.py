@@ -29,23 +29,24 @@ class Neighbours:
         self._snapshots = snapshots
 
     def added(self, addition: Addition) -> None:
-        """Somebody has added entries to a log."""
-        if addition.origin != self._store.origin and addition.document_id in self._rooms:
-            self._start(addition.document_id, self._fetch(addition))
+        """Somebody has added entries to the log."""
+        if addition.origin != self._store.origin and self._rooms.names():
+            self._start(None, self._fetch(addition))
 
     def missed(self) -> None:
         """For a time nobody could be heard: look at everything that is in memory."""
         for document_id in self._rooms.names():
             self._start(document_id, self._reload(document_id))
 
-    def _start(self, document_id: str, work: Coroutine[Deferred[Any], Any, None]) -> None:
+    def _start(self, document_id: str | None, work: Coroutine[Deferred[Any], Any, None]) -> None:
         following = Deferred.fromCoroutine(work)
         following.addErrback(
             lambda failure: self.log.error("following failed", room=document_id, reason=failure.getErrorMessage())
         )
 
     async def _fetch(self, addition: Addition) -> None:
-        await self._take(addition.document_id, await self._store.added(addition))
+        for document_id, updates in (await self._store.added(addition, self._rooms.names())).items():
+            self._start(document_id, self._take(document_id, updates))
 
     async def _reload(self, document_id: str) -> None:
         stored = await self._store.load(document_id)

@@ -77,14 +77,14 @@ APPEND = """
         SELECT batch.document_id, author.id, batch.update
           FROM batch LEFT JOIN {user_table} AS author ON author.id = batch.user_id
          ORDER BY batch.position
-        RETURNING id, document_id
+        RETURNING id
     )
-    SELECT pg_notify('{channel}', concat_ws(' ', %s::text, min(id), max(id), document_id))
-      FROM added GROUP BY document_id
+    SELECT pg_notify('{channel}', concat_ws(' ', %s::text, min(id), max(id))) FROM added
 """
 
 _ADDED = """
-    SELECT update FROM yjs_update_log WHERE document_id = %s AND id BETWEEN %s AND %s ORDER BY id
+    SELECT document_id, update FROM yjs_update_log
+     WHERE id BETWEEN %s AND %s AND document_id = ANY(%s::text[]) ORDER BY id
 """
 
 _WORTH_COMPACTING = """
@@ -175,10 +175,13 @@ class DocumentStore:
             ),
         )
 
-    async def added(self, addition: Addition) -> list[bytes]:
-        """The updates that somebody has added to a document's log."""
-        rows = await self._database.query(_ADDED, (addition.document_id, addition.first, addition.last))
-        return [bytes(update) for (update,) in rows]
+    async def added(self, addition: Addition, document_ids: Sequence[str]) -> dict[str, list[bytes]]:
+        """The updates that somebody has added to the log, of those documents that are asked for."""
+        rows = await self._database.query(_ADDED, (addition.first, addition.last, list(document_ids)))
+        updates: dict[str, list[bytes]] = {}
+        for document_id, update in rows:
+            updates.setdefault(document_id, []).append(bytes(update))
+        return updates
 
     async def fold(self, document_id: str, compact: bool = True) -> Folded:
         """Fold what the log has of a document into its snapshot, and compact that where it is worth it.

@@ -19,19 +19,21 @@ CHANNEL = "canvas_collab_log"
 
 @frozen
 class Addition:
-    """Entries that were added to a document's log, by their first id and their last; `origin` is who added them."""
+    """Entries that were added to the log, by the lowest of their ids and the highest; `origin` is who added them.
+
+    Some between these may be somebody else's.
+    """
 
     origin: str
     first: int
     last: int
-    document_id: str
 
 
 def parse_addition(payload: str) -> Addition | None:
-    """Read a notification's payload, ``ORIGIN FIRST LAST DOCUMENT``; None if it is none of ours."""
+    """Read a notification's payload, ``ORIGIN FIRST LAST``; None if it is none of ours."""
     try:
-        origin, first, last, document_id = payload.split(" ", 3)
-        return Addition(origin, int(first), int(last), document_id)
+        origin, first, last = payload.split(" ")
+        return Addition(origin, int(first), int(last))
     except ValueError:
         return None
 

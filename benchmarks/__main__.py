@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from benchmarks.installation import postgres
 from benchmarks.loads import LOADS
-from benchmarks.loads.base import Bench, Load, Result
+from benchmarks.loads.base import Bench, Load, Result, median_of
 from benchmarks.plots import draw
 from benchmarks.processes import Cores, allow_files
 from benchmarks.report import Results
@@ -56,6 +56,13 @@ def _options() -> argparse.Namespace:
         metavar="NAMES",
         help=f"which ones (default: {DEFAULT_SERVERS}; there is also canvas-collab-hocuspocus)",
     )
+    parser.add_argument(
+        "--repeat",
+        type=int,
+        default=3,
+        metavar="TIMES",
+        help="how often noisy loads are measured, the servers in turn; medians count (default: %(default)s)",
+    )
     parser.add_argument("--quick", action="store_true", help="everything shorter and smaller, to see that it works")
     parser.add_argument(
         "--output",
@@ -67,7 +74,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _about(cores: Cores, quick: bool) -> dict[str, object]:
+def _about(cores: Cores, options: argparse.Namespace) -> dict[str, object]:
     node_version = subprocess.run([node(), "--version"], capture_output=True, text=True, check=True).stdout.strip()
     return {
         "date": datetime.now(timezone.utc).date().isoformat(),
@@ -76,7 +83,8 @@ def _about(cores: Cores, quick: bool) -> dict[str, object]:
         "cores": f"{os.cpu_count()}; the server has one to itself, the generator and PostgreSQL share another"
         if not cores.shared
         else "only one, shared by the server, PostgreSQL and the generator",
-        "length": "quick: too short to be quoted" if quick else "full",
+        "length": "quick: too short to be quoted" if options.quick else "full",
+        "repeated": f"{options.repeat} times, the servers in turn; medians count",
     }
 
 
@@ -102,12 +110,15 @@ def main() -> int:
     cores = Cores.choose()
     cores.take_others()
     pairs = [
-        (LOADS[load], SERVERS[server])
-        for load in options.load
+        (load, SERVERS[server])
+        for load in map(LOADS.__getitem__, options.load)
+        # In turn, so that a machine that is slow for a minute is so for all of them.
+        for _ in range(options.repeat if load.is_noisy else 1)
         for server in options.servers
-        if LOADS[load].suits(SERVERS[server])
+        if load.suits(SERVERS[server])
     ]
-    results = Results(_about(cores, options.quick), {name: SERVERS[name].version for name in options.servers})
+    measured: dict[tuple[str, str], list[Result]] = {}
+    results = Results(_about(cores, options), {name: SERVERS[name].version for name in options.servers})
     status = 0
     # The bar draws itself only when it is told to: a thread that does would make the generator late.
     bar = tqdm(total=len(pairs), bar_format="{l_bar}{bar}| {n:.1f}/{total} [{elapsed}]", dynamic_ncols=True)
@@ -127,8 +138,9 @@ def main() -> int:
 
                 bar.set_description(f"{load.name} on {server.name}", refresh=False)
                 show(0)
-                result = _measure(load, server, Bench(workshop, options.quick, show))
-                results.loads.setdefault(load.name, {})[server.name] = result
+                runs = measured.setdefault((load.name, server.name), [])
+                runs.append(_measure(load, server, Bench(workshop, options.quick, show)))
+                results.loads.setdefault(load.name, {})[server.name] = median_of(runs)
                 results.write(options.output)
                 show(1)
     except KeyboardInterrupt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from statistics import median
 
 from attrs import field, frozen
 
@@ -79,6 +80,17 @@ class Result:
     problem: str = field(default="")
 
 
+def median_of(results: Sequence[Result]) -> Result:
+    """Of several measurements of the same the median of each measure, and the curve that lies in the middle."""
+    measures = {
+        name: median(result.measures[name] for result in results if name in result.measures)
+        for name in dict.fromkeys(name for result in results for name in result.measures)
+    }
+    curves = sorted((result.curve for result in results if result.curve), key=lambda curve: curve[CURVE.index(0.99)])
+    problem = "; ".join(dict.fromkeys(result.problem for result in results if result.problem))
+    return Result(measures, curves[len(curves) // 2] if curves else (), problem)
+
+
 class Load(ABC):
     """One load."""
 
@@ -87,6 +99,8 @@ class Load(ABC):
     #: What it is.
     title: str
     targets: Sequence[Target] = ()
+    #: Whether what else happens on the machine changes the measures so much that one measurement says little.
+    is_noisy = False
 
     def suits(self, server: Server) -> bool:
         """Whether it can be put on this server."""

@@ -22,6 +22,7 @@ class Stalling(Load):
 
     name = "stalling"
     title = f"one reader stops reading, in a room where {CLIENTS} people send {RATE} updates/s of 16 KB each"
+    is_noisy = True
     targets = (Target("p99_change", limit=20), Target("memory_growth", limit=40))
 
     def measure(self, bench: Bench, server: Server) -> Result:

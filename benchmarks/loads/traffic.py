@@ -28,6 +28,7 @@ class Traffic(Load):
     rate: float
     kind: Kind = Kind.TYPING
     seconds: float = 8.0
+    is_noisy = True
 
     def suits(self, server: Server) -> bool:
         """Only y-websocket's clients echo."""

@@ -18,8 +18,11 @@ from canvas_collab.document import Document
 from canvas_collab.folding import Snapshot, read_document, snapshot_of, wants_compaction
 from canvas_collab.protocol.delete_set import DeleteSet
 
-#: Reading and writing so many bytes takes noticeable time, some milliseconds.
+#: Reading so many bytes takes noticeable time, some milliseconds.
 LARGE = 2**18
+
+#: Folding so many bytes takes less time than to have a thread do it.
+SMALL = 2**12
 
 
 @frozen
@@ -202,7 +205,9 @@ class DocumentStore:
                 return Folded(0, 0, False)
             snapshot = _snapshot(locked[0])
             updates = [bytes(update) for _, update in entries]
-            folded, values = await deferToThread(_fold, prepared.document if prepared else None, snapshot, updates)
+            folding = prepared.document if prepared else None, snapshot, updates
+            is_large = snapshot.size + sum(map(len, updates)) > SMALL
+            folded, values = await deferToThread(_fold, *folding) if is_large else _fold(*folding)
             await cursor.execute(WRITE_SNAPSHOT, (*values, document_id))
             if prepared:
                 await cursor.execute(_WRITE_COMPACTED, (document_id,))

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import attrs
 from attrs import frozen
 
+from canvas_collab import variables
+
 #: Better Auth's own minimum for a secret that is not easily guessed.
 MIN_SECRET_LENGTH = 32
 
@@ -28,79 +30,6 @@ class ConfigurationError(Exception):
         self.problems = problems
 
 
-def _text(value: str) -> str:
-    return value
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if value.lower() not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}")
-        return value.lower()
-
-    return parse
-
-
-def _number(least: float, most: float) -> Callable[[str], float]:
-    def parse(value: str) -> float:
-        try:
-            number = float(value)
-        except ValueError:
-            number = float("nan")
-        if not least <= number <= most:
-            raise ValueError(f"must be a number from {least:g} to {most:g}")
-        return number
-
-    return parse
-
-
-def _integer(least: int, most: int) -> Callable[[str], int]:
-    def parse(value: str) -> int:
-        if not value.isascii() or not value.isdigit() or not least <= int(value) <= most:
-            raise ValueError(f"must be a whole number from {least} to {most}")
-        return int(value)
-
-    return parse
-
-
-def _switch(value: str) -> bool:
-    return _one_of("on", "off")(value) == "on"
-
-
-def _database_url(value: str) -> str:
-    if urlsplit(value).scheme not in ("postgres", "postgresql"):
-        raise ValueError("must be a URL that begins with postgresql://")
-    return value
-
-
-def _http_url(value: str) -> str:
-    if origin_of(value) is None or urlsplit(value).scheme not in ("http", "https"):
-        raise ValueError("must be an http:// or https:// URL")
-    return value
-
-
-def _origins(value: str) -> tuple[str, ...]:
-    origins = []
-    for part in filter(None, (part.strip() for part in value.split(","))):
-        origin = origin_of(part)
-        if origin is None or urlsplit(part).path not in ("", "/"):
-            raise ValueError("must be origins such as https://app.example.com, separated by commas")
-        origins.append(origin)
-    return tuple(origins)
-
-
-def _path_prefix(value: str) -> str:
-    if value and not value.startswith("/"):
-        raise ValueError("must be empty or begin with a slash, such as /collab")
-    return value.rstrip("/")
-
-
-def _path(value: str) -> str:
-    if not value.startswith("/"):
-        raise ValueError("must begin with a slash, such as /hocuspocus")
-    return value
-
-
 def _setting(name: str, default: object, parse: Callable[[str], object], purpose: str, *aliases: str) -> Any:
     """One variable: `name` (and other names it is honoured under), the `default`, how to read it, what it is for."""
     return attrs.field(default=default, metadata={"name": name, "parse": parse, "purpose": purpose, "aliases": aliases})
@@ -113,176 +42,180 @@ class Settings:
     database_url: str = _setting(
         "DATABASE_URL",
         "",
-        _database_url,
+        variables.database_url,
         "The PostgreSQL database with Better Auth's tables. Empty, in development only: an embedded one.",
     )
     app_env: str = _setting(
         "APP_ENV",
         "development",
-        _one_of("development", "production"),
+        variables.one_of("development", "production"),
         "What the daemon runs for; production refuses to start without a database and a secret.",
         "NODE_ENV",
     )
-    log_level: str = _setting("LOG_LEVEL", "info", _one_of(*LOG_LEVELS), "The least severe events that are logged.")
-    ws_host: str = _setting("WS_HOST", "127.0.0.1", _text, "The address on which clients are served.")
-    ws_port: int = _setting("WS_PORT", 3001, _integer(0, 65535), "The port on which clients are served.")
-    ws_path_prefix: str = _setting(
-        "WS_PATH_PREFIX", "", _path_prefix, "The path under which a reverse proxy passes requests on."
+    log_level: str = _setting(
+        "LOG_LEVEL", "info", variables.one_of(*LOG_LEVELS), "The least severe events that are logged."
     )
-    health_host: str = _setting("HEALTH_HOST", "127.0.0.1", _text, "The address of /health and /ready.")
-    health_port: int = _setting("HEALTH_PORT", 3002, _integer(0, 65535), "The port of /health and /ready.")
+    ws_host: str = _setting("WS_HOST", "127.0.0.1", variables.text, "The address on which clients are served.")
+    ws_port: int = _setting("WS_PORT", 3001, variables.integer(0, 65535), "The port on which clients are served.")
+    ws_path_prefix: str = _setting(
+        "WS_PATH_PREFIX", "", variables.path_prefix, "The path under which a reverse proxy passes requests on."
+    )
+    health_host: str = _setting("HEALTH_HOST", "127.0.0.1", variables.text, "The address of /health and /ready.")
+    health_port: int = _setting("HEALTH_PORT", 3002, variables.integer(0, 65535), "The port of /health and /ready.")
     trusted_proxies: int = _setting(
         "TRUSTED_PROXIES",
         0,
-        _integer(0, 10),
+        variables.integer(0, 10),
         "How many proxies in front set X-Forwarded-For; the log then names the client they saw.",
     )
     better_auth_secret: str = _setting(
-        "BETTER_AUTH_SECRET", "", _text, "The secret with which the application signs its session cookies."
+        "BETTER_AUTH_SECRET", "", variables.text, "The secret with which the application signs its session cookies."
     )
     better_auth_url: str = _setting(
-        "BETTER_AUTH_URL", "", _http_url, "The application's own URL; pages of its origin may connect."
+        "BETTER_AUTH_URL", "", variables.http_url, "The application's own URL; pages of its origin may connect."
     )
     cookie_prefix: str = _setting(
-        "BETTER_AUTH_COOKIE_PREFIX", "better-auth", _text, "The prefix of the session cookie's name."
+        "BETTER_AUTH_COOKIE_PREFIX", "better-auth", variables.text, "The prefix of the session cookie's name."
     )
     allowed_origins: tuple[str, ...] = _setting(
         "ALLOWED_ORIGINS",
         (),
-        _origins,
+        variables.origins,
         "The origins whose pages may connect with a cookie. Empty: that of BETTER_AUTH_URL and, in "
         "development, any on localhost.",
     )
     room_prefix: str = _setting(
-        "ROOM_PREFIX", "diagram-", _text, "What a room's name begins with; the rest is the diagram's id."
+        "ROOM_PREFIX", "diagram-", variables.text, "What a room's name begins with; the rest is the diagram's id."
     )
     reject_with: str = _setting(
         "REJECT_WITH",
         "http",
-        _one_of("http", "close"),
+        variables.one_of("http", "close"),
         "Whether a client that may not come in gets an HTTP status, or a WebSocket close code after the handshake.",
     )
     hocuspocus_path: str = _setting(
         "HOCUSPOCUS_PATH",
         "/",
-        _path,
+        variables.path,
         "The path, after WS_PATH_PREFIX, on which Hocuspocus providers are served; every other one names a room.",
     )
     auth_timeout: float = _setting(
-        "AUTH_TIMEOUT", 10.0, _number(0.1, 300), "How long a Hocuspocus provider may take to authenticate."
+        "AUTH_TIMEOUT", 10.0, variables.number(0.1, 300), "How long a Hocuspocus provider may take to authenticate."
     )
     token_renewal: float = _setting(
         "TOKEN_RENEWAL",
         60.0,
-        _number(0, 86400),
+        variables.number(0, 86400),
         "How long before the end of a session a Hocuspocus provider is asked for a new token.",
     )
     session_recheck: float = _setting(
         "SESSION_RECHECK",
         60.0,
-        _number(1, 86400),
+        variables.number(1, 86400),
         "How often the session and the role behind an open connection are looked up again.",
     )
-    migrate: bool = _setting("MIGRATE", True, _switch, "Whether the database's tables are brought up to date at start.")
+    migrate: bool = _setting(
+        "MIGRATE", True, variables.switch, "Whether the database's tables are brought up to date at start."
+    )
     database_pool_size: int = _setting(
-        "DATABASE_POOL_SIZE", 4, _integer(2, 100), "How many connections to PostgreSQL are kept open."
+        "DATABASE_POOL_SIZE", 4, variables.integer(2, 100), "How many connections to PostgreSQL are kept open."
     )
     journal_interval_ms: int = _setting(
         "JOURNAL_INTERVAL_MS",
         20,
-        _integer(0, 1000),
+        variables.integer(0, 1000),
         "How many milliseconds of updates are committed together.",
     )
     journal_queue_max: int = _setting(
         "JOURNAL_QUEUE_MAX",
         64 * 2**20,
-        _integer(2**16, 2**40),
+        variables.integer(2**16, 2**40),
         "How many bytes of updates may wait for the database before writers are turned away.",
     )
     snapshot_debounce: float = _setting(
-        "SNAPSHOT_DEBOUNCE", 1.0, _number(0.05, 3600), "How long a document rests before it is snapshotted."
+        "SNAPSHOT_DEBOUNCE", 1.0, variables.number(0.05, 3600), "How long a document rests before it is snapshotted."
     )
     snapshot_max_wait: float = _setting(
-        "SNAPSHOT_MAX_WAIT", 10.0, _number(0.05, 86400), "How long a busy document waits for that at most."
+        "SNAPSHOT_MAX_WAIT", 10.0, variables.number(0.05, 86400), "How long a busy document waits for that at most."
     )
     history_retention: float = _setting(
         "HISTORY_RETENTION",
         7 * 86400.0,
-        _number(0, 10**10),
+        variables.number(0, 10**10),
         "How long it can be looked up who edited what, and what was deleted can be brought back.",
     )
     max_document_size: int = _setting(
         "MAX_DOCUMENT_SIZE",
         100 * 2**20,
-        _integer(1024, 2**31),
+        variables.integer(1024, 2**31),
         "A document of so many bytes can be read, and what is in it deleted, but nothing added.",
     )
     max_connections: int = _setting(
-        "MAX_CONNECTIONS", 10000, _integer(1, 10**6), "How many clients may be connected at once."
+        "MAX_CONNECTIONS", 10000, variables.integer(1, 10**6), "How many clients may be connected at once."
     )
     handshake_timeout: float = _setting(
-        "HANDSHAKE_TIMEOUT", 10.0, _number(0.1, 300), "How long a client may take to open its connection."
+        "HANDSHAKE_TIMEOUT", 10.0, variables.number(0.1, 300), "How long a client may take to open its connection."
     )
     max_message_size: int = _setting(
-        "MAX_MESSAGE_SIZE", 16 * 2**20, _integer(1024, 2**31), "The largest message a client may send."
+        "MAX_MESSAGE_SIZE", 16 * 2**20, variables.integer(1024, 2**31), "The largest message a client may send."
     )
     max_awareness_size: int = _setting(
-        "MAX_AWARENESS_SIZE", 64 * 2**10, _integer(256, 2**24), "The largest awareness message."
+        "MAX_AWARENESS_SIZE", 64 * 2**10, variables.integer(256, 2**24), "The largest awareness message."
     )
     max_awareness_clients: int = _setting(
         "MAX_AWARENESS_CLIENTS",
         32,
-        _integer(1, 10000),
+        variables.integer(1, 10000),
         "How many awareness clients one connection may announce.",
     )
     max_documents: int = _setting(
-        "MAX_DOCUMENTS", 1000, _integer(1, 10**6), "How many documents one Hocuspocus connection may open."
+        "MAX_DOCUMENTS", 1000, variables.integer(1, 10**6), "How many documents one Hocuspocus connection may open."
     )
     max_pending_documents: int = _setting(
         "MAX_PENDING_DOCUMENTS",
         100,
-        _integer(1, 10**6),
+        variables.integer(1, 10**6),
         "How many documents of one Hocuspocus connection may be waiting to be opened.",
     )
     max_pending_messages: int = _setting(
         "MAX_PENDING_MESSAGES",
         1000,
-        _integer(1, 10**6),
+        variables.integer(1, 10**6),
         "How many messages of one Hocuspocus connection may wait for that.",
     )
     max_pending_size: int = _setting(
         "MAX_PENDING_SIZE",
         512 * 2**10,
-        _integer(1024, 2**31),
+        variables.integer(1024, 2**31),
         "How many bytes of one Hocuspocus connection may wait for that.",
     )
-    stateless: bool = _setting("STATELESS", True, _switch, "Whether stateless messages are passed on.")
+    stateless: bool = _setting("STATELESS", True, variables.switch, "Whether stateless messages are passed on.")
     max_stateless_size: int = _setting(
-        "MAX_STATELESS_SIZE", 64 * 2**10, _integer(1, 2**24), "The largest stateless message."
+        "MAX_STATELESS_SIZE", 64 * 2**10, variables.integer(1, 2**24), "The largest stateless message."
     )
     ping_interval: float = _setting(
         "PING_INTERVAL",
         20.0,
-        _number(0.1, 3600),
+        variables.number(0.1, 3600),
         "How often a silent client is asked whether it is there; one that has not answered by the next time is gone.",
     )
     send_buffer_max: int = _setting(
         "SEND_BUFFER_MAX",
         32 * 2**20,
-        _integer(2**16, 2**40),
+        variables.integer(2**16, 2**40),
         "How many bytes of answers may wait for one client that does not read, before it is disconnected.",
     )
     stall_timeout: float = _setting(
         "STALL_TIMEOUT",
         120.0,
-        _number(0.1, 86400),
+        variables.number(0.1, 86400),
         "How long a client may take to read what waits for it, before it is disconnected.",
     )
     fanout_share: float = _setting(
-        "FANOUT_SHARE", 0.5, _number(0.05, 0.95), "The part of the core that sending to clients may take."
+        "FANOUT_SHARE", 0.5, variables.number(0.05, 0.95), "The part of the core that sending to clients may take."
     )
     flush_max_ms: int = _setting(
-        "FLUSH_MAX_MS", 40, _integer(0, 1000), "How many milliseconds an edit may wait to be sent at most."
+        "FLUSH_MAX_MS", 40, variables.integer(0, 1000), "How many milliseconds an edit may wait to be sent at most."
     )
     data_dir: Path = _setting(
         "DATA_DIR",
@@ -302,12 +235,12 @@ class Settings:
 
     def origin_allowed(self, origin: str) -> bool:
         """Whether a page of `origin` may come in with a cookie alone."""
-        candidate = origin_of(origin)
+        candidate = variables.origin_of(origin)
         if candidate is None:
             return False
         if self.allowed_origins:
             return candidate in self.allowed_origins
-        if self.better_auth_url and candidate == origin_of(self.better_auth_url):
+        if self.better_auth_url and candidate == variables.origin_of(self.better_auth_url):
             return True
         return not self.production and urlsplit(candidate).hostname in ("localhost", "127.0.0.1", "::1")
 
@@ -351,18 +284,3 @@ class Settings:
         if self.snapshot_max_wait < self.snapshot_debounce:
             problems.append("SNAPSHOT_MAX_WAIT must not be shorter than SNAPSHOT_DEBOUNCE.")
         return problems
-
-
-def origin_of(url: str) -> str | None:
-    """The origin (``scheme://host[:port]``, in lower case) of a URL, or None if it has none."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    if not parts.scheme or not parts.hostname:
-        return None
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    if port is None or port == {"http": 80, "https": 443}.get(parts.scheme):
-        return f"{parts.scheme}://{host}"
-    return f"{parts.scheme}://{host}:{port}"

@@ -7,7 +7,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from canvas_collab.config import ConfigurationError, Settings, origin_of
+from canvas_collab.config import ConfigurationError, Settings
+from canvas_collab.variables import origin_of
 
 PRODUCTION = {
     "APP_ENV": "production",

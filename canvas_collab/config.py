@@ -207,9 +207,9 @@ class Settings:
     )
     stall_timeout: float = _setting(
         "STALL_TIMEOUT",
-        120.0,
+        60.0,
         variables.number(0.1, 86400),
-        "How long a client may take to read what waits for it, before it is disconnected.",
+        "How long a client for which something waits may read nothing of it, before it is disconnected.",
     )
     fanout_share: float = _setting(
         "FANOUT_SHARE", 0.5, variables.number(0.05, 0.95), "The part of the core that sending to clients may take."

@@ -236,11 +236,21 @@ class ServerProtocol(WebSocketServerProtocol):
     def choked(self) -> None:
         """The client reads more slowly than it is sent to."""
         if self._stalled is None:
-            timeout = self.factory.settings.stall_timeout
-            self._stalled = self.factory.reactor.callLater(timeout, self._give_up, "nothing is being read")
+            self._wait_for_progress()
+
+    def _wait_for_progress(self) -> None:
+        timeout = self.factory.settings.stall_timeout
+        self._stalled = self.factory.reactor.callLater(timeout, self._look_for_progress, self.wire.progress)
+
+    def _look_for_progress(self, before: int) -> None:
+        if self.wire.progress > before:
+            self._wait_for_progress()
+        else:
+            self._give_up("nothing is being read")
 
     def drained(self) -> None:
         """The client has read all that waited."""
+        self._was_heard = True
         self._stop_waiting()
         if self._dialect is not None and self.may_send:
             self._dialect.drained()
@@ -260,10 +270,13 @@ class ServerProtocol(WebSocketServerProtocol):
     # Whether the client is still there
 
     def look_after(self) -> None:
-        """Ping a client that has been silent since the last call; drop it if it was pinged then."""
+        """Ping a client that has been silent since the last call; drop it if it was pinged then.
+
+        One that still has much to read would find the ping at the end of it, and is looked after otherwise.
+        """
         if not self.may_send:
             return
-        if self._was_heard:
+        if self._was_heard or self._stalled is not None:
             self._was_heard = self._was_pinged = False
         elif not self._was_pinged:
             self._was_pinged = True

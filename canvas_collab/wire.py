@@ -40,7 +40,7 @@ class Wire:
     """
 
     # What is asked for at every message lies together and by itself: with a thousand clients it is memory that costs.
-    __slots__ = ("_backlog", "_backlog_max", "_is_choked", "_is_clear", "_owner", "_send", "_transport")
+    __slots__ = ("_backlog", "_backlog_max", "_is_choked", "_is_clear", "_left", "_owner", "_send", "_transport")
 
     def __init__(self, transport: Any, owner: Owner, backlog_max: int) -> None:
         """:param backlog_max: how many bytes may wait for the client while it does not read."""
@@ -48,6 +48,8 @@ class Wire:
         self._owner = owner
         self._backlog_max = backlog_max
         self._backlog = 0
+        # How many bytes were left to the transport.
+        self._left = 0
         self._is_choked = False
         # Whether it is certain that the socket can be sent to directly. Where it is not, that has to be found out.
         self._is_clear = False
@@ -72,9 +74,17 @@ class Wire:
             if self._backlog > self._backlog_max:
                 self._owner.overflowed()
             else:
-                self._transport.write(frame)
+                self._leave(frame)
         else:
             self.offer(message, prefix)
+
+    @property
+    def progress(self) -> int:
+        """How many bytes of those that had to wait have gone; it only says something compared with earlier."""
+        # What encrypts has a plain transport below it.
+        plain = getattr(self._transport, "transport", self._transport)
+        waiting = len(getattr(plain, "dataBuffer", b"")) - getattr(plain, "offset", 0)
+        return self._left - waiting - sum(map(len, getattr(plain, "_tempDataBuffer", ())))
 
     def disturbed(self) -> None:
         """Something else was written, or the connection ends: look before the next message is sent."""
@@ -91,7 +101,7 @@ class Wire:
             or transport.disconnecting
             or not transport.connected
         ):
-            transport.write(frame)
+            self._leave(frame)
         else:
             self._put(frame)
 
@@ -104,7 +114,12 @@ class Wire:
             sent = 0
         self._is_clear = sent == len(frame)
         if not self._is_clear:
-            self._transport.write(frame[sent:])
+            self._leave(frame[sent:])
+
+    def _leave(self, data: bytes) -> None:
+        """Leave it to the transport, which sends it when the client reads."""
+        self._left += len(data)
+        self._transport.write(data)
 
     # What the transport asks of whoever writes to it, when its buffer is full and when it is empty again
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from twisted.internet.address import UNIXAddress
@@ -12,6 +12,7 @@ from twisted.logger import capturedLogs
 from websockets.frames import Opcode
 
 from canvas_collab.config import Settings
+from canvas_collab.outgoing import Outgoing
 from canvas_collab.protocol.frames import encode_frame
 from canvas_collab.websocket import LONG, ServerFactory
 from tests.frames import client_frame, handshake
@@ -45,12 +46,29 @@ class Staged:
         if self._act is not None:
             self._act(payload)
 
+    def drained(self) -> None:
+        pass
+
     def closed(self, code: int | None, reason: str | None) -> None:
         pass
 
     @property
     def whereabouts(self) -> tuple[None, None]:
         return None, None
+
+
+class StagedWire:
+    """A wire that tells of this progress."""
+
+    def __init__(self, progress: Iterator[int]) -> None:
+        self._progress = progress
+
+    @property
+    def progress(self) -> int:
+        return next(self._progress)
+
+    def disturbed(self) -> None:
+        pass
 
 
 def test_of_one_who_sends_faster_than_can_be_handled_no_more_is_read_for_as_long_as_that_took() -> None:
@@ -81,6 +99,36 @@ def test_messages_are_the_same_however_they_are_cut_and_whichever_frames_they_co
         for start in range(0, len(data), size):
             staged.protocol.dataReceived(data[start : start + size])
         assert staged.messages == expected
+
+
+def test_one_who_reads_slowly_stays_and_one_who_reads_nothing_goes() -> None:
+    staged = Staged()
+    timeout = Settings().stall_timeout
+    staged.protocol.wire.send(Outgoing(b"a message"))
+    progress = iter([0, 1, 1, 2, 2, 2])
+    staged.protocol.wire = StagedWire(progress)
+    staged.protocol.choked()
+    staged.protocol.choked()
+    for _ in range(2):
+        staged.clock.advance(timeout)
+        assert not staged.transport.disconnecting
+    with capturedLogs() as events:
+        staged.clock.advance(timeout)
+    ended = [event["reason"] for event in events if event["log_format"] == "connection ended"]
+    assert ended == ["nothing is being read"]
+
+
+def test_one_who_has_much_to_read_is_not_asked_whether_they_are_there() -> None:
+    staged = Staged()
+    staged.protocol.choked()
+    for _ in range(3):
+        staged.protocol.look_after()
+    assert staged.transport.value() == b""
+    staged.protocol.drained()
+    for _ in range(2):
+        staged.protocol.look_after()
+    assert staged.transport.value()[:1] == b"\x89"
+    assert not staged.transport.disconnecting
 
 
 def test_a_ping_between_messages_is_answered() -> None:

@@ -23,6 +23,7 @@ class StagedTransport(tcp.Server):
         self.connected = 1
         self.disconnecting = False
         self.dataBuffer = b""
+        self.offset = 0
         self._tempDataBuffer: list[bytes] = []
 
     def write(self, data: bytes) -> None:
@@ -187,6 +188,22 @@ def test_answers_wait_for_one_who_does_not_read_up_to_a_limit(stage: Stage) -> N
     assert stage.left[1:] == [half.frame(), half.frame()]
     stage.wire.send(AFTER)
     assert stage.owner.told == ["choked", "overflowed"]
+
+
+def test_progress_is_what_has_gone_of_what_had_to_wait(stage: Stage) -> None:
+    stage.wire.offer(Outgoing(bytes(2**22)))
+    before = stage.wire.progress
+    stage.wire.pauseProducing()
+    stage.wire.send(HELLO)
+    assert stage.wire.progress == before
+    [rest, hello] = stage.left
+    # The transport has sent a part of the first, and has the second to come.
+    stage.transport.dataBuffer, stage.transport.offset = rest, 1000
+    stage.left[:] = [hello]
+    assert stage.wire.progress == before + 1000
+    stage.transport.dataBuffer, stage.transport.offset = hello, 2
+    stage.left.clear()
+    assert stage.wire.progress == before + len(rest) + 2
 
 
 def test_what_was_read_does_not_count_towards_the_limit(stage: Stage) -> None:

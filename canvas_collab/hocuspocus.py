@@ -6,10 +6,8 @@ when it is.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
-from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -17,15 +15,15 @@ from twisted.logger import Logger
 from canvas_collab.access import MAX_ROOM_NAME_LENGTH
 from canvas_collab.admission import Denied, Request
 from canvas_collab.config import Settings
-from canvas_collab.connection import Connection, Effect
 from canvas_collab.dialect import Socket
 from canvas_collab.entrance import Entrance
+from canvas_collab.hocuspocus_document import OpenDocument, PendingDocument
 from canvas_collab.journal import Journal
 from canvas_collab.outgoing import Outgoing
 from canvas_collab.protocol import hocuspocus as envelope
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.closing import CloseCode, Offence
-from canvas_collab.protocol.hocuspocus import Authentication, Body, Close, Stateless, SyncReply
+from canvas_collab.protocol.hocuspocus import Authentication, Body, Close
 from canvas_collab.protocol.lib0 import Malformed
 
 #: An address is a room's name and at most as much again for the session's id.
@@ -44,9 +42,9 @@ class Hocuspocus:
         self.journal = journal
         self.settings = settings
         self._reactor = reactor
-        self._documents: dict[str, _OpenDocument] = {}
-        self._pending: dict[str, _PendingDocument] = {}
-        self._handled: _OpenDocument | None = None
+        self._documents: dict[str, OpenDocument] = {}
+        self._pending: dict[str, PendingDocument] = {}
+        self._handled: OpenDocument | None = None
         self._deadline: IDelayedCall | None = None
 
     @property
@@ -105,7 +103,7 @@ class Hocuspocus:
             if not document.left:
                 await self.entrance.recheck(document.connection)
 
-    def shut(self, document: _OpenDocument, code: CloseCode, reason: str) -> None:
+    def shut(self, document: OpenDocument, code: CloseCode, reason: str) -> None:
         """Close a document from this side; the socket stays open."""
         address = document.address
         if self._documents.get(address) is not document:
@@ -142,7 +140,7 @@ class Hocuspocus:
             # Old providers without a token send no auth message; they rely on the handshake.
             self._authenticate(address, pending, Authentication("", None))
 
-    def _begin(self, address: str) -> _PendingDocument:
+    def _begin(self, address: str) -> PendingDocument:
         settings = self.settings
         if len(address) > MAX_ADDRESS_LENGTH:
             raise Offence(CloseCode.TOO_LARGE, f"the name of a document may have {MAX_ROOM_NAME_LENGTH} characters")
@@ -152,7 +150,7 @@ class Hocuspocus:
         if len(self._pending) + len(self._documents) >= settings.max_documents:
             raise Offence(CloseCode.TOO_LARGE, f"one connection may open {settings.max_documents} documents, no more")
         expiry = self._reactor.callLater(settings.auth_timeout, self._give_up, address)
-        pending = self._pending[address] = _PendingDocument(expiry)
+        pending = self._pending[address] = PendingDocument(expiry)
         return pending
 
     def _require_bounds(self) -> None:
@@ -177,7 +175,7 @@ class Hocuspocus:
         if pending is not None and pending.expiry.active():
             pending.expiry.cancel()
 
-    def _authenticate(self, address: str, pending: _PendingDocument, authentication: Authentication) -> None:
+    def _authenticate(self, address: str, pending: PendingDocument, authentication: Authentication) -> None:
         begin = pending.authentication is None
         pending.authentication = authentication
         if pending.expiry.active():
@@ -191,13 +189,13 @@ class Hocuspocus:
         self.log.failure("opening failed", failure, room=room, client=self.socket.client)
         self.socket.end(CloseCode.INTERNAL_ERROR, "internal error")
 
-    async def _decide(self, address: str, pending: _PendingDocument) -> None:
+    async def _decide(self, address: str, pending: PendingDocument) -> None:
         """Open a document, or tell the client why not."""
         room = envelope.document_of(address)
         while True:
             authentication = pending.authentication
             assert authentication is not None, "this is called when there is one"
-            document = _OpenDocument(self, address, authentication.provider_version)
+            document = OpenDocument(self, address, authentication.provider_version)
             denied = None
             try:
                 token = authentication.token
@@ -221,7 +219,7 @@ class Hocuspocus:
         else:
             self._reply(address, envelope.encode_permission_denied(denied.advice))
 
-    def _open(self, document: _OpenDocument, pending: _PendingDocument) -> None:
+    def _open(self, document: OpenDocument, pending: PendingDocument) -> None:
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
             self.socket.admit_messages(None)
@@ -246,127 +244,3 @@ class Hocuspocus:
 
     def _reply(self, address: str, message: bytes) -> None:
         self.socket.wire.send(Outgoing(message), envelope.encode_address(address))
-
-
-@define(eq=False)
-class _PendingDocument:
-    """A document that waits for its token, or for the decision over it; `expiry` is when it has waited too long."""
-
-    expiry: IDelayedCall
-    authentication: Authentication | None = None
-    queue: list[Body] = field(factory=list)
-    size: int = 0
-
-    def keep(self, body: Body, size: int) -> None:
-        """Keep a message for later."""
-        self.queue.append(body)
-        self.size += size
-
-
-class _OpenDocument:
-    """A document that is open: what carries its connection."""
-
-    connection: Connection
-
-    def __init__(self, socket: Hocuspocus, address: str, provider_version: str | None) -> None:
-        self.address = address
-        self.provider_version = provider_version
-        self.left = False
-        self._hocuspocus = socket
-        self._prefix = envelope.encode_address(address)
-        self._saved = Outgoing(envelope.SAVED)
-        # How many messages wait to be acknowledged, by the position that the journal has to reach.
-        self._unacknowledged: deque[list[int]] = deque()
-
-    @property
-    def client(self) -> str:
-        """The client's address, for the log."""
-        return self._hocuspocus.socket.client
-
-    @property
-    def protocol(self) -> str:
-        """Which version of the provider that is, for the log."""
-        return f"hocuspocus {(self.provider_version or 'before 4')[:20]}"
-
-    def receive(self, body: Body) -> None:
-        """Take a message of this document.
-
-        :raises Offence: if that ends the socket.
-        """
-        if isinstance(body, Authentication):
-            renewing = Deferred.fromCoroutine(self._renew(body))
-            renewing.addErrback(self._renewal_failed)
-        elif isinstance(body, Stateless):
-            self._relay(body)
-        elif isinstance(body, SyncReply):
-            self._acknowledge(self.connection.receive(body.message))
-        elif not isinstance(body, Close):
-            self._acknowledge(self.connection.receive(body))
-            if isinstance(body, sync.SyncStep1):
-                # Exactly one for each of theirs: providers count the answers.
-                self.connection.ask()
-
-    def _relay(self, message: Stateless) -> None:
-        settings = self._hocuspocus.settings
-        if len(message.payload.encode()) > settings.max_stateless_size:
-            reason = f"a stateless message may have {settings.max_stateless_size} bytes"
-            raise Offence(CloseCode.TOO_LARGE, reason)
-        if settings.stateless and self.connection.may_write:
-            self.connection.relay(Outgoing(envelope.encode_stateless(message.payload)))
-
-    async def _renew(self, authentication: Authentication) -> None:
-        hocuspocus = self._hocuspocus
-        try:
-            await hocuspocus.entrance.renew(self.connection, hocuspocus.handshake, authentication.token)
-        except Denied as denied:
-            if denied.code is not CloseCode.TRY_AGAIN_LATER:
-                self.close(denied)
-            return
-        self.access_changed()
-
-    def _renewal_failed(self, failure: Any) -> None:
-        self._hocuspocus.log.failure("renewal failed", failure, room=self.connection.room.name, client=self.client)
-
-    def _acknowledge(self, effect: Effect) -> None:
-        if effect is Effect.REFUSED:
-            self.send(Outgoing(envelope.REFUSED))
-        elif effect is Effect.KEPT:
-            journal = self._hocuspocus.journal
-            if self._unacknowledged and self._unacknowledged[-1][0] == journal.position:
-                self._unacknowledged[-1][1] += 1
-            else:
-                self._unacknowledged.append([journal.position, 1])
-                journal.after_commit(self.connection.room.name, self._committed)
-
-    def _committed(self) -> None:
-        """The journal has got to the next position that somebody here waits for."""
-        _, count = self._unacknowledged.popleft()
-        for _ in range(count):
-            self.send(self._saved)
-
-    # What the connection asks of its carrier
-
-    def send(self, message: Outgoing) -> None:
-        """Send a message of this document."""
-        if not self.left:
-            self._hocuspocus.socket.wire.send(message, self._prefix)
-
-    def offer(self, message: Outgoing) -> bool:
-        """Send a message of this document, unless the client does not read."""
-        return self.left or self._hocuspocus.socket.wire.offer(message, self._prefix)
-
-    def send_stateless(self, message: Outgoing) -> None:
-        """Send a stateless message of this document."""
-        self.send(message)
-
-    def close(self, denied: Denied) -> None:
-        """Close this document."""
-        self._hocuspocus.shut(self, denied.code, denied.advice)
-
-    def access_changed(self) -> None:
-        """Tell the client what it may do."""
-        self.send(Outgoing(envelope.encode_authenticated(self.connection.may_write)))
-
-    def ask_for_token(self) -> None:
-        """Ask for a newer token; older providers do not hear that."""
-        self.send(Outgoing(envelope.TOKEN_REQUEST))

@@ -1,0 +1,161 @@
+"""One document on a Hocuspocus WebSocket: before it is open, and while it is."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Protocol
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from canvas_collab.admission import Denied, Request
+from canvas_collab.config import Settings
+from canvas_collab.connection import Connection, Effect
+from canvas_collab.dialect import Socket
+from canvas_collab.entrance import Entrance
+from canvas_collab.journal import Journal
+from canvas_collab.outgoing import Outgoing
+from canvas_collab.protocol import hocuspocus as envelope
+from canvas_collab.protocol import sync
+from canvas_collab.protocol.closing import CloseCode, Offence
+from canvas_collab.protocol.hocuspocus import Authentication, Body, Close, Stateless, SyncReply
+
+
+class DocumentSocket(Protocol):
+    """The WebSocket that carries the document, beside others."""
+
+    handshake: Request
+    socket: Socket
+    entrance: Entrance
+    journal: Journal
+    settings: Settings
+
+    def shut(self, document: OpenDocument, code: CloseCode, reason: str) -> None:
+        """Close a document from this side; the socket stays open."""
+
+
+@define(eq=False)
+class PendingDocument:
+    """A document that waits for its token, or for the decision over it; `expiry` is when it has waited too long."""
+
+    expiry: IDelayedCall
+    authentication: Authentication | None = None
+    queue: list[Body] = field(factory=list)
+    size: int = 0
+
+    def keep(self, body: Body, size: int) -> None:
+        """Keep a message for later."""
+        self.queue.append(body)
+        self.size += size
+
+
+class OpenDocument:
+    """A document that is open: what carries its connection."""
+
+    log = Logger()
+    connection: Connection
+
+    def __init__(self, socket: DocumentSocket, address: str, provider_version: str | None) -> None:
+        self.address = address
+        self.provider_version = provider_version
+        self.left = False
+        self._hocuspocus = socket
+        self._prefix = envelope.encode_address(address)
+        self._saved = Outgoing(envelope.SAVED)
+        # How many messages wait to be acknowledged, by the position that the journal has to reach.
+        self._unacknowledged: deque[list[int]] = deque()
+
+    @property
+    def client(self) -> str:
+        """The client's address, for the log."""
+        return self._hocuspocus.socket.client
+
+    @property
+    def protocol(self) -> str:
+        """Which version of the provider that is, for the log."""
+        return f"hocuspocus {(self.provider_version or 'before 4')[:20]}"
+
+    def receive(self, body: Body) -> None:
+        """Take a message of this document.
+
+        :raises Offence: if that ends the socket.
+        """
+        if isinstance(body, Authentication):
+            renewing = Deferred.fromCoroutine(self._renew(body))
+            renewing.addErrback(self._renewal_failed)
+        elif isinstance(body, Stateless):
+            self._relay(body)
+        elif isinstance(body, SyncReply):
+            self._acknowledge(self.connection.receive(body.message))
+        elif not isinstance(body, Close):
+            self._acknowledge(self.connection.receive(body))
+            if isinstance(body, sync.SyncStep1):
+                # Exactly one for each of theirs: providers count the answers.
+                self.connection.ask()
+
+    def _relay(self, message: Stateless) -> None:
+        settings = self._hocuspocus.settings
+        if len(message.payload.encode()) > settings.max_stateless_size:
+            reason = f"a stateless message may have {settings.max_stateless_size} bytes"
+            raise Offence(CloseCode.TOO_LARGE, reason)
+        if settings.stateless and self.connection.may_write:
+            self.connection.relay(Outgoing(envelope.encode_stateless(message.payload)))
+
+    async def _renew(self, authentication: Authentication) -> None:
+        hocuspocus = self._hocuspocus
+        try:
+            await hocuspocus.entrance.renew(self.connection, hocuspocus.handshake, authentication.token)
+        except Denied as denied:
+            if denied.code is not CloseCode.TRY_AGAIN_LATER:
+                self.close(denied)
+            return
+        self.access_changed()
+
+    def _renewal_failed(self, failure: Any) -> None:
+        self.log.failure("renewal failed", failure, room=self.connection.room.name, client=self.client)
+
+    def _acknowledge(self, effect: Effect) -> None:
+        if effect is Effect.REFUSED:
+            self.send(Outgoing(envelope.REFUSED))
+        elif effect is Effect.KEPT:
+            journal = self._hocuspocus.journal
+            if self._unacknowledged and self._unacknowledged[-1][0] == journal.position:
+                self._unacknowledged[-1][1] += 1
+            else:
+                self._unacknowledged.append([journal.position, 1])
+                journal.after_commit(self.connection.room.name, self._committed)
+
+    def _committed(self) -> None:
+        """The journal has got to the next position that somebody here waits for."""
+        _, count = self._unacknowledged.popleft()
+        for _ in range(count):
+            self.send(self._saved)
+
+    # What the connection asks of its carrier
+
+    def send(self, message: Outgoing) -> None:
+        """Send a message of this document."""
+        if not self.left:
+            self._hocuspocus.socket.wire.send(message, self._prefix)
+
+    def offer(self, message: Outgoing) -> bool:
+        """Send a message of this document, unless the client does not read."""
+        return self.left or self._hocuspocus.socket.wire.offer(message, self._prefix)
+
+    def send_stateless(self, message: Outgoing) -> None:
+        """Send a stateless message of this document."""
+        self.send(message)
+
+    def close(self, denied: Denied) -> None:
+        """Close this document."""
+        self._hocuspocus.shut(self, denied.code, denied.advice)
+
+    def access_changed(self) -> None:
+        """Tell the client what it may do."""
+        self.send(Outgoing(envelope.encode_authenticated(self.connection.may_write)))
+
+    def ask_for_token(self) -> None:
+        """Ask for a newer token; older providers do not hear that."""
+        self.send(Outgoing(envelope.TOKEN_REQUEST))

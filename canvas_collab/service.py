@@ -34,8 +34,8 @@ from canvas_collab.pacing import Pace
 from canvas_collab.protocol.closing import CloseCode
 from canvas_collab.room import Room
 from canvas_collab.rooms import Rooms
+from canvas_collab.server import ServerFactory
 from canvas_collab.snapshots import Snapshots
-from canvas_collab.websocket import ServerFactory
 
 #: Cursors are sent at most once in so many seconds: no screen shows more, and each is echoed by everybody who hears it.
 AWARENESS_WINDOW = 0.005

@@ -1,11 +1,10 @@
-"""The WebSocket side: handshakes, frames, back pressure, closing.  What is said on it is the dialect's business."""
+"""One client's WebSocket: handshake, frames, back pressure, closing.  What is said on it is the dialect's business."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
@@ -18,29 +17,47 @@ from canvas_collab.admission import Denied, Request
 from canvas_collab.config import Settings
 from canvas_collab.dialect import Dialect, Socket
 from canvas_collab.entrance import Entrance
-from canvas_collab.hocuspocus import Hocuspocus
-from canvas_collab.journal import Journal
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.frames import read_frame
 from canvas_collab.wire import Wire
-from canvas_collab.y_websocket import YWebsocket
 
 #: The request line and the headers of a handshake have to fit into so many bytes.
 MAX_HANDSHAKE_SIZE = 16 * 2**10
-
-#: A client that was told to close has so many seconds to do so, or up to one less: Autobahn's timers round down to
-#: whole seconds.  Of one there might be nothing left, and who is cut off at once may never read why.
-CLOSE_TIMEOUT = 2
 
 #: Messages that came at once and took longer than this, in seconds, have their client wait as long again before more
 #: is read of it.
 LONG = 0.005
 
 
+class Server(Protocol):
+    """What a client's WebSocket asks of whoever has all of them."""
+
+    reactor: Any
+    settings: Settings
+    entrance: Entrance
+
+    @property
+    def over_capacity(self) -> bool:
+        """Whether one more client is one too many; the one that asks has been counted."""
+
+    @property
+    def reject_by_closing(self) -> bool:
+        """Whether who may not come in is told so by a close code."""
+
+    def dialect(self, socket: Socket, path: str) -> Dialect:
+        """The protocol that is spoken on this URL's path."""
+
+    def accepted(self, client: ServerProtocol) -> None:
+        """A socket has been accepted."""
+
+    def gone(self, client: ServerProtocol) -> None:
+        """A socket has gone."""
+
+
 class ServerProtocol(WebSocketServerProtocol):
     """One client's WebSocket."""
 
-    factory: ServerFactory
+    factory: Server
     transport: Any
     #: What messages are sent on.
     wire: Wire
@@ -288,65 +305,3 @@ class ServerProtocol(WebSocketServerProtocol):
         """Look whether the client may still be here."""
         if self._dialect is not None:
             await self._dialect.recheck()
-
-
-class ServerFactory(WebSocketServerFactory):
-    """Makes a :class:`ServerProtocol` for each client, and knows all that are there."""
-
-    protocol: Any = ServerProtocol
-    noisy = False
-
-    def __init__(
-        self,
-        reactor: Any,
-        settings: Settings,
-        entrance: Entrance,
-        journal: Journal,
-    ) -> None:
-        WebSocketServerFactory.__init__(self, reactor=reactor, server="canvas-collab")
-        self.settings = settings
-        self.entrance = entrance
-        self._journal = journal
-        self.clients: set[ServerProtocol] = set()
-        self.on_empty: Callable[[], None] | None = None
-        WebSocketServerFactory.setProtocolOptions(
-            self,
-            versions=[13],
-            webStatus=False,
-            failByDrop=False,
-            # Autobahn's timers may be up to a second early.
-            openHandshakeTimeout=settings.handshake_timeout + 1,
-            closeHandshakeTimeout=CLOSE_TIMEOUT,
-            maxFramePayloadSize=settings.max_message_size,
-            maxMessagePayloadSize=settings.max_message_size,
-            # Whether an origin may come in depends on the credential, see canvas_collab.admission.
-            allowedOrigins=["*"],
-            allowNullOrigin=True,
-            trustXForwardedFor=settings.trusted_proxies,
-        )
-
-    @property
-    def over_capacity(self) -> bool:
-        """Whether one more client is one too many; the one that asks has been counted."""
-        return len(self.clients) > self.settings.max_connections
-
-    @property
-    def reject_by_closing(self) -> bool:
-        """Whether who may not come in is told so by a close code."""
-        return self.settings.reject_with == "close"
-
-    def dialect(self, socket: Socket, path: str) -> Dialect:
-        """The protocol that is spoken on this URL's path."""
-        if self.settings.hocuspocus_at(path):
-            return Hocuspocus(self.reactor, socket, self.entrance, self._journal, self.settings)
-        return YWebsocket(socket, self.entrance)
-
-    def accepted(self, client: ServerProtocol) -> None:
-        """A socket has been accepted."""
-        self.clients.add(client)
-
-    def gone(self, client: ServerProtocol) -> None:
-        """A socket has gone."""
-        self.clients.discard(client)
-        if not self.clients and self.on_empty is not None:
-            self.on_empty()

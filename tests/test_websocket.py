@@ -14,7 +14,8 @@ from websockets.frames import Opcode
 from canvas_collab.config import Settings
 from canvas_collab.outgoing import Outgoing
 from canvas_collab.protocol.frames import encode_frame
-from canvas_collab.websocket import LONG, ServerFactory
+from canvas_collab.server import ServerFactory
+from canvas_collab.websocket import LONG
 from tests.frames import client_frame, handshake
 
 

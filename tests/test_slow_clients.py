@@ -51,11 +51,17 @@ def typed(client: Client, text: str) -> bytes:
     return bytes(client.doc.get_update(before))
 
 
+def narrow_socket(daemon: Daemon) -> socket.socket:
+    """A socket that leads to the daemon and takes little that is not read."""
+    narrow = socket.socket()
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    narrow.connect(("127.0.0.1", daemon.ws_port))
+    return narrow
+
+
 def deaf_client(daemon: Daemon, user: User) -> socket.socket:
     """A client that has opened the diagram and never reads."""
-    deaf = socket.socket()
-    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    deaf.connect(("127.0.0.1", daemon.ws_port))
+    deaf = narrow_socket(daemon)
     deaf.sendall(handshake(f"/diagram-one?token={user.token}"))
     daemon.wait_for_event("connection opened", user=user.id)
     return deaf
@@ -63,7 +69,9 @@ def deaf_client(daemon: Daemon, user: User) -> socket.socket:
 
 def test_one_who_does_not_read_for_a_while_gets_all_of_it_later_in_fewer_messages(room: Room) -> None:
     daemon = room.start()
-    with Client(daemon, "one", room.ada) as writer, Client(daemon, "one", room.bob) as reader:
+    # The reader's own buffers are small, however generous the system is.
+    narrow = {"sock": narrow_socket(daemon), "max_queue": 1}
+    with Client(daemon, "one", room.ada) as writer, Client(daemon, "one", room.bob, **narrow) as reader:
         write_much(writer)
         writer.send(sync.encode_awareness(awareness.encode([Entry(7, 1, '{"name":"Ada"}')])))
         assert writer.receive()[:1] == b"\x01"
@@ -71,7 +79,7 @@ def test_one_who_does_not_read_for_a_while_gets_all_of_it_later_in_fewer_message
         while len(reader.text) < EDITS * EDIT or not reader.awareness:
             updates += reader.receive()[:2] == b"\x00\x02"
         assert reader.text == writer.text
-        assert updates < EDITS
+        assert updates < EDITS / 2
         assert awareness.decode(reader.awareness[-1]) == [Entry(7, 1, '{"name":"Ada"}')]
         # From here on it is sent everything again, as it happens.
         for _ in range(3):

@@ -18,8 +18,9 @@ from itertools import pairwise
 from attrs import define
 
 from canvas_collab.protocol.delete_set import DeleteSet, Range
+from canvas_collab.protocol.info import Kind
 from canvas_collab.protocol.items import Id, Item, collected, decode_item, deleted, joined
-from canvas_collab.protocol.structs import RUN_SIZE, Kind, Run, Struct, cut_struct, structs_of
+from canvas_collab.protocol.structs import RUN_SIZE, Run, Struct, cut_struct, structs_of
 from canvas_collab.protocol.update import Update
 
 

@@ -31,8 +31,8 @@ from typing import Any
 
 from canvas_collab.document import Document
 from canvas_collab.integration import Integration, Node, SharedType
+from canvas_collab.protocol.info import Kind
 from canvas_collab.protocol.lib0 import Decoder
-from canvas_collab.protocol.structs import Kind
 
 UNDEFINED = {"undefined": True}
 

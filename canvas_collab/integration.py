@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 
 from attrs import define, field
 
+from canvas_collab.protocol.contents import cut_content
+from canvas_collab.protocol.info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.items import Id, decode_item
 from canvas_collab.protocol.lib0 import Decoder
-from canvas_collab.protocol.structs import MAX_CLOCK, Kind, Run, cut_content, structs_of
+from canvas_collab.protocol.structs import MAX_CLOCK, Run, structs_of
 from canvas_collab.protocol.update import Update
-
-_ORIGIN, _RIGHT_ORIGIN, _KEY = 0x80, 0x40, 0x20
 
 
 @define(eq=False)
@@ -295,14 +295,14 @@ def _read(client: int, runs: Sequence[Run]) -> list[_Waiting]:
             item = decode_item(data, struct.content - struct.start, struct.clock, struct.end)
             node = Node(client, item.clock, item.end, item.kind, item.content, item.origin, item.right_origin)
             name = key = None
-            if item.kind is not Kind.GC and not item.info & (_ORIGIN | _RIGHT_ORIGIN):
+            if item.kind is not Kind.GC and not item.info & (ORIGIN | RIGHT_ORIGIN):
                 decoder = Decoder(item.head)
                 if decoder.var_uint() == 1:
                     name = decoder.var_string()
                 else:
                     decoder.var_uint()
                     decoder.var_uint()
-                key = decoder.var_string() if item.info & _KEY else None
+                key = decoder.var_string() if item.info & KEY else None
             queue.append(_Waiting(node, item.parent, name, key))
     return queue
 

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from canvas_collab.document import Document
 from canvas_collab.integration import Integration, Node, SharedType
+from canvas_collab.protocol.contents import cut_content
 from canvas_collab.protocol.delete_set import DeleteSet
+from canvas_collab.protocol.info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.items import Id
 from canvas_collab.protocol.lib0 import Decoder, encode_var_string, encode_var_uint
-from canvas_collab.protocol.structs import Kind, Run, cut_content, cut_run
+from canvas_collab.protocol.structs import Run, cut_run
 from canvas_collab.protocol.update import Update, encode_update
-
-_ORIGIN, _RIGHT_ORIGIN, _KEY = 0x80, 0x40, 0x20
 
 
 def past(everything: Document, later: Iterable[Update]) -> Document:
@@ -162,15 +162,15 @@ class _Restoration:
         info = int(then.kind)
         head = b""
         if origin is not None:
-            info |= _ORIGIN
+            info |= ORIGIN
             head += _encode_id(origin)
         if right_origin is not None:
-            info |= _RIGHT_ORIGIN
+            info |= RIGHT_ORIGIN
             head += _encode_id(right_origin)
         if parent is not None and origin is None:
             head += encode_var_uint(0) + _encode_id(parent)
             if key is not None:
-                info |= _KEY
+                info |= KEY
                 head += encode_var_string(key)
         content = then.content
         if (node.clock, end) != (then.clock, then.end):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
-from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_uint
+from canvas_collab.protocol.lib0 import Malformed, encode_var_uint, read_var_uint
 from canvas_collab.protocol.structs import MAX_CLOCK
 
 #: The first clock of a range, and the one after its last.
@@ -112,18 +112,19 @@ class DeleteSet:
         return b"".join(parts)
 
     @classmethod
-    def decode(cls, data: bytes) -> DeleteSet:
-        """Decode a delete set; bytes after its end are ignored, as Yjs ignores them.
+    def decode(cls, data: bytes, position: int = 0) -> DeleteSet:
+        """Decode the delete set at a position; bytes after its end are ignored, as Yjs ignores them.
 
         :raises Malformed: if there is none.
         """
-        decoder = Decoder(data)
         deletions = cls()
-        for _ in range(decoder.var_uint()):
-            client = decoder.var_uint()
-            for _ in range(decoder.var_uint()):
-                start = decoder.var_uint()
-                length = decoder.var_uint()
+        clients, position = read_var_uint(data, position)
+        for _ in range(clients):
+            client, position = read_var_uint(data, position)
+            count, position = read_var_uint(data, position)
+            for _ in range(count):
+                start, position = read_var_uint(data, position)
+                length, position = read_var_uint(data, position)
                 end = start + length
                 if not length or end > MAX_CLOCK:
                     # Yjs breaks on an empty range that it has to keep until the structs come.

@@ -10,13 +10,11 @@ from typing import TypeAlias
 
 from attrs import frozen
 
+from canvas_collab.protocol.info import KIND, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.lib0 import Decoder, encode_var_uint
-from canvas_collab.protocol.structs import Kind
 
 #: A client and one of its clocks.
 Id: TypeAlias = tuple[int, int]
-
-_ORIGIN, _RIGHT_ORIGIN, _KEY, _KIND = 0x80, 0x40, 0x20, 0x1F
 
 
 @frozen
@@ -40,7 +38,7 @@ class Item:
     @property
     def kind(self) -> Kind:
         """What kind of struct it is."""
-        return Kind(self.info & _KIND)
+        return Kind(self.info & KIND)
 
     def encode(self) -> bytes:
         """The struct."""
@@ -51,21 +49,21 @@ def decode_item(struct: bytes, content: int, clock: int, end: int) -> Item:
     """Take a struct apart that has been checked; `content` is where in it the content begins."""
     info = struct[0]
     origin = right_origin = parent = None
-    if info & _KIND != Kind.GC:
+    if info & KIND != Kind.GC:
         decoder = Decoder(struct)
         decoder.position = 1
-        if info & _ORIGIN:
+        if info & ORIGIN:
             origin = (decoder.var_uint(), decoder.var_uint())
-        if info & _RIGHT_ORIGIN:
+        if info & RIGHT_ORIGIN:
             right_origin = (decoder.var_uint(), decoder.var_uint())
-        if not info & (_ORIGIN | _RIGHT_ORIGIN) and decoder.var_uint() != 1:
+        if not info & (ORIGIN | RIGHT_ORIGIN) and decoder.var_uint() != 1:
             parent = (decoder.var_uint(), decoder.var_uint())
     return Item(clock, end, info, struct[1:content], struct[content:], origin, right_origin, parent)
 
 
 def deleted(item: Item) -> Item:
     """The item without its content, of which only the length remains, as Yjs leaves it."""
-    info = item.info & ~_KIND | Kind.DELETED
+    info = item.info & ~KIND | Kind.DELETED
     content = encode_var_uint(item.end - item.clock)
     return Item(item.clock, item.end, info, item.head, content, item.origin, item.right_origin, item.parent)
 

@@ -61,7 +61,7 @@ def decode_laid_out(data: bytes, layout: bytes) -> Update:
     plan.finish()
     if position > len(data):
         raise Malformed("the layout goes beyond the update")
-    return Update(runs, DeleteSet.decode(data[position:]))
+    return Update(runs, DeleteSet.decode(data, position))
 
 
 def _expect(data: bytes, position: int, expected: bytes) -> int:

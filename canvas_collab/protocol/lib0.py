@@ -30,6 +30,31 @@ def encode_var_uint(number: int) -> bytes:
     return bytes(encoded)
 
 
+def read_var_uint(data: bytes, position: int) -> tuple[int, int]:
+    """Read an unsigned integer of at most 53 bits; returns it, and the position after it.
+
+    :raises Malformed: if there is none.
+    """
+    try:
+        byte = data[position]
+        if byte < 0x80:
+            return byte, position + 1
+        number = byte & 0x7F
+        for shift in (7, 14, 21, 28, 35, 42, 49):
+            position += 1
+            byte = data[position]
+            number |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                break
+        else:
+            number = MAX_SAFE_INTEGER + 1
+    except IndexError:
+        raise Malformed("the message ends inside an integer") from None
+    if number > MAX_SAFE_INTEGER:
+        raise Malformed("an integer has more than 53 bits")
+    return number, position + 1
+
+
 def encode_var_bytes(data: bytes) -> bytes:
     """Encode a byte array: its length, then the bytes."""
     return encode_var_uint(len(data)) + data
@@ -58,21 +83,8 @@ class Decoder:
 
     def var_uint(self) -> int:
         """Read an unsigned integer of at most 53 bits."""
-        data, position, end = self._data, self.position, self._end
-        number = shift = 0
-        while position < end:
-            byte = data[position]
-            position += 1
-            number |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                if number > MAX_SAFE_INTEGER:
-                    raise Malformed("an integer has more than 53 bits")
-                self.position = position
-                return number
-            shift += 7
-            if shift > 49:
-                raise Malformed("an integer has more than 53 bits")
-        raise Malformed("the message ends inside an integer")
+        number, self.position = read_var_uint(self._data, self.position)
+        return number
 
     def byte(self) -> int:
         """Read one byte."""

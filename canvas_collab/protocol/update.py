@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_uint
+from canvas_collab.protocol.lib0 import Malformed, encode_var_uint, read_var_uint
 from canvas_collab.protocol.structs import MAX_CLOCK, Run, encode_skip, read_runs
 
 #: The update that changes nothing: no structs, no deletions.
@@ -35,19 +35,20 @@ def decode_update(data: bytes) -> Update:
 
     :raises Malformed: if it is no update, or none that every client can read.
     """
-    decoder = Decoder(data)
     runs: dict[int, list[Run]] = {}
-    for _ in range(decoder.var_uint()):
-        count = decoder.var_uint()
-        client = decoder.var_uint()
-        clock = decoder.var_uint()
+    clients, position = read_var_uint(data, 0)
+    for _ in range(clients):
+        count, position = read_var_uint(data, position)
+        client, position = read_var_uint(data, position)
+        clock, position = read_var_uint(data, position)
         if client in runs:
             raise Malformed("a client has structs in two places")
         if clock > MAX_CLOCK:
             raise Malformed("a clock is too high")
-        runs[client], decoder.position = read_runs(data, decoder.position, count, client, clock)
-    deletions = DeleteSet.decode(data[decoder.position :])
-    return Update({client: found for client, found in runs.items() if found}, deletions)
+        runs[client], position = read_runs(data, position, count, client, clock)
+    if not all(runs.values()):
+        runs = {client: found for client, found in runs.items() if found}
+    return Update(runs, DeleteSet.decode(data, position))
 
 
 def encode_update(runs: Mapping[int, Sequence[Run]], deletions: DeleteSet) -> bytes:

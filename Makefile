@@ -10,7 +10,7 @@ help:
 	@echo "make run     start the daemon for development, with a database of its own"
 	@echo "make test    run the tests, and measure their coverage (PYTEST_ARGS='-k health' runs some)"
 	@echo "make bench   measure this server beside others (BENCH_ARGS='--quick --load busy-room' is shorter)"
-	@echo "make lint    look for mistakes: ruff, mypy"
+	@echo "make lint    look for mistakes: ruff, mypy, which way imports run"
 	@echo "make format  put the code into the form that lint wants"
 	@echo "make clean   remove what was installed and built, but not the development database"
 
@@ -38,6 +38,7 @@ lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
 
 .PHONY: format
 format: $(VENV)/.lint

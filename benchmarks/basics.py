@@ -19,14 +19,14 @@ from websockets.sync.client import connect
 
 from benchmarks.installation import installation
 from benchmarks.load import percentile
-from canvas_collab.access import AccessList
-from canvas_collab.admission import Doorkeeper
-from canvas_collab.auth import Credential, Sessions, Source
-from canvas_collab.compactor import compact_beside
+from canvas_collab.access.admission import Doorkeeper
+from canvas_collab.access.auth import Credential, Sessions, Source
+from canvas_collab.access.roles import AccessList
 from canvas_collab.config import Settings
-from canvas_collab.database.documents import DocumentStore, LogEntry
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.database.pool import Database
+from canvas_collab.persistence.compactor import compact_beside
+from canvas_collab.persistence.store import DocumentStore, LogEntry
 from canvas_collab.protocol import sync
 from tests.harness.clients import Client
 from tests.harness.daemons import Daemon

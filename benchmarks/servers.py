@@ -24,8 +24,8 @@ from psycopg2.extras import execute_values
 from benchmarks.client import Place
 from benchmarks.processes import Cores, cpu_seconds, forget_peak_memory, memory, peak_memory, waited_seconds
 from canvas_collab import __version__
-from canvas_collab.document import Document
-from canvas_collab.folding import snapshot_of
+from canvas_collab.document.document import Document
+from canvas_collab.document.folding import snapshot_of
 from canvas_collab.protocol.update import decode_update
 from tests.harness.daemons import ROOT, Daemon, daemon_environment, free_port
 from tests.harness.databases import TestDatabase

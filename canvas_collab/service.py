@@ -13,29 +13,29 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.web.server import Site
 
-from canvas_collab.access import AccessList
-from canvas_collab.admission import Doorkeeper
-from canvas_collab.auth import Sessions
-from canvas_collab.awareness import Awareness
-from canvas_collab.compactor import compact_beside, give_up
+from canvas_collab.access.admission import Doorkeeper
+from canvas_collab.access.auth import Sessions
+from canvas_collab.access.roles import AccessList
 from canvas_collab.config import Settings
-from canvas_collab.connection import Connection
 from canvas_collab.database.catalogue import Catalogue
-from canvas_collab.database.documents import DocumentStore, LogEntry
-from canvas_collab.database.notifications import Notifications
 from canvas_collab.database.pool import Database, within
 from canvas_collab.descriptors import allow_descriptors
-from canvas_collab.entrance import Entrance
 from canvas_collab.health import Figures, Health, health_resource
-from canvas_collab.history import History
-from canvas_collab.journal import Journal
-from canvas_collab.neighbours import Neighbours
-from canvas_collab.pacing import Pace
+from canvas_collab.persistence.compactor import compact_beside, give_up
+from canvas_collab.persistence.history import History
+from canvas_collab.persistence.journal import Journal
+from canvas_collab.persistence.neighbours import Neighbours
+from canvas_collab.persistence.notifications import Notifications
+from canvas_collab.persistence.snapshots import Snapshots
+from canvas_collab.persistence.store import DocumentStore, LogEntry
 from canvas_collab.protocol.closing import CloseCode
-from canvas_collab.room import Room
-from canvas_collab.rooms import Rooms
-from canvas_collab.server import ServerFactory
-from canvas_collab.snapshots import Snapshots
+from canvas_collab.rooms.awareness import Awareness
+from canvas_collab.rooms.connection import Connection
+from canvas_collab.rooms.entrance import Entrance
+from canvas_collab.rooms.pacing import Pace
+from canvas_collab.rooms.room import Room
+from canvas_collab.rooms.rooms import Rooms
+from canvas_collab.websocket.server import ServerFactory
 
 #: Cursors are sent at most once in so many seconds: no screen shows more, and each is echoed by everybody who hears it.
 AWARENESS_WINDOW = 0.005

@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
-from canvas_collab.access import diagram_of
-from canvas_collab.auth import Credential, Source, Unauthenticated, find_credential, sign, verified_token
+from canvas_collab.access.auth import Credential, Source, Unauthenticated, find_credential, sign, verified_token
+from canvas_collab.access.roles import diagram_of
 
 TOKEN = "8DlB8BvStPXnRf83eanEC8g26OQXyKzg"
 SECRET = "a secret that is long enough for it"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from canvas_collab.awareness import STALE_AFTER, Awareness, TooManyClients
 from canvas_collab.protocol.awareness import Entry, decode, encode
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.structs import MAX_CLOCK
+from canvas_collab.rooms.awareness import STALE_AFTER, Awareness, TooManyClients
 
 ADA, BOB = "connection of ada", "connection of bob"
 

@@ -17,7 +17,7 @@ from pycrdt import Doc, Map, Text
 
 from canvas_collab.cli import backups, changing, looking
 from canvas_collab.cli.moments import parse_moment
-from canvas_collab.document import Document
+from canvas_collab.document.document import Document
 from canvas_collab.protocol.update import decode_update
 from tests.conftest import StartDaemon
 from tests.harness.clients import Client

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from pycrdt import Array, Doc, Map, Text
 
-from canvas_collab.compaction import compact
-from canvas_collab.document import Document
+from canvas_collab.document.compaction import compact
+from canvas_collab.document.document import Document
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.update import Update, decode_update, encode_update
 

@@ -10,10 +10,10 @@ import sys
 import pytest
 from pycrdt import Doc, Text
 
-from canvas_collab import compactor
-from canvas_collab.compactor import CompactionFailed, decode, encode, main
-from canvas_collab.document import Document
-from canvas_collab.folding import compacted
+from canvas_collab.document.document import Document
+from canvas_collab.document.folding import compacted
+from canvas_collab.persistence import compactor
+from canvas_collab.persistence.compactor import CompactionFailed, decode, encode, main
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Decoder, encode_var_bytes
 from canvas_collab.protocol.update import decode_update

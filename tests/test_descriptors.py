@@ -12,8 +12,8 @@ from twisted.logger import capturedLogs
 from canvas_collab import service
 from canvas_collab.config import Settings
 from canvas_collab.descriptors import allow_descriptors
-from canvas_collab.server import ServerFactory
 from canvas_collab.service import OTHER_DESCRIPTORS, Clients
+from canvas_collab.websocket.server import ServerFactory
 
 
 @pytest.fixture

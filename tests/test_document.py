@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map, Text
 from pycrdt import merge_updates as engine_merge
 
-from canvas_collab.document import SIZE_RATIO, Document, merge_updates
+from canvas_collab.document.document import SIZE_RATIO, Document, merge_updates
 from canvas_collab.protocol.layout import decode_laid_out
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.state_vector import EMPTY_STATE_VECTOR, decode_state_vector

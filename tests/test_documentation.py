@@ -10,7 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from canvas_collab.auth import sign
+from canvas_collab.access.auth import sign
 from canvas_collab.config import Settings
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.health import Figures

@@ -11,8 +11,8 @@ from pycrdt import Doc, Map, Text
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from canvas_collab.folding import DocumentDamaged, Snapshot, read_document, snapshot_of
-from canvas_collab.history import BATCH, History
+from canvas_collab.document.folding import DocumentDamaged, Snapshot, read_document, snapshot_of
+from canvas_collab.persistence.history import BATCH, History
 from canvas_collab.protocol import sync
 from tests.conftest import StartDaemon
 from tests.harness.clients import Client

@@ -8,10 +8,10 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from canvas_collab import journal as journal_module
-from canvas_collab.database.documents import LogEntry
 from canvas_collab.database.pool import Refused
-from canvas_collab.journal import LONGEST_PAUSE, REFUSED_PAUSE, SLOW_COMMIT, Journal
+from canvas_collab.persistence import journal as journal_module
+from canvas_collab.persistence.journal import LONGEST_PAUSE, REFUSED_PAUSE, SLOW_COMMIT, Journal
+from canvas_collab.persistence.store import LogEntry
 
 INTERVAL = 0.02
 

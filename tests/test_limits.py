@@ -11,7 +11,7 @@ from pycrdt import Doc, Text
 
 from canvas_collab.protocol import awareness, sync
 from canvas_collab.protocol.awareness import Entry
-from canvas_collab.websocket import MAX_HANDSHAKE_SIZE
+from canvas_collab.websocket.client import MAX_HANDSHAKE_SIZE
 from tests.conftest import StartDaemon
 from tests.harness.clients import Client, Refused
 from tests.harness.daemons import Daemon

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.load import FIRST_CLIENT_ID, Load, Place, run
-from canvas_collab.document import Document
+from canvas_collab.document.document import Document
 from canvas_collab.protocol.state_vector import decode_state_vector
 from canvas_collab.protocol.update import decode_update
 from tests.conftest import StartDaemon

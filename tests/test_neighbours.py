@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycrdt import Doc, Text
 
-from canvas_collab.database.notifications import Addition, parse_addition
+from canvas_collab.persistence.notifications import Addition, parse_addition
 from canvas_collab.protocol import sync
 from tests.conftest import StartDaemon
 from tests.harness.clients import Client

@@ -20,9 +20,9 @@ from twisted.internet import reactor
 from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 
-from canvas_collab.compactor import LARGE
 from canvas_collab.database import pool
 from canvas_collab.database.pool import FIRST_PAUSE, LONGEST_PAUSE, Database, DatabaseUnavailable, _pauses
+from canvas_collab.persistence.compactor import LARGE
 from tests.conftest import StartDaemon
 from tests.diagrams import Diagram
 from tests.harness.daemons import ROOT, Daemon

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from canvas_collab.pacing import Pace
+from canvas_collab.rooms.pacing import Pace
 
 
 def test_a_quiet_room_flushes_at_once() -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from canvas_collab.awareness import STALE_AFTER, Awareness
-from canvas_collab.document import Document
-from canvas_collab.outgoing import Outgoing
-from canvas_collab.pacing import Pace
+from canvas_collab.document.document import Document
 from canvas_collab.protocol import awareness, sync
 from canvas_collab.protocol.awareness import Entry
-from canvas_collab.room import Room
+from canvas_collab.rooms.awareness import STALE_AFTER, Awareness
+from canvas_collab.rooms.outgoing import Outgoing
+from canvas_collab.rooms.pacing import Pace
+from canvas_collab.rooms.room import Room
 from tests.conftest import StartDaemon
 from tests.diagrams import Diagram
 from tests.harness.databases import TestDatabase, User

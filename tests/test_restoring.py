@@ -14,10 +14,10 @@ from typing import Any
 
 from pycrdt import Doc, Map, Text
 
-from canvas_collab.content import to_json
-from canvas_collab.document import Document
+from canvas_collab.document.content import to_json
+from canvas_collab.document.document import Document
+from canvas_collab.document.restoring import past, restoring_update
 from canvas_collab.protocol.update import EMPTY_UPDATE, Update, decode_update
-from canvas_collab.restoring import past, restoring_update
 
 FIRST_SEED = int(os.environ.get("HISTORY_SEED", "1"))
 HISTORIES = int(os.environ.get("RESTORED_HISTORIES", "300"))

@@ -7,18 +7,18 @@ from pycrdt import Doc, Text
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from canvas_collab.awareness import STALE_AFTER, Awareness
-from canvas_collab.connection import Connection
-from canvas_collab.document import Document, merge_updates
-from canvas_collab.outgoing import Outgoing
-from canvas_collab.pacing import Pace
+from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.closing import CloseCode
 from canvas_collab.protocol.update import decode_update
-from canvas_collab.room import ECHOES, Room
-from canvas_collab.rooms import Rooms
+from canvas_collab.rooms.awareness import STALE_AFTER, Awareness
+from canvas_collab.rooms.connection import Connection
+from canvas_collab.rooms.outgoing import Outgoing
+from canvas_collab.rooms.pacing import Pace
+from canvas_collab.rooms.room import ECHOES, Room
+from canvas_collab.rooms.rooms import Rooms
 
 
 class Stage:

@@ -8,8 +8,8 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from canvas_collab.database.documents import Folded
-from canvas_collab.snapshots import SMALL, Snapshots
+from canvas_collab.persistence.snapshots import SMALL, Snapshots
+from canvas_collab.persistence.store import Folded
 
 DEBOUNCE, MAX_WAIT = 1.0, 10.0
 

@@ -17,11 +17,11 @@ from pycrdt import Doc, Map, Text, merge_updates
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
-from canvas_collab.compactor import compact_beside
-from canvas_collab.database.documents import DocumentStore, LogEntry
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.database.pool import Database
-from canvas_collab.document import Document
+from canvas_collab.document.document import Document
+from canvas_collab.persistence.compactor import compact_beside
+from canvas_collab.persistence.store import DocumentStore, LogEntry
 from canvas_collab.protocol import hocuspocus, sync
 from canvas_collab.protocol.lib0 import Decoder
 from canvas_collab.protocol.update import decode_update

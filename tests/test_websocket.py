@@ -12,10 +12,10 @@ from twisted.logger import capturedLogs
 from websockets.frames import Opcode
 
 from canvas_collab.config import Settings
-from canvas_collab.outgoing import Outgoing
 from canvas_collab.protocol.frames import encode_frame
-from canvas_collab.server import ServerFactory
-from canvas_collab.websocket import LONG
+from canvas_collab.rooms.outgoing import Outgoing
+from canvas_collab.websocket.client import LONG
+from canvas_collab.websocket.server import ServerFactory
 from tests.frames import client_frame, handshake
 
 

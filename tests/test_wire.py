@@ -9,8 +9,8 @@ import pytest
 from attrs import define, field
 from twisted.internet import tcp
 
-from canvas_collab.outgoing import Outgoing
-from canvas_collab.wire import Wire
+from canvas_collab.rooms.outgoing import Outgoing
+from canvas_collab.websocket.wire import Wire
 
 LIMIT = 100
 

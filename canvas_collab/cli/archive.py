@@ -13,13 +13,13 @@ from psycopg2.extensions import connection as Connection
 
 from canvas_collab.database.bytea import Bytea, ByteaArray
 from canvas_collab.database.catalogue import Catalogue, Unsuitable, read_catalogue
-from canvas_collab.database.documents import APPEND, LOAD, LOCK_SNAPSHOT, WRITE_SNAPSHOT
-from canvas_collab.database.notifications import CHANNEL
-from canvas_collab.document import Document
-from canvas_collab.folding import DocumentDamaged, Snapshot, read_document
+from canvas_collab.document.document import Document
+from canvas_collab.document.folding import DocumentDamaged, Snapshot, read_document
+from canvas_collab.document.restoring import past
+from canvas_collab.persistence.notifications import CHANNEL
+from canvas_collab.persistence.store import APPEND, LOAD, LOCK_SNAPSHOT, WRITE_SNAPSHOT
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import Update, decode_update
-from canvas_collab.restoring import past
 
 _DOCUMENTS = """
     SELECT document.id, octet_length(document.data), document.updated_at,

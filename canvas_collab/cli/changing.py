@@ -11,14 +11,14 @@ import click
 from canvas_collab.cli.archive import NoSuchThing
 from canvas_collab.cli.command import Context, pass_context
 from canvas_collab.cli.moments import Moment
-from canvas_collab.content import to_json
 from canvas_collab.database.catalogue import Unsuitable
 from canvas_collab.database.migrations import prepare_database
-from canvas_collab.document import Document
-from canvas_collab.folding import DocumentDamaged, Snapshot, snapshot_of
+from canvas_collab.document.content import to_json
+from canvas_collab.document.document import Document
+from canvas_collab.document.folding import DocumentDamaged, Snapshot, snapshot_of
+from canvas_collab.document.restoring import restoring_update
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import EMPTY_UPDATE, Update, decode_update
-from canvas_collab.restoring import restoring_update
 
 
 @click.command("import")

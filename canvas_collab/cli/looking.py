@@ -12,8 +12,8 @@ import click
 from canvas_collab.cli.archive import Archive, NoSuchThing
 from canvas_collab.cli.command import Context, as_json, pass_context
 from canvas_collab.cli.moments import Moment
-from canvas_collab.content import to_json
-from canvas_collab.folding import DocumentDamaged
+from canvas_collab.document.content import to_json
+from canvas_collab.document.folding import DocumentDamaged
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import decode_update
 

@@ -20,8 +20,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from canvas_collab.database.documents import LogEntry
 from canvas_collab.database.pool import Refused
+from canvas_collab.persistence.store import LogEntry
 
 #: One commit takes at most so many entries, and so many bytes unless a single entry is larger.
 BATCH_ENTRIES = 2000

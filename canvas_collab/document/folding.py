@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from attrs import field, frozen
 
-from canvas_collab.compaction import compact
-from canvas_collab.document import Document
+from canvas_collab.document.compaction import compact
+from canvas_collab.document.document import Document
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.layout import decode_laid_out
 from canvas_collab.protocol.lib0 import Malformed

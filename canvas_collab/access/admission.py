@@ -9,8 +9,8 @@ from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
-from canvas_collab.access import Access, AccessList
-from canvas_collab.auth import Credential, Session, Sessions, Source, Unauthenticated, find_credential
+from canvas_collab.access.auth import Credential, Session, Sessions, Source, Unauthenticated, find_credential
+from canvas_collab.access.roles import Access, AccessList
 from canvas_collab.config import Settings
 from canvas_collab.database.pool import DatabaseUnavailable, within
 from canvas_collab.protocol.closing import CloseCode

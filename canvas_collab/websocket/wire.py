@@ -12,7 +12,7 @@ from twisted.internet import tcp
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-from canvas_collab.outgoing import Outgoing
+from canvas_collab.rooms.outgoing import Outgoing
 
 
 class Owner(Protocol):

@@ -10,17 +10,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from canvas_collab.admission import Denied, Request
+from canvas_collab.access.admission import Denied, Request
 from canvas_collab.config import Settings
-from canvas_collab.connection import Connection, Effect
-from canvas_collab.dialect import Socket
-from canvas_collab.entrance import Entrance
-from canvas_collab.journal import Journal
-from canvas_collab.outgoing import Outgoing
+from canvas_collab.persistence.journal import Journal
 from canvas_collab.protocol import hocuspocus as envelope
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.hocuspocus import Authentication, Body, Close, Stateless, SyncReply
+from canvas_collab.rooms.connection import Connection, Effect
+from canvas_collab.rooms.entrance import Entrance
+from canvas_collab.rooms.outgoing import Outgoing
+from canvas_collab.websocket.dialect import Socket
 
 
 class DocumentSocket(Protocol):

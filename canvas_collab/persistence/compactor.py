@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 from twisted.internet.threads import deferToThread
 
-from canvas_collab.document import Document
-from canvas_collab.folding import compacted
+from canvas_collab.document.document import Document
+from canvas_collab.document.folding import compacted
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.layout import decode_laid_out
 from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_bytes
@@ -48,7 +48,7 @@ async def compact_beside(document: Document, droppable: DeleteSet) -> Document:
 
 def _compact_in_process(document: Document, droppable: DeleteSet) -> Document:
     request = encode(document) + encode_var_bytes(droppable.encode())
-    command = [sys.executable, "-m", "canvas_collab.compactor"]
+    command = [sys.executable, "-m", "canvas_collab.persistence.compactor"]
     try:
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -12,19 +12,19 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from canvas_collab.access import MAX_ROOM_NAME_LENGTH
-from canvas_collab.admission import Denied, Request
+from canvas_collab.access.admission import Denied, Request
+from canvas_collab.access.roles import MAX_ROOM_NAME_LENGTH
 from canvas_collab.config import Settings
-from canvas_collab.dialect import Socket
-from canvas_collab.entrance import Entrance
-from canvas_collab.hocuspocus_document import OpenDocument, PendingDocument
-from canvas_collab.journal import Journal
-from canvas_collab.outgoing import Outgoing
+from canvas_collab.persistence.journal import Journal
 from canvas_collab.protocol import hocuspocus as envelope
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.hocuspocus import Authentication, Body, Close
 from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.rooms.entrance import Entrance
+from canvas_collab.rooms.outgoing import Outgoing
+from canvas_collab.websocket.dialect import Socket
+from canvas_collab.websocket.hocuspocus_document import OpenDocument, PendingDocument
 
 #: An address is a room's name and at most as much again for the session's id.
 MAX_ADDRESS_LENGTH = 2 * MAX_ROOM_NAME_LENGTH

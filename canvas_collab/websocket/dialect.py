@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from canvas_collab.admission import Request
+from canvas_collab.access.admission import Request
 from canvas_collab.protocol.closing import CloseCode
-from canvas_collab.wire import Wire
+from canvas_collab.websocket.wire import Wire
 
 
 class Socket(Protocol):

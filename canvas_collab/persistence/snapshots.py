@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from canvas_collab.database.documents import Folded
+from canvas_collab.persistence.store import Folded
 
 #: How often the flusher looks, in parts of the debounce time.
 LOOKS_PER_DEBOUNCE = 4

@@ -8,14 +8,14 @@ from typing import Generic, Protocol, TypeVar
 from attrs import frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from canvas_collab.awareness import Awareness
-from canvas_collab.document import Document, merge_updates
-from canvas_collab.outgoing import Outgoing
-from canvas_collab.pacing import Pace
+from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.update import Update, encode_update
+from canvas_collab.rooms.awareness import Awareness
+from canvas_collab.rooms.outgoing import Outgoing
+from canvas_collab.rooms.pacing import Pace
 
 #: A message with a whole document is made anew when the document has changed; one with more bytes than this, when it
 #: has grown by so much.

@@ -29,8 +29,8 @@ from base64 import b64encode
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from canvas_collab.document import Document
-from canvas_collab.integration import Integration, Node, SharedType
+from canvas_collab.document.document import Document
+from canvas_collab.document.integration import Integration, Node, SharedType
 from canvas_collab.protocol.info import Kind
 from canvas_collab.protocol.lib0 import Decoder
 

@@ -13,13 +13,13 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from canvas_collab.admission import Denied, Request
+from canvas_collab.access.admission import Denied, Request
 from canvas_collab.config import Settings
-from canvas_collab.dialect import Dialect, Socket
-from canvas_collab.entrance import Entrance
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.frames import read_frame
-from canvas_collab.wire import Wire
+from canvas_collab.rooms.entrance import Entrance
+from canvas_collab.websocket.dialect import Dialect, Socket
+from canvas_collab.websocket.wire import Wire
 
 #: The request line and the headers of a handshake have to fit into so many bytes.
 MAX_HANDSHAKE_SIZE = 16 * 2**10

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from canvas_collab.document import Document
-from canvas_collab.integration import Integration, Node, SharedType
+from canvas_collab.document.document import Document
+from canvas_collab.document.integration import Integration, Node, SharedType
 from canvas_collab.protocol.contents import cut_content
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import KEY, ORIGIN, RIGHT_ORIGIN, Kind

@@ -9,13 +9,13 @@ from attrs import frozen
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
-from canvas_collab.compactor import CompactionFailed
 from canvas_collab.database.bytea import Bytea, ByteaArray
 from canvas_collab.database.catalogue import Catalogue
-from canvas_collab.database.notifications import CHANNEL, Addition
 from canvas_collab.database.pool import Cursor, Database, Row
-from canvas_collab.document import Document
-from canvas_collab.folding import Snapshot, read_document, snapshot_of, wants_compaction
+from canvas_collab.document.document import Document
+from canvas_collab.document.folding import Snapshot, read_document, snapshot_of, wants_compaction
+from canvas_collab.persistence.compactor import CompactionFailed
+from canvas_collab.persistence.notifications import CHANNEL, Addition
 from canvas_collab.protocol.delete_set import DeleteSet
 
 #: Reading so many bytes takes noticeable time, some milliseconds.

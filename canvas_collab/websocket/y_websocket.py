@@ -5,18 +5,18 @@ Whether a client may come in is decided during the handshake.
 
 from __future__ import annotations
 
-from canvas_collab.admission import Denied, Request
-from canvas_collab.connection import Connection
-from canvas_collab.dialect import Socket
-from canvas_collab.entrance import Entrance
-from canvas_collab.outgoing import Outgoing
+from canvas_collab.access.admission import Denied, Request
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.rooms.connection import Connection
+from canvas_collab.rooms.entrance import Entrance
+from canvas_collab.rooms.outgoing import Outgoing
+from canvas_collab.websocket.dialect import Socket
 
 
 class YWebsocket:
-    """One client's WebSocket that carries one :class:`~canvas_collab.connection.Connection`."""
+    """One client's WebSocket that carries one :class:`~canvas_collab.rooms.connection.Connection`."""
 
     protocol = "y-websocket"
 

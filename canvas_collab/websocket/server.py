@@ -8,12 +8,12 @@ from typing import Any
 from autobahn.twisted.websocket import WebSocketServerFactory
 
 from canvas_collab.config import Settings
-from canvas_collab.dialect import Dialect, Socket
-from canvas_collab.entrance import Entrance
-from canvas_collab.hocuspocus import Hocuspocus
-from canvas_collab.journal import Journal
-from canvas_collab.websocket import ServerProtocol
-from canvas_collab.y_websocket import YWebsocket
+from canvas_collab.persistence.journal import Journal
+from canvas_collab.rooms.entrance import Entrance
+from canvas_collab.websocket.client import ServerProtocol
+from canvas_collab.websocket.dialect import Dialect, Socket
+from canvas_collab.websocket.hocuspocus import Hocuspocus
+from canvas_collab.websocket.y_websocket import YWebsocket
 
 #: A client that was told to close has so many seconds to do so, or up to one less: Autobahn's timers round down to
 #: whole seconds.  Of one there might be nothing left, and who is cut off at once may never read why.
@@ -49,7 +49,7 @@ class ServerFactory(WebSocketServerFactory):
             closeHandshakeTimeout=CLOSE_TIMEOUT,
             maxFramePayloadSize=settings.max_message_size,
             maxMessagePayloadSize=settings.max_message_size,
-            # Whether an origin may come in depends on the credential, see canvas_collab.admission.
+            # Whether an origin may come in depends on the credential, see canvas_collab.access.admission.
             allowedOrigins=["*"],
             allowNullOrigin=True,
             trustXForwardedFor=settings.trusted_proxies,

@@ -8,11 +8,9 @@ from __future__ import annotations
 import enum
 from typing import Protocol
 
-from canvas_collab.access import Access
-from canvas_collab.admission import Admission, Denied
-from canvas_collab.auth import Credential
-from canvas_collab.awareness import TooManyClients
-from canvas_collab.outgoing import Outgoing
+from canvas_collab.access.admission import Admission, Denied
+from canvas_collab.access.auth import Credential
+from canvas_collab.access.roles import Access
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
@@ -20,7 +18,9 @@ from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.state_vector import EMPTY_STATE_VECTOR
 from canvas_collab.protocol.update import Update, decode_update
-from canvas_collab.room import Room
+from canvas_collab.rooms.awareness import TooManyClients
+from canvas_collab.rooms.outgoing import Outgoing
+from canvas_collab.rooms.room import Room
 
 
 class Carrier(Protocol):

@@ -11,11 +11,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from canvas_collab.database.documents import DocumentStore
-from canvas_collab.database.notifications import Addition
+from canvas_collab.persistence.notifications import Addition
+from canvas_collab.persistence.snapshots import Snapshots
+from canvas_collab.persistence.store import DocumentStore
 from canvas_collab.protocol.update import decode_update
-from canvas_collab.rooms import Rooms
-from canvas_collab.snapshots import Snapshots
+from canvas_collab.rooms.rooms import Rooms
 
 
 class Neighbours:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from twisted.logger import Logger
 
-from canvas_collab.access import MAX_ROOM_NAME_LENGTH
-from canvas_collab.admission import Admission, Denied, Doorkeeper, Request
-from canvas_collab.auth import Credential, Source
+from canvas_collab.access.admission import Admission, Denied, Doorkeeper, Request
+from canvas_collab.access.auth import Credential, Source
+from canvas_collab.access.roles import MAX_ROOM_NAME_LENGTH
 from canvas_collab.config import Settings
-from canvas_collab.connection import Carrier, Connection, JournalState
 from canvas_collab.database.pool import DatabaseUnavailable
-from canvas_collab.folding import DocumentDamaged
+from canvas_collab.document.folding import DocumentDamaged
 from canvas_collab.protocol.closing import CloseCode
-from canvas_collab.room import Room
-from canvas_collab.rooms import Rooms
+from canvas_collab.rooms.connection import Carrier, Connection, JournalState
+from canvas_collab.rooms.room import Room
+from canvas_collab.rooms.rooms import Rooms
 
 
 class Entrance:

@@ -12,9 +12,9 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from canvas_collab.awareness import STALE_AFTER
-from canvas_collab.connection import Connection
-from canvas_collab.room import Room
+from canvas_collab.rooms.awareness import STALE_AFTER
+from canvas_collab.rooms.connection import Connection
+from canvas_collab.rooms.room import Room
 
 #: How often stale awareness states are looked for, in seconds.
 EXPIRY_INTERVAL = STALE_AFTER / 10

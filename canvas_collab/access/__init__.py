@@ -1,0 +1,1 @@
+"""Who may come in: sessions, roles, and the decision over both."""

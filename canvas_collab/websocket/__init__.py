@@ -1,0 +1,1 @@
+"""Sockets, and the two protocols that are spoken on them."""

@@ -271,9 +271,20 @@ def test_an_update_that_holds_nothing_leaves_no_trace() -> None:
     assert document.state_vector == EMPTY_STATE_VECTOR
 
 
-def test_merging_updates_holds_what_all_of_them_hold() -> None:
-    updates = edits(4, 100)
-    assert content(merge_updates(map(decode_update, updates))) == content(*updates)
+@settings(max_examples=60, deadline=None)
+@given(seeds, st.integers(1, 60), st.integers(0, 20), st.randoms(use_true_random=False))
+def test_merging_updates_holds_what_all_of_them_hold(seed: int, count: int, twice: int, chance: random.Random) -> None:
+    updates = edits(seed, count)
+    updates += updates[:twice]
+    in_order = merge_updates([decode_update(update) for update in updates])
+    assert content(in_order) == content(*updates)
+    chance.shuffle(updates)
+    shuffled = merge_updates([decode_update(update) for update in updates])
+
+    assert in_order == shuffled == document_of(updates).encode()
+
+
+def test_nothing_merged_is_the_update_that_holds_nothing() -> None:
     assert merge_updates([]) == EMPTY_UPDATE
 
 

@@ -236,7 +236,7 @@ def test_of_a_flood_from_one_who_may_write_what_is_refused_leaves_no_trace_and_w
 
 def test_whatever_update_is_accepted_yjs_applies_and_no_update_takes_long(yjs: Yjs) -> None:
     updates = updates_of(yjs.corpus())
-    known = merge_updates(map(decode_update, updates[::3]))
+    known = merge_updates([decode_update(update) for update in updates[::3]])
     document = decode_update(known)
     chance = random.Random(SEED + 2)
     accepted: list[bytes] = []

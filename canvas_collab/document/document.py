@@ -9,7 +9,7 @@ server is asked: what is known, whether an update brings anything new, what a cl
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.layout import encode_layout
@@ -76,28 +76,22 @@ class Document:
         Returns the update, less what was known of it; if nothing was, that very update.
         """
         self.version += 1
-        overlaps = False
-        deletions = update.deletions
-        taken: dict[int, list[Run]] = {}
+        news: dict[int, list[Run]] = {}
         for client, runs in update.runs.items():
             known = self._runs.setdefault(client, [])
-            new = taken[client] = []
-            for run in runs:
-                if not known or run.clock >= known[-1].end:
-                    self._insert(known, len(known), run)
-                    new.append(run)
-                    continue
-                overlaps = True
-                for start, end in list(_unknown(known, run)):
-                    place = bisect_right(known, start, key=lambda other: other.clock)
-                    part = cut_run(run, start, end, client)
-                    self._insert(known, place, part)
-                    new.append(part)
+            if not known or runs[0].clock >= known[-1].end:
+                for run in runs:
+                    self._append(known, run)
+            else:
+                news[client] = self._fill(known, runs, client)
+        deletions = update.deletions
         if deletions:
             deletions = deletions.difference(self._deletions)
-            overlaps = overlaps or deletions != update.deletions
             self._deletions.update(deletions)
-        return Update({client: new for client, new in taken.items() if new}, deletions) if overlaps else update
+        if not news and (deletions is update.deletions or deletions == update.deletions):
+            return update
+        taken = {client: news.get(client, runs) for client, runs in update.runs.items()}
+        return Update({client: runs for client, runs in taken.items() if runs}, deletions)
 
     def adds(self, update: Update) -> bool:
         """Whether an update would bring any struct or deletion that is not known."""
@@ -143,8 +137,26 @@ class Document:
         """Where in :meth:`encode`'s answer the runs lie, for :func:`~canvas_collab.protocol.layout.decode_laid_out`."""
         return encode_layout(self._runs)
 
+    def _append(self, runs: list[Run], run: Run) -> None:
+        """Put a run behind all others, and join it with the last ones if they are not much larger."""
+        self._size += len(run.data)
+        while runs and _joins(runs[-1], run):
+            run = join_runs(runs.pop(), run)
+        runs.append(run)
+
+    def _fill(self, known: list[Run], runs: Iterable[Run], client: int) -> list[Run]:
+        """Put what is not known of a client's runs where it belongs; returns that."""
+        new = []
+        for run in runs:
+            for start, end in list(_unknown(known, run)):
+                place = bisect_right(known, start, key=lambda other: other.clock)
+                part = cut_run(run, start, end, client)
+                self._insert(known, place, part)
+                new.append(part)
+        return new
+
     def _insert(self, runs: list[Run], place: int, run: Run) -> None:
-        """Put a run where it belongs, and join it with its neighbours if they are not much larger."""
+        """Put a run in its place, and join it with its neighbours if they are not much larger."""
         self._size += len(run.data)
         runs.insert(place, run)
         if place + 1 < len(runs):
@@ -154,19 +166,36 @@ class Document:
 
     @staticmethod
     def _join(runs: list[Run], place: int) -> bool:
-        """Join the run at `place` with the next, if they touch, their sizes are alike, and both together are small."""
+        """Join the run at `place` with the next, if that is worth it; returns whether it was."""
         first, second = runs[place], runs[place + 1]
-        if first.end != second.clock or len(first.data) >= SIZE_RATIO * len(second.data):
-            return False
-        if len(first.data) + len(second.data) > RUN_SIZE:
-            return False
-        runs[place : place + 2] = [join_runs(first, second)]
-        return True
+        if _joins(first, second):
+            runs[place : place + 2] = [join_runs(first, second)]
+            return True
+        return False
 
 
-def merge_updates(updates: Iterable[Update]) -> bytes:
+def merge_updates(updates: Sequence[Update]) -> bytes:
     """One update that holds what all of them hold."""
-    return Document(updates).encode()
+    merged: dict[int, list[Run]] = {}
+    deletions = DeleteSet()
+    for update in updates:
+        for client, runs in update.runs.items():
+            known = merged.get(client)
+            if known is None:
+                merged[client] = [*runs]
+            elif runs[0].clock >= known[-1].end:
+                known.extend(runs)
+            else:
+                # They seldom come in another order than they were made in, or more than once.
+                return Document(updates).encode()
+        deletions.update(update.deletions)
+    return encode_update(merged, deletions)
+
+
+def _joins(first: Run, second: Run) -> bool:
+    """Whether two runs touch, are of like sizes, and are small together."""
+    size = len(second.data)
+    return first.end == second.clock and len(first.data) < SIZE_RATIO * size and len(first.data) + size <= RUN_SIZE
 
 
 def _unknown(known: list[Run], run: Run) -> Iterator[tuple[int, int]]:

@@ -209,8 +209,11 @@ class Generator:
 
     # Driving
 
-    def drive(self) -> Report:
-        """Do what the load says; return when everything has arrived, or nothing more can be expected."""
+    def drive(self, sent: Callable[[], object] = lambda: None) -> Report:
+        """Do what the load says; return when everything has arrived, or nothing more can be expected.
+
+        :param sent: is called when everything has been sent.
+        """
         for client in self.clients:
             client.frames = client.bytes = 0
         self._live = self._load.kind is Kind.ECHOED_CURSORS
@@ -221,6 +224,7 @@ class Generator:
             used, waited, started = process_time(), waited_seconds(os.getpid()), perf_counter()
             self._speak(started)
             took = perf_counter() - started
+            sent()
             shares = (process_time() - used) / took, (waited_seconds(os.getpid()) - waited) / took
             self._settle()
         finally:

@@ -12,28 +12,31 @@ from attrs import frozen
 
 _TICK = os.sysconf("SC_CLK_TCK")
 
+#: The priority of what gives way, the lowest there is.
+NICENESS = 19
+
 
 @frozen
 class Cores:
-    """Which core the measured server has to itself, and which one is everybody else's."""
+    """Which core the measured server has to itself, and which ones are everybody else's."""
 
     server: int
-    others: int
+    others: frozenset[int]
 
     @property
     def shared(self) -> bool:
         """Whether there is only one core, so that nothing is apart."""
-        return self.server == self.others
+        return self.server in self.others
 
     @classmethod
     def choose(cls) -> Cores:
-        """The first two cores that this process may use."""
-        available = sorted(os.sched_getaffinity(0))
-        return cls(available[0], available[-1] if len(available) < 2 else available[1])
+        """The first core that this process may use for the server, the rest for the others."""
+        server, *others = sorted(os.sched_getaffinity(0))
+        return cls(server, frozenset(others or [server]))
 
     def take_others(self) -> None:
-        """Run on the core that is not the server's from now on, children included."""
-        os.sched_setaffinity(0, {self.others})
+        """Run on the cores that are not the server's from now on, children included."""
+        os.sched_setaffinity(0, self.others)
 
     @contextmanager
     def starting_server(self) -> Iterator[None]:
@@ -42,7 +45,7 @@ class Cores:
         try:
             yield
         finally:
-            os.sched_setaffinity(0, {self.others})
+            self.take_others()
 
 
 def family(pid: int) -> list[int]:
@@ -53,6 +56,15 @@ def family(pid: int) -> list[int]:
             for children in Path(f"/proc/{parent}/task").glob("*/children"):
                 found += map(int, children.read_text().split())
     return found
+
+
+def give_way(pid: int) -> None:
+    """Have a process and its descendants run when nothing more urgent does on their core."""
+    for member in family(pid):
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, member, NICENESS)
+            # Where every session is a group of its own, priorities count within one, and this is the group's.
+            Path(f"/proc/{member}/autogroup").write_text(str(NICENESS))
 
 
 def cpu_seconds(pid: int) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import sleep
+from time import perf_counter, sleep
 
 from attrs import evolve
 
@@ -64,10 +64,11 @@ class Capacity(Load):
         try:
             with Generator(load) as generator:
                 generator.connect()
-                before = running.cpu
-                report = generator.drive()
+                before, began = running.cpu, perf_counter()
+                busy: list[float] = []
+                report = generator.drive(lambda: busy.append((running.cpu - before) / (perf_counter() - began)))
                 measures = measures_of(report)
-                measures["server_busy"] = (running.cpu - before) / max(report.seconds, load.seconds) * 100
+                measures["server_busy"] = busy[0] * 100
         except ConnectionError as error:
             return Result({}, problem=str(error))
         finally:

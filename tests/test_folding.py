@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 
 from canvas_collab.document.folding import DocumentDamaged, Snapshot, read_document, snapshot_of
 from canvas_collab.persistence.history import BATCH, History
+from canvas_collab.persistence.store import AT_A_TIME
 from canvas_collab.protocol import sync
 from tests.conftest import StartDaemon
 from tests.harness.clients import Client
@@ -66,6 +67,33 @@ def test_what_was_typed_as_single_characters_takes_little_space_once_everybody_h
     assert stored_size(database) < 1100
     with Client(daemon, "one", ada) as client:
         assert client.text == str(text)
+
+
+def test_a_log_of_more_entries_than_are_read_at_a_time_is_folded_whole(
+    database: TestDatabase, start_daemon: StartDaemon, ada: User
+) -> None:
+    daemon = start_daemon(database)
+    doc: Doc = Doc()
+    with recorded(doc) as updates:
+        text = doc.get("text", type=Text)
+        for number in range(2 * AT_A_TIME + 5):
+            text += chr(97 + number % 26)
+    database.query("INSERT INTO yjs_document (id, data) VALUES ('diagram-one', '\\x0000')")
+    database.query(
+        "INSERT INTO yjs_update_log (document_id, update) SELECT 'diagram-one', decode(entry, 'hex')"
+        " FROM unnest(%s::text[]) AS entry",
+        ([update.hex() for update in updates],),
+    )
+    # One more edit has it folded.
+    with recorded(doc) as updates:
+        text += "!"
+    type_and_leave(daemon, ada, updates)
+
+    assert database.query("SELECT count(*) FROM yjs_update_log WHERE merged_at IS NULL") == [(0,)]
+    [[data]] = database.query("SELECT data FROM yjs_document")
+    snapshot: Doc = Doc()
+    snapshot.apply_update(bytes(data))
+    assert str(snapshot.get("text", type=Text)) == str(text)
 
 
 def test_deleted_content_goes_from_the_snapshot_when_it_has_been_history_for_long_enough(

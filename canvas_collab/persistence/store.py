@@ -21,6 +21,9 @@ from canvas_collab.protocol.delete_set import DeleteSet
 #: Reading so many bytes takes noticeable time, some milliseconds.
 LARGE = 2**18
 
+#: So many entries of the log are read, or marked, in one statement: what psycopg2 does with them keeps the reactor.
+AT_A_TIME = 2000
+
 #: Folding so many bytes takes less time than to have a thread do it.
 SMALL = 2**12
 
@@ -101,7 +104,10 @@ _WORTH_COMPACTING = """
 # The lock leaves room for appending: a foreign key needs no more than FOR KEY SHARE of the document's row.
 LOCK_SNAPSHOT = "SELECT data, layout, checksum FROM yjs_document WHERE id = %s FOR NO KEY UPDATE"
 
-_UNMERGED = "SELECT id, update FROM yjs_update_log WHERE document_id = %s AND merged_at IS NULL ORDER BY id"
+_UNMERGED = """
+    SELECT id, update FROM yjs_update_log
+     WHERE document_id = %s AND merged_at IS NULL AND id > %s ORDER BY id LIMIT %s
+"""
 
 WRITE_SNAPSHOT = """
     UPDATE yjs_document SET data = %s, layout = %s, checksum = %s, updated_at = now() WHERE id = %s
@@ -200,11 +206,11 @@ class DocumentStore:
 
         async def steps(cursor: Cursor) -> Folded:
             locked = await cursor.query(LOCK_SNAPSHOT, (document_id,))
-            entries = await cursor.query(_UNMERGED, (document_id,))
+            entries = await _unmerged(cursor, document_id)
             if not locked or not (entries or prepared):
                 return Folded(0, 0, False)
             snapshot = _snapshot(locked[0])
-            updates = [bytes(update) for _, update in entries]
+            updates = [update for _, update in entries]
             folding = prepared.document if prepared else None, snapshot, updates
             is_large = snapshot.size + sum(map(len, updates)) > SMALL
             folded, values = await deferToThread(_fold, *folding) if is_large else _fold(*folding)
@@ -213,7 +219,9 @@ class DocumentStore:
                 await cursor.execute(_WRITE_COMPACTED, (document_id,))
                 if prepared.deletions is not None:
                     await cursor.execute(_WRITE_DELETIONS, (Bytea(prepared.deletions), document_id))
-            await cursor.execute(_MARK_MERGED, ([row_id for row_id, _ in entries],))
+            for start in range(0, len(entries), AT_A_TIME):
+                marked = [row_id for row_id, _ in entries[start : start + AT_A_TIME]]
+                await cursor.execute(_MARK_MERGED, (marked,))
             return Folded(len(entries), folded.size, prepared is not None)
 
         return await self._database.transaction(steps)
@@ -240,6 +248,18 @@ class DocumentStore:
         # The deletions that are known now are the next that can go, when their time has come.
         remembered = stored.document.deletions.encode() if is_ripe or deletions is None else None
         return _Prepared(document, remembered)
+
+
+async def _unmerged(cursor: Cursor, document_id: str) -> list[tuple[int, bytes]]:
+    """The log's entries of a document that are not in its snapshot."""
+    entries: list[tuple[int, bytes]] = []
+    last = 0
+    while True:
+        rows = await cursor.query(_UNMERGED, (document_id, last, AT_A_TIME))
+        entries += ((row_id, bytes(update)) for row_id, update in rows)
+        if len(rows) < AT_A_TIME:
+            return entries
+        last = rows[-1][0]
 
 
 @frozen

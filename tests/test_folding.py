@@ -30,6 +30,15 @@ def recorded(doc: Doc) -> Iterator[list[bytes]]:
     doc.unobserve(subscription)
 
 
+def typed(doc: Doc, count: int) -> list[bytes]:
+    """The updates of so many characters, typed one by one."""
+    with recorded(doc) as updates:
+        text = doc.get("text", type=Text)
+        for number in range(count):
+            text += chr(97 + number % 26)
+    return updates
+
+
 @pytest.fixture
 def ada(database: TestDatabase) -> User:
     ada = database.add_user("ada")
@@ -59,14 +68,10 @@ def test_what_was_typed_as_single_characters_takes_little_space_once_everybody_h
 ) -> None:
     daemon = start_daemon(database)
     doc: Doc = Doc()
-    with recorded(doc) as updates:
-        text = doc.get("text", type=Text)
-        for number in range(1000):
-            text += chr(97 + number % 26)
-    type_and_leave(daemon, ada, updates)
+    type_and_leave(daemon, ada, typed(doc, 1000))
     assert stored_size(database) < 1100
     with Client(daemon, "one", ada) as client:
-        assert client.text == str(text)
+        assert client.text == str(doc.get("text", type=Text))
 
 
 def test_a_log_of_more_entries_than_are_read_at_a_time_is_folded_whole(
@@ -74,10 +79,7 @@ def test_a_log_of_more_entries_than_are_read_at_a_time_is_folded_whole(
 ) -> None:
     daemon = start_daemon(database)
     doc: Doc = Doc()
-    with recorded(doc) as updates:
-        text = doc.get("text", type=Text)
-        for number in range(2 * AT_A_TIME + 5):
-            text += chr(97 + number % 26)
+    updates = typed(doc, 2 * AT_A_TIME + 5)
     database.query("INSERT INTO yjs_document (id, data) VALUES ('diagram-one', '\\x0000')")
     database.query(
         "INSERT INTO yjs_update_log (document_id, update) SELECT 'diagram-one', decode(entry, 'hex')"
@@ -85,15 +87,13 @@ def test_a_log_of_more_entries_than_are_read_at_a_time_is_folded_whole(
         ([update.hex() for update in updates],),
     )
     # One more edit has it folded.
-    with recorded(doc) as updates:
-        text += "!"
-    type_and_leave(daemon, ada, updates)
+    type_and_leave(daemon, ada, typed(doc, 1))
 
     assert database.query("SELECT count(*) FROM yjs_update_log WHERE merged_at IS NULL") == [(0,)]
     [[data]] = database.query("SELECT data FROM yjs_document")
     snapshot: Doc = Doc()
     snapshot.apply_update(bytes(data))
-    assert str(snapshot.get("text", type=Text)) == str(text)
+    assert str(snapshot.get("text", type=Text)) == str(doc.get("text", type=Text))
 
 
 def test_deleted_content_goes_from_the_snapshot_when_it_has_been_history_for_long_enough(

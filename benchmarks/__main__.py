@@ -80,7 +80,7 @@ def _about(cores: Cores, options: argparse.Namespace) -> dict[str, object]:
         "date": datetime.now(timezone.utc).date().isoformat(),
         "versions": f"Python {platform.python_version()}, Node {node_version.removeprefix('v')}, "
         f"{platform.system()} {platform.release().partition('-')[0]}",
-        "cores": f"{os.cpu_count()}; the server has one to itself, the generator and PostgreSQL share another"
+        "cores": f"{os.cpu_count()}; the server has one to itself, the generator and PostgreSQL have the rest"
         if not cores.shared
         else "only one, shared by the server, PostgreSQL and the generator",
         "length": "quick: too short to be quoted" if options.quick else "full",

@@ -35,6 +35,7 @@ from canvas_collab.rooms.entrance import Entrance
 from canvas_collab.rooms.pacing import Pace
 from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
+from canvas_collab.scheduling import make_cooperator
 from canvas_collab.websocket.server import ServerFactory
 
 #: Cursors are sent at most once in so many seconds: no screen shows more, and each is echoed by everybody who hears it.
@@ -67,6 +68,7 @@ def collaboration_service(
     :param health_endpoint: where ``/health`` and ``/ready`` are.
     :param before: what starts before everything else, and stops after it.
     """
+    cooperator = make_cooperator(reactor)
     database = Database(reactor, settings.database_url, settings.database_pool_size)
     store = DocumentStore(database, catalogue, compact_beside, settings.history_retention)
     snapshots = Snapshots(reactor, store.fold, settings.snapshot_debounce, settings.snapshot_max_wait)
@@ -107,9 +109,9 @@ def collaboration_service(
         Sessions(database, catalogue, settings.better_auth_secret),
         AccessList(database, catalogue, settings.room_prefix),
     )
-    neighbours = Neighbours(store, rooms, snapshots)
+    neighbours = Neighbours(store, rooms, snapshots, cooperator)
     entrance = Entrance(settings, doorkeeper, rooms, journal)
-    factory = ServerFactory(reactor, settings, entrance, journal)
+    factory = ServerFactory(reactor, settings, entrance, journal, cooperator)
 
     def figures() -> Figures:
         return Figures(len(factory.clients), len(rooms), journal.unsaved, journal.trouble, sorted(entrance.damaged))

@@ -42,7 +42,7 @@ def test_a_system_that_refuses_is_lived_with(low_limit: int, monkeypatch: pytest
 def test_an_operator_is_told_when_there_are_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "allow_descriptors", lambda: 100)
     settings = Settings(max_connections=50)
-    factory = ServerFactory(Clock(), settings, None, None)  # type: ignore[arg-type]
+    factory = ServerFactory(Clock(), settings, None, None, None)  # type: ignore[arg-type]
     clients = Clients(Clock(), factory, 60, 20)
     with capturedLogs() as events:
         clients.startService()

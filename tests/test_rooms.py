@@ -12,6 +12,7 @@ from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.closing import CloseCode
+from canvas_collab.protocol.steps import complete
 from canvas_collab.protocol.update import decode_update
 from canvas_collab.rooms.awareness import STALE_AFTER, Awareness
 from canvas_collab.rooms.connection import Connection
@@ -148,7 +149,7 @@ class Meeting:
             self.room.join(member)
 
     def edit(self, member: FakeMember, data: bytes) -> None:
-        self.room.edit(member, data, decode_update(data))
+        complete(self.room.edit(member, decode_update(data)))
 
     def forget(self) -> None:
         for member in self.members:
@@ -297,13 +298,13 @@ def test_one_who_does_not_read_is_sent_what_has_changed_once_they_read_again(mee
     assert len(bob.received) == 1
     assert len(cyd.received) == 6
 
-    changes, everybody = meeting.room.catch_up(bob)
+    changes, everybody = complete(meeting.room.catch_up(bob))
     caught_up = decode_update(sync_update(changes.payload))
     assert len(caught_up.runs) == 4
     bobs = Document([decode_update(sync_update(bob.received[0])), caught_up])
     assert bobs.encode() == meeting.room.document.encode()
     assert everybody.payload == shown(Entry(1, 0, "{}"))
-    assert meeting.room.catch_up(bob) == []
+    assert complete(meeting.room.catch_up(bob)) == []
     meeting.clock.advance(WINDOW)
     meeting.edit(ada, update_of("five"))
     assert len(bob.received) == 2
@@ -319,7 +320,7 @@ def test_one_who_falls_behind_misses_nothing_of_the_update_that_they_were_not_se
     bob.reads = False
     meeting.clock.advance(WINDOW)
     meeting.edit(ada, typist.get_update(before))
-    changes, _ = meeting.room.catch_up(bob)
+    changes, _ = complete(meeting.room.catch_up(bob))
     bobs: Doc = Doc()
     bobs.apply_update(sync_update(bob.received[0]))
     bobs.apply_update(sync_update(changes.payload))
@@ -332,4 +333,4 @@ def test_nothing_is_kept_of_one_who_leaves_without_having_read(meeting: Meeting)
     bob.reads = False
     meeting.edit(ada, update_of("x"))
     meeting.room.leave(bob)
-    assert meeting.room.catch_up(bob) == []
+    assert complete(meeting.room.catch_up(bob)) == []

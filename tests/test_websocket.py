@@ -6,29 +6,67 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from twisted.internet.address import UNIXAddress
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, Cooperator
 from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
 from websockets.frames import Opcode
 
+from canvas_collab import scheduling
 from canvas_collab.config import Settings
 from canvas_collab.protocol.frames import encode_frame
 from canvas_collab.rooms.outgoing import Outgoing
-from canvas_collab.websocket.client import LONG
+from canvas_collab.scheduling import make_cooperator
+from canvas_collab.websocket import client, inbound
+from canvas_collab.websocket.inbound import AT_ONCE
 from canvas_collab.websocket.server import ServerFactory
 from tests.frames import client_frame, handshake
 
 
-class Staged:
-    """An open connection, the transport below it and the dialect above; each message takes so many seconds."""
+class Turns(Clock):
+    """A clock that counts turns of the reactor."""
 
-    def __init__(self, seconds: float = 0.0, act: Callable[[bytes], None] | None = None) -> None:
-        self.clock = Clock()
+    def turn(self) -> None:
+        """Do what is due now, and not what that brings about."""
+        due = [call for call in self.getDelayedCalls() if call.getTime() <= self.seconds()]
+        for call in due:
+            if call.active():
+                self.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Turns:
+    """The time by which turns are measured."""
+    clock = Turns()
+    monkeypatch.setattr(inbound, "perf_counter", clock.seconds)
+    monkeypatch.setattr(scheduling, "perf_counter", clock.seconds)
+    return clock
+
+
+class Staged:
+    """An open connection, the transport below it and the dialect above; each message takes so many steps of so many
+    seconds.
+    """
+
+    def __init__(
+        self,
+        seconds: float = 0.0,
+        act: Callable[[bytes], None] | None = None,
+        clock: Clock | None = None,
+        steps: int = 1,
+        cooperator: Cooperator | None = None,
+    ) -> None:
+        self.clock = Clock() if clock is None else clock
         self.messages: list[bytes] = []
+        #: What came and went, the end included.
+        self.closed_after: int | None = None
         self._seconds = seconds
+        self._steps = steps
         self._act = act
         self.transport = StringTransport(hostAddress=UNIXAddress(b"socket"))
-        factory = ServerFactory(self.clock, Settings(), None, None)  # type: ignore[arg-type]
+        cooperator = cooperator or make_cooperator(self.clock)
+        factory = ServerFactory(self.clock, Settings(), None, None, cooperator)  # type: ignore[arg-type]
         factory.dialect = lambda socket, path: self  # type: ignore[method-assign, assignment, return-value]
         self.protocol = factory.buildProtocol(None)
         self.protocol.makeConnection(self.transport)
@@ -41,17 +79,20 @@ class Staged:
     def opened(self) -> None:
         pass
 
-    def received(self, payload: bytes) -> None:
-        self.messages.append(payload)
-        self.clock.advance(self._seconds)
+    def received(self, payload: bytes) -> Iterator[None]:
         if self._act is not None:
             self._act(payload)
+        for _ in range(self._steps):
+            self.clock.rightNow += self._seconds
+            yield
+        self.messages.append(payload)
 
-    def drained(self) -> None:
-        pass
+    def drained(self) -> Iterator[None]:
+        yield from ()
 
     def closed(self, code: int | None, reason: str | None) -> None:
-        pass
+        if self.closed_after is None:
+            self.closed_after = len(self.messages)
 
     @property
     def whereabouts(self) -> tuple[None, None]:
@@ -72,31 +113,101 @@ class StagedWire:
         pass
 
 
-def test_of_one_who_sends_faster_than_can_be_handled_no_more_is_read_for_as_long_as_that_took() -> None:
-    staged = Staged(LONG)
+def test_one_whose_messages_take_long_gets_turns_and_is_not_read_until_they_are_done(clock: Turns) -> None:
+    staged = Staged(AT_ONCE * 0.6, clock=clock, steps=4)
     staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two"))
+    assert staged.messages == []
+    assert staged.transport.producerState == "paused"
+    turns = 0
+    while staged.transport.producerState == "paused":
+        clock.turn()
+        turns += 1
     assert staged.messages == [b"one", b"two"]
-    assert staged.transport.producerState == "paused"
-    staged.clock.advance(LONG)
-    assert staged.transport.producerState == "paused"
-    staged.clock.advance(LONG)
-    assert staged.transport.producerState == "producing"
+    assert turns > 1
 
 
-def test_one_whose_messages_are_quickly_handled_is_read_on() -> None:
-    staged = Staged(LONG / 3)
+def test_one_whose_messages_are_quickly_handled_is_read_on(clock: Turns) -> None:
+    staged = Staged(AT_ONCE / 3, clock=clock)
     staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two"))
     assert len(staged.messages) == 2
     assert staged.transport.producerState == "producing"
 
 
-def test_messages_are_the_same_however_they_are_cut_and_whichever_frames_they_come_in() -> None:
+def test_while_somebody_s_messages_take_long_everybody_else_s_are_dealt_with_at_once(clock: Turns) -> None:
+    cooperator = make_cooperator(clock)
+    busy = [Staged(0.001, clock=clock, steps=100, cooperator=cooperator) for _ in range(20)]
+    for one in busy:
+        one.protocol.dataReceived(client_frame(b"large"))
+    other = Staged(0.0001, clock=clock, cooperator=cooperator)
+    for turn in range(1, 100):
+        clock.turn()
+        other.protocol.dataReceived(client_frame(b"small"))
+        assert len(other.messages) == turn
+    assert not all(one.messages for one in busy)
+
+
+def test_who_keeps_the_reactor_busy_gets_the_same_turns_as_all_who_do(clock: Turns) -> None:
+    cooperator = make_cooperator(clock)
+    large = Staged(0.001, clock=clock, steps=1000, cooperator=cooperator)
+    large.protocol.dataReceived(client_frame(b"large"))
+    small = Staged(0.001, clock=clock, steps=5, cooperator=cooperator)
+    small.protocol.dataReceived(client_frame(b"small"))
+    for _ in range(10):
+        clock.turn()
+    assert small.messages == [b"small"]
+    assert large.messages == []
+
+
+def test_pings_and_empty_fragments_take_turns_like_messages(clock: Turns, monkeypatch: pytest.MonkeyPatch) -> None:
+    staged = Staged(clock=clock)
+
+    def answer(payload: bytes) -> None:
+        clock.rightNow += AT_ONCE / 10
+
+    monkeypatch.setattr(staged.protocol, "pinged", answer)
+    staged.protocol.dataReceived(client_frame(b"?", Opcode.PING) * 1000)
+    assert staged.transport.producerState == "paused"
+
+    fragments = Staged(clock=clock)
+    feed = fragments.protocol.feed
+
+    def slow(data: bytes) -> None:
+        clock.rightNow += AT_ONCE / 3
+        feed(data)
+
+    monkeypatch.setattr(fragments.protocol, "feed", slow)
+    empty = client_frame(b"", Opcode.CONT, fin=False)
+    fragments.protocol.dataReceived(client_frame(b"", fin=False) + empty * 1000)
+    assert fragments.transport.producerState == "paused"
+
+
+def test_a_message_in_more_frames_than_anybody_would_send_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "MAX_FRAGMENTS", 10)
+    staged = Staged()
+    empty = client_frame(b"", Opcode.CONT, fin=False)
+    staged.protocol.dataReceived(client_frame(b"", fin=False) + empty * 9)
+    assert staged.transport.value() == b""
+    staged.protocol.dataReceived(empty)
+    assert staged.transport.value()[2:4] == b"\x11\x30"
+
+
+def test_messages_that_came_before_the_connection_ended_count(clock: Turns) -> None:
+    staged = Staged(AT_ONCE, clock=clock, steps=5)
+    staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two") + client_frame(b"", Opcode.CLOSE))
+    staged.protocol.connectionLost()
+    assert staged.messages == []
+    while staged.closed_after is None:
+        clock.turn()
+    assert staged.closed_after == 2
+
+
+def test_messages_are_the_same_however_they_are_cut_and_whichever_frames_they_come_in(clock: Turns) -> None:
     whole = client_frame(b"small") + client_frame(b"x" * 70_000) + client_frame(b"again")
     parts = client_frame(b"in two ", fin=False) + client_frame(b"frames", Opcode.CONT) + client_frame(b"end")
     expected = [b"small", b"x" * 70_000, b"again", b"in two frames", b"end"]
     data = whole + parts
     for size in (1, 2, 7, 100, 70_010, len(data)):
-        staged = Staged()
+        staged = Staged(clock=clock)
         for start in range(0, len(data), size):
             staged.protocol.dataReceived(data[start : start + size])
         assert staged.messages == expected
@@ -146,7 +257,7 @@ def test_a_fault_of_ours_ends_the_connection_and_is_logged_and_nothing_after_it_
     staged = Staged(act=break_down)
     with capturedLogs() as events:
         staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two"))
-    assert staged.messages == [b"one"]
+    assert staged.messages == []
     assert [event["log_format"] for event in events] == ["message not handled", "connection ended"]
     assert staged.transport.value()[:4] == b"\x88\x10\x03\xf3"
 

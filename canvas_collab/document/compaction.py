@@ -17,9 +17,10 @@ from itertools import pairwise
 
 from attrs import define
 
-from canvas_collab.protocol.delete_set import DeleteSet, Range
+from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import Kind
 from canvas_collab.protocol.items import Id, Item, collected, decode_item, deleted, joined
+from canvas_collab.protocol.ranges import Range, Ranges
 from canvas_collab.protocol.structs import RUN_SIZE, Run, Struct, cut_struct, structs_of
 from canvas_collab.protocol.update import Update
 
@@ -78,14 +79,12 @@ class _Pieces:
         return self.pieces[index] if index >= 0 and clock < self.pieces[index].item.end else None
 
 
-def _cuts(struct: Struct, *borders: Sequence[Range]) -> Iterator[Range]:
+def _cuts(struct: Struct, *borders: Ranges) -> Iterator[Range]:
     """The parts of a struct that no range begins or ends within."""
     places = {struct.clock, struct.end}
     for ranges in borders:
-        index = max(bisect_right(ranges, struct.clock, key=lambda known: known[0]) - 1, 0)
-        while index < len(ranges) and ranges[index][0] < struct.end:
-            places.update(place for place in ranges[index] if struct.clock < place < struct.end)
-            index += 1
+        for bounds in ranges.overlapping(struct.clock, struct.end):
+            places.update(place for place in bounds if struct.clock < place < struct.end)
     ordered = sorted(places)
     return pairwise(ordered)
 

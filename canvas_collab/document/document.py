@@ -8,14 +8,16 @@ server is asked: what is known, whether an update brings anything new, what a cl
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.layout import encode_layout
-from canvas_collab.protocol.state_vector import decode_state_vector, encode_state_vector
-from canvas_collab.protocol.structs import RUN_SIZE, Run, cut_run, join_runs
-from canvas_collab.protocol.update import Update, decode_update, encode_update
+from canvas_collab.protocol.ranges import Range
+from canvas_collab.protocol.state_vector import encode_state_vector_in_steps, read_state_vector
+from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, complete
+from canvas_collab.protocol.structs import RUN_SIZE, Run, RunCutter, cut_run, join_runs
+from canvas_collab.protocol.update import RUN_WEIGHT, Update, decode_update, encode_update, encode_update_in_steps
 
 #: A run is joined with the one before it unless that is at least this many times larger, so that every byte is copied
 #: a bounded number of times, and the latest edits lie in small runs.
@@ -23,16 +25,23 @@ SIZE_RATIO = 4
 
 
 class Document:
-    """Everything that is known of one document.  Updates go in and are never lost; differences come out."""
+    """Everything that is known of one document.  Updates go in and are never lost; differences come out.
 
-    __slots__ = ("_deletions", "_runs", "_size", "version")
+    What can take long is there in steps as well (:mod:`canvas_collab.protocol.steps`).  Between these anything else may
+    be done with the document: it is whole after each step.
+    """
+
+    __slots__ = ("_clocks", "_deletions", "_run_count", "_runs", "_size", "version")
 
     def __init__(self, updates: Iterable[Update] = ()) -> None:
         """Start from what is stored."""
         # For each client, runs in order and without overlap; where one ends the next begins, or there is a gap.
         self._runs: dict[int, list[Run]] = {}
+        # For each client, up to which clock everything is there.
+        self._clocks: dict[int, int] = {}
         self._deletions = DeleteSet()
         self._size = 0
+        self._run_count = 0
         #: How often something has come in.
         self.version = 0
         for update in updates:
@@ -44,22 +53,28 @@ class Document:
         return self._size
 
     @property
+    def weight(self) -> int:
+        """About how many bytes the document takes in memory, its gaps and deletions included."""
+        return self._size + self._run_count * RUN_WEIGHT + self._deletions.weight
+
+    @property
     def state_vector(self) -> bytes:
         """The document's state vector, encoded: for every client, up to which clock everything is there."""
-        return encode_state_vector({client: clock for client, clock in self.clocks.items() if clock})
+        return complete(self.encode_state_vector())
+
+    def encode_state_vector(self) -> Steps[bytes]:
+        """:attr:`state_vector` in steps."""
+        return encode_state_vector_in_steps({client: clock for client, clock in self._clocks.items() if clock})
 
     @property
     def clocks(self) -> dict[int, int]:
         """For every client, up to which clock everything is there."""
-        clocks = {}
-        for client, runs in self._runs.items():
-            clock = 0
-            for run in runs:
-                if run.clock > clock:
-                    break
-                clock = run.end
-            clocks[client] = clock
-        return clocks
+        return dict(self._clocks)
+
+    @property
+    def deletions(self) -> DeleteSet:
+        """What is deleted."""
+        return self._deletions
 
     def append(self, data: bytes) -> Update:
         """Take an update in, and return what it holds.
@@ -75,31 +90,55 @@ class Document:
 
         Returns the update, less what was known of it; if nothing was, that very update.
         """
-        self.version += 1
+        return complete(self.merge(update))
+
+    def merge(self, update: Update) -> Steps[Update]:
+        """:meth:`apply` in steps."""
         news: dict[int, list[Run]] = {}
+        left = RUNS_PER_STEP
         for client, runs in update.runs.items():
-            known = self._runs.setdefault(client, [])
-            if not known or runs[0].clock >= known[-1].end:
-                for run in runs:
-                    self._append(known, run)
-            else:
-                news[client] = self._fill(known, runs, client)
+            known = self._runs.get(client)
+            if known is None:
+                known = self._runs[client] = []
+                self._clocks[client] = 0
+            for place, run in enumerate(runs):
+                if known and run.clock < known[-1].end:
+                    news[client] = [*runs[:place], *(yield from self._fill(known, runs[place:], client))]
+                    break
+                self._append(known, run, client)
+                left -= 1
+                if not left:
+                    yield
+                    left = RUNS_PER_STEP
         deletions = update.deletions
         if deletions:
-            deletions = deletions.difference(self._deletions)
-            self._deletions.update(deletions)
-        if not news and (deletions is update.deletions or deletions == update.deletions):
+            deletions = yield from self._deletions.absorb(deletions)
+            self.version += 1
+        if not news and deletions is update.deletions:
             return update
         taken = {client: news.get(client, runs) for client, runs in update.runs.items()}
         return Update({client: runs for client, runs in taken.items() if runs}, deletions)
 
     def adds(self, update: Update) -> bool:
         """Whether an update would bring any struct or deletion that is not known."""
+        return complete(self.finds_news(update))
+
+    def finds_news(self, update: Update) -> Steps[bool]:
+        """:meth:`adds` in steps."""
+        left = RUNS_PER_STEP
         for client, runs in update.runs.items():
             known = self._runs.get(client, [])
-            if any(next(_unknown(known, run), None) for run in runs):
-                return True
-        return not self._deletions.covers(update.deletions)
+            for run in runs:
+                clock = run.clock
+                while clock < run.end:
+                    gaps, clock = _gaps(known, clock, run.end)
+                    if gaps:
+                        return True
+                    left -= 1
+                    if not left:
+                        yield
+                        left = RUNS_PER_STEP
+        return (yield from self._deletions.lacks_any(update.deletions))
 
     def lacking(self, state_vector: bytes) -> bytes:
         """The update that someone with `state_vector` lacks.
@@ -108,16 +147,29 @@ class Document:
 
         :raises Malformed: if the bytes are not a state vector.
         """
-        return self.beyond(decode_state_vector(state_vector))
+        return complete(self.difference(state_vector))
 
-    def beyond(self, clocks: Mapping[int, int]) -> bytes:
-        """The same, for someone who has everything up to these clocks."""
-        missing: dict[int, list[Run]] = {}
-        for client, runs in self._runs.items():
+    def difference(self, state_vector: bytes) -> Steps[bytes]:
+        """:meth:`lacking` in steps."""
+        clocks = yield from read_state_vector(state_vector, self._runs)
+        return (yield from self.beyond(clocks))
+
+    def beyond(self, clocks: Mapping[int, int]) -> Steps[bytes]:
+        """The update that someone lacks who has everything up to these clocks, in steps."""
+        missing: dict[int, Sequence[Run]] = {}
+        left = RUNS_PER_STEP
+        for client, runs in list(self._runs.items()):
             clock = clocks.get(client, 0)
-            if clock < runs[-1].end:
-                missing[client] = list(_beyond(runs, clock, client))
-        return encode_update(missing, self._deletions)
+            if runs and clock < runs[-1].end:
+                found = runs[bisect_right(runs, clock, key=lambda run: run.end) :]
+                if found[0].clock < clock:
+                    found[0] = yield from RunCutter(found[0], client).cut(clock, found[0].end)
+                missing[client] = found
+            left -= 1
+            if not left:
+                yield
+                left = RUNS_PER_STEP
+        return (yield from encode_update_in_steps(missing, self._deletions))
 
     def encode(self) -> bytes:
         """The whole document as one update."""
@@ -128,50 +180,64 @@ class Document:
         return Update(self._runs, self._deletions)
 
     @property
-    def deletions(self) -> DeleteSet:
-        """What is deleted."""
-        return self._deletions
-
-    @property
     def layout(self) -> bytes:
         """Where in :meth:`encode`'s answer the runs lie, for :func:`~canvas_collab.protocol.layout.decode_laid_out`."""
         return encode_layout(self._runs)
 
-    def _append(self, runs: list[Run], run: Run) -> None:
-        """Put a run behind all others, and join it with the last ones if they are not much larger."""
+    def _append(self, runs: list[Run], run: Run, client: int) -> None:
+        """Put a run behind all others of its client."""
+        self.version += 1
         self._size += len(run.data)
-        while runs and _joins(runs[-1], run):
-            run = join_runs(runs.pop(), run)
-        runs.append(run)
+        self._run_count += 1 - len(runs)
+        if run.clock == self._clocks[client]:
+            self._clocks[client] = run.end
+        _push(runs, run)
+        self._run_count += len(runs) - 1
 
-    def _fill(self, known: list[Run], runs: Iterable[Run], client: int) -> list[Run]:
+    def _fill(self, known: list[Run], runs: Iterable[Run], client: int) -> Steps[list[Run]]:
         """Put what is not known of a client's runs where it belongs; returns that."""
-        new = []
+        new: list[Run] = []
         for run in runs:
-            for start, end in list(_unknown(known, run)):
-                place = bisect_right(known, start, key=lambda other: other.clock)
-                part = cut_run(run, start, end, client)
-                self._insert(known, place, part)
-                new.append(part)
+            cutter = RunCutter(run, client)
+            clock = run.clock
+            while clock < run.end:
+                gaps, clock = _gaps(known, clock, run.end)
+                parts = []
+                for start, end in gaps:
+                    parts.append((yield from cutter.cut(start, end)))
+                if parts:
+                    new += self._insert(known, parts, client)
+                yield
         return new
 
-    def _insert(self, runs: list[Run], place: int, run: Run) -> None:
-        """Put a run in its place, and join it with its neighbours if they are not much larger."""
-        self._size += len(run.data)
-        runs.insert(place, run)
-        if place + 1 < len(runs):
-            self._join(runs, place)
-        while place and self._join(runs, place - 1):
-            place -= 1
+    def _insert(self, known: list[Run], parts: Sequence[Run], client: int) -> Sequence[Run]:
+        """Put runs in their places; returns what was still unknown of them.
 
-    @staticmethod
-    def _join(runs: list[Run], place: int) -> bool:
-        """Join the run at `place` with the next, if that is worth it; returns whether it was."""
-        first, second = runs[place], runs[place + 1]
-        if _joins(first, second):
-            runs[place : place + 2] = [join_runs(first, second)]
-            return True
-        return False
+        Since they were found to be missing, somebody else may have brought some.
+        """
+        parts = [left for part in parts for left in _not_in(known, part, client)]
+        if not parts:
+            return parts
+        first = max(bisect_right(known, parts[0].clock, key=lambda run: run.clock) - 1, 0)
+        last = bisect_left(known, parts[-1].end, key=lambda run: run.clock) + 1
+        merged: list[Run] = []
+        for run in sorted([*known[first:last], *parts], key=lambda run: run.clock):
+            _push(merged, run)
+        self.version += 1
+        self._size += sum(len(part.data) for part in parts)
+        self._run_count += len(merged) - len(known[first:last])
+        known[first:last] = merged
+        self._advance(known, client)
+        return parts
+
+    def _advance(self, known: list[Run], client: int) -> None:
+        """Find out anew up to which clock everything of a client is there."""
+        clock = self._clocks[client]
+        index = max(bisect_right(known, clock, key=lambda run: run.clock) - 1, 0)
+        while index < len(known) and known[index].clock <= clock:
+            clock = max(clock, known[index].end)
+            index += 1
+        self._clocks[client] = clock
 
 
 def merge_updates(updates: Sequence[Update]) -> bytes:
@@ -192,28 +258,44 @@ def merge_updates(updates: Sequence[Update]) -> bytes:
     return encode_update(merged, deletions)
 
 
+def _push(runs: list[Run], run: Run) -> None:
+    """Put a run behind others, and join it with the last ones if they are not much larger."""
+    while runs and _joins(runs[-1], run):
+        run = join_runs(runs.pop(), run)
+    runs.append(run)
+
+
 def _joins(first: Run, second: Run) -> bool:
     """Whether two runs touch, are of like sizes, and are small together."""
     size = len(second.data)
     return first.end == second.clock and len(first.data) < SIZE_RATIO * size and len(first.data) + size <= RUN_SIZE
 
 
-def _unknown(known: list[Run], run: Run) -> Iterator[tuple[int, int]]:
-    """The stretches of a run that no known run covers, as pairs of a first clock and the one after the last."""
-    clock = run.clock
-    index = max(bisect_right(known, clock, key=lambda other: other.clock) - 1, 0)
-    for other in known[index:]:
-        if other.clock >= run.end:
+def _gaps(known: Sequence[Run], start: int, end: int, limit: int = RUNS_PER_STEP) -> tuple[list[Range], int]:
+    """The stretches from `start` up to `end` that no known run covers, having looked at `limit` runs at most.
+
+    Returns those, and the clock up to which that is the whole answer.
+    """
+    found: list[Range] = []
+    index = bisect_right(known, start, key=lambda run: run.end)
+    for place in range(index, min(index + limit, len(known))):
+        run = known[place]
+        if run.clock >= end:
             break
-        if other.clock > clock:
-            yield clock, other.clock
-        clock = max(clock, other.end)
-    if clock < run.end:
-        yield clock, run.end
+        if run.clock > start:
+            found.append((start, run.clock))
+        start = max(start, run.end)
+    else:
+        if index + limit < len(known):
+            return found, min(start, end)
+    if start < end:
+        found.append((start, end))
+    return found, end
 
 
-def _beyond(runs: list[Run], clock: int, client: int) -> Iterator[Run]:
-    """What of a client's runs lies beyond a clock."""
-    first = bisect_right(runs, clock, key=lambda run: run.end)
-    for run in runs[first:]:
-        yield cut_run(run, clock, run.end, client) if run.clock < clock else run
+def _not_in(known: Sequence[Run], part: Run, client: int) -> Sequence[Run]:
+    """What of a run no known one covers."""
+    gaps, _ = _gaps(known, part.clock, part.end, len(known) + 1)
+    if gaps == [(part.clock, part.end)]:
+        return (part,)
+    return [cut_run(part, start, end, client) for start, end in gaps]

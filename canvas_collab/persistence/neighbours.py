@@ -9,13 +9,18 @@ from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 
 from canvas_collab.persistence.notifications import Addition
 from canvas_collab.persistence.snapshots import Snapshots
 from canvas_collab.persistence.store import DocumentStore
-from canvas_collab.protocol.update import decode_update
+from canvas_collab.protocol.steps import Steps
+from canvas_collab.protocol.update import read_update
+from canvas_collab.rooms.connection import Connection
+from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
+from canvas_collab.scheduling import run
 
 
 class Neighbours:
@@ -23,10 +28,11 @@ class Neighbours:
 
     log = Logger()
 
-    def __init__(self, store: DocumentStore, rooms: Rooms, snapshots: Snapshots) -> None:
+    def __init__(self, store: DocumentStore, rooms: Rooms, snapshots: Snapshots, cooperator: Cooperator) -> None:
         self._store = store
         self._rooms = rooms
         self._snapshots = snapshots
+        self._cooperator = cooperator
 
     def added(self, addition: Addition) -> None:
         """Somebody has added entries to the log."""
@@ -59,7 +65,11 @@ class Neighbours:
         room = await self._rooms.enter(document_id)
         try:
             for data in updates:
-                if room.follow(decode_update(data)):
+                if await run(self._cooperator, _follow(room, data)):
                     self._snapshots.changed({document_id: len(data)})
         finally:
             self._rooms.leave(document_id)
+
+
+def _follow(room: Room[Connection], data: bytes) -> Steps[bool]:
+    return (yield from room.follow((yield from read_update(data, None))))

@@ -17,32 +17,37 @@ from canvas_collab.protocol.info import (
     STRING,
     TYPE,
 )
-from canvas_collab.protocol.json_text import MAX_NESTING, check_json
+from canvas_collab.protocol.json_text import LONG, MAX_NESTING, check_json, check_long_json
 from canvas_collab.protocol.lib0 import Malformed, encode_var_string, encode_var_uint, read_var_uint
+from canvas_collab.protocol.steps import BYTES_PER_STEP, VALUES_PER_STEP, Steps, complete
 
 #: Kinds of shared types that carry a name: XML elements and hooks.
 _NAMED_TYPES = (3, 5)
 _LAST_TYPE = 6
 
-#: The tag of an object among the values of lib0's ``writeAny``.
-_OBJECT = 118
+#: The tags of objects and arrays among the values of lib0's ``writeAny``.
+_OBJECT, _ARRAY = 118, 117
+
+#: What :func:`skip_content` answers instead of a position where it has not come to the end.
+UNFINISHED = -1
 
 
 def skip_content(data: bytes, position: int, kind: int) -> tuple[int, int]:
     """Check the content at `position`; returns its length in clocks and where it ends.
 
+    That is :data:`UNFINISHED` where there is more of it than one step should deal with: :func:`skip_long_content` is
+    for such.
+
     :raises Malformed: if a client could not read it.
     :raises IndexError: if `data` ends before it does.
     """
     if kind == STRING:
-        text, stop = _string(data, position)
-        # A character outside the basic plane is two in JavaScript.
-        return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2, stop
+        return _skip_text(data, position)
     if kind == ANY:
         count, position = read_var_uint(data, position)
-        for _ in range(count):
-            position = _skip_any(data, position, 0)
-        return count, position
+        pending = [count << 1]
+        position = _skip_values(data, position, pending)
+        return count, UNFINISHED if pending else position
     if kind == DELETED:
         return read_var_uint(data, position)
     if kind == TYPE:
@@ -58,32 +63,101 @@ def skip_content(data: bytes, position: int, kind: int) -> tuple[int, int]:
         return 1, _skip_bytes(data, position)
     if kind == JSON:
         count, position = read_var_uint(data, position)
+        limit = position + BYTES_PER_STEP
         for _ in range(count):
             position = _skip_json(data, position, also="undefined")
+            if position == UNFINISHED or position > limit:
+                return count, UNFINISHED
         return count, position
     if kind == DOC:
         position = skip_string(data, position)
         if data[position] != _OBJECT:
             raise Malformed("the options of a subdocument are not an object")
-        return 1, _skip_any(data, position, 0)
+        pending = [2]
+        position = _skip_values(data, position, pending)
+        return 1, UNFINISHED if pending else position
     raise Malformed(f"there is no content of kind {kind}")
+
+
+def skip_long_content(data: bytes, position: int, kind: int) -> Steps[int]:
+    """Check content for which :func:`skip_content` answers :data:`UNFINISHED`; returns where it ends."""
+    if kind in (ANY, DOC):
+        count = 1
+        if kind == DOC:
+            position = skip_string(data, position)
+        else:
+            count, position = read_var_uint(data, position)
+        pending = [count << 1]
+        while pending:
+            position = _skip_values(data, position, pending)
+            yield
+        return position
+    count = 1
+    if kind == FORMAT:
+        position = skip_string(data, position)
+    elif kind == JSON:
+        count, position = read_var_uint(data, position)
+    limit = position + BYTES_PER_STEP
+    for _ in range(count):
+        text, position = _string(data, position)
+        if len(text) > LONG:
+            yield from check_long_json(text)
+        elif kind != JSON or text != "undefined":
+            check_json(text)
+        if position > limit:
+            yield
+            limit = position + BYTES_PER_STEP
+    return position
+
+
+class ContentCutter:
+    """Cuts the content of one item, as often as is wanted, after having looked through it once."""
+
+    __slots__ = ("_bounds", "_data", "_kind", "_units")
+
+    def __init__(self, data: bytes, kind: int) -> None:
+        """:param data: has the content, which has been checked."""
+        self._data = data
+        self._kind = kind
+        self._units = b""
+        self._bounds: list[int] = []
+
+    def look_through(self, position: int) -> Steps[None]:
+        """Find out where the content, which begins at `position`, can be cut."""
+        data, kind = self._data, self._kind
+        if kind == STRING:
+            self._units = _string(data, position)[0].encode("utf-16-le")
+        elif kind in (ANY, JSON):
+            count, position = read_var_uint(data, position)
+            for index in range(count):
+                self._bounds.append(position)
+                if kind == JSON:
+                    position = _skip_bytes(data, position)
+                else:
+                    pending = [2]
+                    while pending:
+                        position = _skip_values(data, position, pending)
+                        if pending:
+                            yield
+                if index % VALUES_PER_STEP == VALUES_PER_STEP - 1:
+                    yield
+            self._bounds.append(position)
+
+    def cut(self, start: int, end: int) -> bytes:
+        """The clocks from `start` to `end`, counted from the content's own beginning."""
+        if self._kind in (GC, DELETED):
+            return encode_var_uint(end - start)
+        if self._kind == STRING:
+            # A character that is cut in half becomes two that stand for none, as it does in Yjs.
+            return encode_var_string(self._units[2 * start : 2 * end].decode("utf-16-le", "replace"))
+        return encode_var_uint(end - start) + self._data[self._bounds[start] : self._bounds[end]]
 
 
 def cut_content(data: bytes, position: int, kind: int, start: int, end: int) -> bytes:
     """The clocks from `start` to `end`, counted from its own beginning, of content that has several."""
-    if kind in (GC, DELETED):
-        return encode_var_uint(end - start)
-    if kind == STRING:
-        units = _string(data, position)[0].encode("utf-16-le")[2 * start : 2 * end]
-        # A character that is cut in half becomes two that stand for none, as it does in Yjs.
-        return encode_var_string(units.decode("utf-16-le", "replace"))
-    count, position = read_var_uint(data, position)
-    bounds = []
-    for _ in range(count):
-        bounds.append(position)
-        position = _skip_any(data, position, 0) if kind == ANY else _skip_bytes(data, position)
-    bounds.append(position)
-    return encode_var_uint(end - start) + data[bounds[start] : bounds[end]]
+    cutter = ContentCutter(data, kind)
+    complete(cutter.look_through(position))
+    return cutter.cut(start, end)
 
 
 def _skip_bytes(data: bytes, position: int) -> int:
@@ -105,48 +179,69 @@ def _string(data: bytes, position: int) -> tuple[str, int]:
         raise Malformed("a string is not UTF-8") from None
 
 
+def _skip_text(data: bytes, position: int) -> tuple[int, int]:
+    """Check a string; returns its length in UTF-16 code units, as JavaScript counts, and where it ends."""
+    text, stop = _string(data, position)
+    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2, stop
+
+
 def skip_string(data: bytes, position: int) -> int:
+    """Check a string; returns where it ends."""
     return _string(data, position)[1]
 
 
 def _skip_json(data: bytes, position: int, also: str | None = None) -> int:
     """Check that a browser's ``JSON.parse`` accepts the string; `also` is one more text that Yjs knows there."""
     text, stop = _string(data, position)
+    if len(text) > LONG:
+        return UNFINISHED
     if text != also:
         check_json(text)
     return stop
 
 
-def _skip_any(data: bytes, position: int, depth: int) -> int:
-    """Check a value of lib0's ``writeAny``; returns where it ends."""
-    if depth > MAX_NESTING:
-        raise Malformed("values are nested too deeply")
-    tag = data[position]
-    position += 1
-    if tag == 119:  # a string
-        return skip_string(data, position)
-    if tag in (120, 121, 126, 127):  # true, false, null, undefined
-        return position
-    if tag == 125:  # a signed integer
-        return _skip_var_int(data, position)
-    if tag == _OBJECT:
-        count, position = read_var_uint(data, position)
-        for _ in range(count):
-            position = _skip_any(data, skip_string(data, position), depth + 1)
-        return position
-    if tag == 117:  # an array
-        count, position = read_var_uint(data, position)
-        for _ in range(count):
-            position = _skip_any(data, position, depth + 1)
-        return position
-    if tag == 116:  # bytes
-        return _skip_bytes(data, position)
-    size = {122: 8, 123: 8, 124: 4}.get(tag)  # a 64-bit integer, a double, a float
-    if size is None:
-        raise Malformed(f"there is no value with the tag {tag}")
-    if position + size > len(data):
-        raise Malformed("the update ends inside a number")
-    return position + size
+def _skip_values(data: bytes, position: int, pending: list[int]) -> int:
+    """Check values of lib0's ``writeAny``, as many as one step should; returns where the last one ends.
+
+    :param pending: how many values are still to come on each level of nesting, the innermost last, times two, plus one
+        where each has a key in front of it. Empty when there are no more.
+    """
+    left = VALUES_PER_STEP
+    while pending and left:
+        level = pending[-1]
+        if level < 2:
+            pending.pop()
+            continue
+        pending[-1] = level - 2
+        if level & 1:
+            position = skip_string(data, position)
+        tag = data[position]
+        position += 1
+        left -= 1
+        if tag == 119:  # a string
+            position = skip_string(data, position)
+        elif tag == 125:  # a signed integer
+            position = _skip_var_int(data, position)
+        elif tag in (120, 121, 126, 127):  # true, false, null, undefined
+            continue
+        elif tag in (_OBJECT, _ARRAY):
+            count, position = read_var_uint(data, position)
+            pending.append(count << 1 | (tag == _OBJECT))
+            # The first level is that of the content itself.
+            if len(pending) > MAX_NESTING + 2:
+                raise Malformed("values are nested too deeply")
+        elif tag == 116:  # bytes
+            position = _skip_bytes(data, position)
+        else:
+            size = {122: 8, 123: 8, 124: 4}.get(tag)  # a 64-bit integer, a double, a float
+            if size is None:
+                raise Malformed(f"there is no value with the tag {tag}")
+            position += size
+            if position > len(data):
+                raise Malformed("the update ends inside a number")
+    while pending and pending[-1] < 2:
+        pending.pop()
+    return position
 
 
 def _skip_var_int(data: bytes, position: int) -> int:

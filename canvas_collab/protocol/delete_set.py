@@ -6,25 +6,29 @@ clock and its length.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from canvas_collab.protocol.lib0 import Malformed, encode_var_uint, read_var_uint
+from canvas_collab.protocol.lib0 import Malformed, TooLarge, encode_var_uint, read_var_uint
+from canvas_collab.protocol.ranges import Ranges
+from canvas_collab.protocol.steps import RANGES_PER_STEP, Steps, complete
 from canvas_collab.protocol.structs import MAX_CLOCK
 
-#: The first clock of a range, and the one after its last.
-Range = tuple[int, int]
+#: What a client takes in memory, and each of its ranges, in bytes.
+CLIENT_WEIGHT = 512
+RANGE_WEIGHT = 16
+
+_NO_RANGES = Ranges()
 
 
 class DeleteSet:
     """Ranges of clocks per client, in order, without overlap, neighbours joined."""
 
-    __slots__ = ("_encoded", "_ranges")
+    __slots__ = ("_count", "_ranges")
 
     def __init__(self) -> None:
-        self._ranges: dict[int, list[Range]] = {}
-        # The encoding of each client's part, as long as that does not change.
-        self._encoded: dict[int, bytes] = {}
+        self._ranges: dict[int, Ranges] = {}
+        # How many ranges there are, of all clients.
+        self._count = 0
 
     def __bool__(self) -> bool:
         return bool(self._ranges)
@@ -34,25 +38,31 @@ class DeleteSet:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def items(self) -> Iterable[tuple[int, list[Range]]]:
+    @property
+    def weight(self) -> int:
+        """About how many bytes it takes in memory."""
+        return len(self._ranges) * CLIENT_WEIGHT + self._count * RANGE_WEIGHT
+
+    def items(self) -> Iterable[tuple[int, Ranges]]:
         """Every client's ranges."""
         return self._ranges.items()
 
+    def ranges(self, client: int) -> Ranges:
+        """One client's ranges, in order."""
+        return self._ranges.get(client, _NO_RANGES)
+
+    def has(self, client: int, clock: int) -> bool:
+        """Whether a clock is deleted."""
+        return self.ranges(client).covers(clock, clock + 1)
+
     def add(self, client: int, start: int, end: int) -> None:
         """The client's clocks from `start` up to, not including, `end` are deleted."""
-        ranges = self._ranges.setdefault(client, [])
-        if not ranges or start > ranges[-1][1]:
-            ranges.append((start, end))
-        else:
-            # All ranges that touch the new one, from `first` up to `last`, become one with it.
-            first = bisect_left(ranges, start, key=lambda known: known[1])
-            last = bisect_right(ranges, end, key=lambda known: known[0])
-            if first < last:
-                start, end = min(start, ranges[first][0]), max(end, ranges[last - 1][1])
-                if ranges[first:last] == [(start, end)]:
-                    return
-            ranges[first:last] = [(start, end)]
-        self._encoded.pop(client, None)
+        ranges = self._ranges.get(client)
+        if ranges is None:
+            ranges = self._ranges[client] = Ranges()
+        before = len(ranges)
+        ranges.add(start, end)
+        self._count += len(ranges) - before
 
     def update(self, other: DeleteSet) -> None:
         """Everything in `other` is deleted too."""
@@ -60,13 +70,35 @@ class DeleteSet:
             for start, end in ranges:
                 self.add(client, start, end)
 
-    def ranges(self, client: int) -> Sequence[Range]:
-        """One client's ranges, in order."""
-        return self._ranges.get(client, ())
+    def absorb(self, other: DeleteSet) -> Steps[DeleteSet]:
+        """The same in steps; returns what of `other` was not in this one, which is `other` itself if nothing was.
 
-    def has(self, client: int, clock: int) -> bool:
-        """Whether a clock is deleted."""
-        return self._covers(client, clock, clock + 1)
+        This one may change between the steps, and is whole after each.
+        """
+        news = DeleteSet()
+        is_all_news = True
+        left = RANGES_PER_STEP
+        for client, ranges in other.items():
+            known = self._ranges.get(client)
+            if known is None:
+                known = self._ranges[client] = Ranges()
+            for start, end in ranges:
+                clock = start
+                while clock < end:
+                    gaps, reached = known.gaps(clock, end, left)
+                    is_all_news = is_all_news and gaps == [(start, end)]
+                    if gaps:
+                        before = len(known)
+                        known.add(clock, reached)
+                        self._count += len(known) - before
+                    for gap_start, gap_end in gaps:
+                        news.add(client, gap_start, gap_end)
+                    clock = reached
+                    left -= 1 + len(gaps)
+                    if left <= 0:
+                        yield
+                        left = RANGES_PER_STEP
+        return other if is_all_news else news
 
     def difference(self, other: DeleteSet) -> DeleteSet:
         """What is in this one and not in the other."""
@@ -74,14 +106,8 @@ class DeleteSet:
         for client, ranges in self.items():
             theirs = other.ranges(client)
             for start, end in ranges:
-                index = max(bisect_right(theirs, start, key=lambda known: known[0]) - 1, 0)
-                while index < len(theirs) and theirs[index][0] < end:
-                    if start < theirs[index][0]:
-                        rest.add(client, start, theirs[index][0])
-                    start = max(start, theirs[index][1])
-                    index += 1
-                if start < end:
-                    rest.add(client, start, end)
+                for gap_start, gap_end in theirs.gaps(start, end, len(theirs) + 1)[0]:
+                    rest.add(client, gap_start, gap_end)
         return rest
 
     def intersection(self, other: DeleteSet) -> DeleteSet:
@@ -90,26 +116,40 @@ class DeleteSet:
         for client, ranges in self.items():
             theirs = other.ranges(client)
             for start, end in ranges:
-                index = max(bisect_right(theirs, start, key=lambda known: known[0]) - 1, 0)
-                while index < len(theirs) and theirs[index][0] < end:
-                    first, last = max(start, theirs[index][0]), min(end, theirs[index][1])
-                    if first < last:
-                        common.add(client, first, last)
-                    index += 1
+                for known_start, known_end in theirs.overlapping(start, end):
+                    common.add(client, max(start, known_start), min(end, known_end))
         return common
+
+    def lacks_any(self, other: DeleteSet) -> Steps[bool]:
+        """Whether anything in `other` is not in this one."""
+        left = RANGES_PER_STEP
+        for client, ranges in other.items():
+            known = self.ranges(client)
+            for start, end in ranges:
+                if not known.covers(start, end):
+                    return True
+                left -= 1
+                if not left:
+                    yield
+                    left = RANGES_PER_STEP
+        return False
 
     def covers(self, other: DeleteSet) -> bool:
         """Whether everything in `other` is in this one."""
-        return all(self._covers(client, start, end) for client, ranges in other.items() for start, end in ranges)
+        return not complete(self.lacks_any(other))
 
     def encode(self) -> bytes:
         """The delete set as bytes, higher client ids first, as Yjs orders them."""
+        return b"".join(complete(self.encode_parts()))
+
+    def encode_parts(self) -> Steps[list[bytes]]:
+        """The same in steps, as parts that follow each other."""
         parts = [encode_var_uint(len(self._ranges))]
         for client in sorted(self._ranges, reverse=True):
-            if client not in self._encoded:
-                self._encoded[client] = _encode_ranges(client, self._ranges[client])
-            parts.append(self._encoded[client])
-        return b"".join(parts)
+            count, encoded = yield from self._ranges[client].encode()
+            parts.append(encode_var_uint(client) + encode_var_uint(count))
+            parts += encoded
+        return parts
 
     @classmethod
     def decode(cls, data: bytes, position: int = 0) -> DeleteSet:
@@ -117,30 +157,51 @@ class DeleteSet:
 
         :raises Malformed: if there is none.
         """
-        deletions = cls()
-        clients, position = read_var_uint(data, position)
-        for _ in range(clients):
-            client, position = read_var_uint(data, position)
-            count, position = read_var_uint(data, position)
-            for _ in range(count):
-                start, position = read_var_uint(data, position)
-                length, position = read_var_uint(data, position)
-                end = start + length
-                if not length or end > MAX_CLOCK:
-                    # Yjs breaks on an empty range that it has to keep until the structs come.
-                    raise Malformed("a deleted range is empty, or ends at too high a clock")
-                deletions.add(client, start, end)
-        return deletions
-
-    def _covers(self, client: int, start: int, end: int) -> bool:
-        ranges = self.ranges(client)
-        index = bisect_right(ranges, start, key=lambda known: known[0]) - 1
-        return index >= 0 and ranges[index][1] >= end
+        return complete(read_delete_set(data, position, None))[0]
 
 
-def _encode_ranges(client: int, ranges: list[Range]) -> bytes:
-    parts = [encode_var_uint(client), encode_var_uint(len(ranges))]
-    for start, end in ranges:
-        parts.append(encode_var_uint(start))
-        parts.append(encode_var_uint(end - start))
-    return b"".join(parts)
+def read_delete_set(data: bytes, position: int, max_weight: int | None) -> Steps[tuple[DeleteSet, int, bool]]:
+    """Decode the delete set at a position.
+
+    :param max_weight: what it may take in memory, in bytes.
+    :return: the delete set, where it ends, and whether it is written as :meth:`DeleteSet.encode_parts` would, but for
+        the order of clients: ranges in order, without overlap, neighbours joined. Clients that get two ranges of clocks
+        to come that overlap do not agree afterwards on what is deleted.
+    :raises Malformed: if there is none.
+    :raises TooLarge: if it would take more.
+    """
+    deletions: dict[int, Ranges] = {}
+    in_order = True
+    left = RANGES_PER_STEP
+    clients, position = read_var_uint(data, position)
+    count_max = None if max_weight is None else max_weight // RANGE_WEIGHT
+    for _ in range(clients):
+        client, position = read_var_uint(data, position)
+        count, position = read_var_uint(data, position)
+        ranges = deletions.get(client)
+        if ranges is None and count:
+            ranges = deletions[client] = Ranges()
+        else:
+            in_order = False
+        if max_weight is not None and len(deletions) * CLIENT_WEIGHT > max_weight:
+            raise TooLarge("the update names too many authors")
+        for _ in range(count):
+            start, position = read_var_uint(data, position)
+            length, position = read_var_uint(data, position)
+            end = start + length
+            if not length or end > MAX_CLOCK:
+                # Yjs breaks on an empty range that it has to keep until the structs come.
+                raise Malformed("a deleted range is empty, or ends at too high a clock")
+            assert ranges is not None, "it has ranges"
+            in_order &= ranges.add(start, end)
+            left -= 1
+            if left <= 0:
+                if count_max is not None and len(ranges) > count_max:
+                    raise TooLarge("the update has too many deleted ranges")
+                yield
+                left = RANGES_PER_STEP
+        left -= 10
+    result = DeleteSet()
+    result._ranges = deletions
+    result._count = sum(map(len, deletions.values()))
+    return result, position, in_order

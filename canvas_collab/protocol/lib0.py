@@ -15,6 +15,10 @@ class Malformed(ValueError):
     """The bytes are not what the protocol allows; the text says where they went wrong."""
 
 
+class TooLarge(Malformed):
+    """What the bytes hold would take more memory than it may."""
+
+
 def encode_var_uint(number: int) -> bytes:
     """Encode a non-negative integer.
 

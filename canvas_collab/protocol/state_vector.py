@@ -5,9 +5,10 @@ The format is Yjs's own: a count, then that many pairs of client id and clock, e
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
-from canvas_collab.protocol.lib0 import Decoder, encode_var_uint
+from canvas_collab.protocol.lib0 import Malformed, encode_var_uint, read_var_uint
+from canvas_collab.protocol.steps import VALUES_PER_STEP, Steps, complete
 
 #: The state vector of an empty document.
 EMPTY_STATE_VECTOR = b"\x00"
@@ -18,19 +19,39 @@ def decode_state_vector(data: bytes) -> dict[int, int]:
 
     :raises Malformed: if the bytes are not exactly one state vector.
     """
-    decoder = Decoder(data)
+    return complete(read_state_vector(data, None))
+
+
+def read_state_vector(data: bytes, known: Container[int] | None) -> Steps[dict[int, int]]:
+    """Decode a state vector; of the clients in it only those that are `known` are kept, if that is given.
+
+    :raises Malformed: if the bytes are not exactly one state vector.
+    """
     clocks = {}
-    for _ in range(decoder.var_uint()):
-        client = decoder.var_uint()
-        clocks[client] = decoder.var_uint()
-    decoder.finish()
+    count, position = read_var_uint(data, 0)
+    for index in range(count):
+        client, position = read_var_uint(data, position)
+        clock, position = read_var_uint(data, position)
+        if known is None or client in known:
+            clocks[client] = clock
+        if index % VALUES_PER_STEP == VALUES_PER_STEP - 1:
+            yield
+    if position != len(data):
+        raise Malformed(f"{len(data) - position} bytes follow the end of the message")
     return clocks
 
 
 def encode_state_vector(clocks: Mapping[int, int]) -> bytes:
     """Encode ``{client id: clock}``, higher client ids first, as Yjs orders them."""
+    return complete(encode_state_vector_in_steps(clocks))
+
+
+def encode_state_vector_in_steps(clocks: Mapping[int, int]) -> Steps[bytes]:
+    """The same in steps."""
     parts = [encode_var_uint(len(clocks))]
     for client in sorted(clocks, reverse=True):
         parts.append(encode_var_uint(client))
         parts.append(encode_var_uint(clocks[client]))
+        if len(parts) % VALUES_PER_STEP == 1:
+            yield
     return b"".join(parts)

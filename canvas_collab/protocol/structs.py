@@ -11,9 +11,10 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-from canvas_collab.protocol.contents import cut_content, skip_content, skip_string
+from canvas_collab.protocol.contents import UNFINISHED, ContentCutter, skip_content, skip_long_content, skip_string
 from canvas_collab.protocol.info import GC, KEY, KIND, ORIGIN, RIGHT_ORIGIN, SKIP
-from canvas_collab.protocol.lib0 import Malformed, encode_var_uint, read_var_uint
+from canvas_collab.protocol.lib0 import Malformed, TooLarge, encode_var_uint, read_var_uint
+from canvas_collab.protocol.steps import BYTES_PER_STEP, STRUCTS_PER_STEP, Steps, complete
 
 #: The highest clock that every engine can count to; no document of people's making comes near it.
 MAX_CLOCK = 2**32 - 1
@@ -48,18 +49,25 @@ class Struct:
     stop: int
 
 
-def read_runs(data: bytes, position: int, count: int, client: int, clock: int) -> tuple[list[Run], int]:
+def read_runs(
+    data: bytes, position: int, count: int, client: int, clock: int, most: int
+) -> Steps[tuple[list[Run], int]]:
     """Read `count` structs of a client, the first at `clock`.
 
     Returns their runs, none of them much larger than :data:`RUN_SIZE`, and where in `data` they end.
 
+    :param most: how many runs there may be.
     :raises Malformed: if they are not structs, or not such as every client can read.
+    :raises TooLarge: if there are more runs.
     """
     runs: list[Run] = []
     first, first_clock, in_run = position, clock, 0
+    left, step_end = STRUCTS_PER_STEP, position + BYTES_PER_STEP
     for _ in range(count):
         start = position
-        length, _content, position = _read_struct(data, position, client, clock)
+        length, content, position = _read_struct(data, position, client, clock)
+        if position == UNFINISHED:
+            position = yield from _finish(data, content, data[start] & KIND)
         if not length or clock + length > MAX_CLOCK:
             raise Malformed("a struct is empty, or its clock too high")
         if data[start] & KIND == SKIP:
@@ -72,32 +80,87 @@ def read_runs(data: bytes, position: int, count: int, client: int, clock: int) -
         if position - first >= RUN_SIZE and in_run:
             runs.append(Run(first_clock, clock, in_run, data[first:position]))
             first, first_clock, in_run = position, clock, 0
+        left -= 1
+        if not left or position > step_end:
+            if len(runs) > most:
+                raise TooLarge("the update has too many gaps")
+            yield
+            left, step_end = STRUCTS_PER_STEP, position + BYTES_PER_STEP
     if in_run:
         runs.append(Run(first_clock, clock, in_run, data[first:position]))
     return runs, position
 
 
+class RunCutter:
+    """Cuts parts out of a client's run, from front to back, going through its structs once."""
+
+    __slots__ = ("_client", "_cutter", "_run", "_struct", "_structs")
+
+    def __init__(self, run: Run, client: int) -> None:
+        self._run = run
+        self._client = client
+        self._structs = _structs_in_steps(run, client)
+        self._struct: Struct | None = None
+        self._cutter: _StructCutter | None = None
+
+    def cut(self, start: int, end: int) -> Steps[Run]:
+        """The part from the clock `start` up to `end`, which lie in the run, after the part that was cut last."""
+        run = self._run
+        if start <= run.clock and end >= run.end:
+            return run
+        parts: list[bytes] = []
+        while True:
+            struct = self._struct
+            while struct is None or struct.end <= start:
+                struct = yield from self._next()
+            if start <= struct.clock and struct.end <= end:
+                parts.append(run.data[struct.start : struct.stop])
+            else:
+                if self._cutter is None:
+                    self._cutter = _StructCutter(run.data, struct, self._client)
+                    yield from self._cutter.look_through()
+                parts.append(self._cutter.cut(max(start, struct.clock), min(end, struct.end)))
+            if struct.end >= end:
+                return Run(max(start, run.clock), min(end, run.end), len(parts), b"".join(parts))
+            yield from self._next()
+
+    def _next(self) -> Steps[Struct]:
+        self._cutter = None
+        while (struct := next(self._structs)) is None:
+            yield
+        self._struct = struct
+        return struct
+
+
 def cut_run(run: Run, start: int, end: int, client: int) -> Run:
     """The part of a client's run from the clock `start` up to `end`, which must lie within it and in this order."""
-    if start <= run.clock and end >= run.end:
-        return run
-    parts = []
-    for struct in structs_of(run, client):
-        if struct.end > start:
-            parts.append(cut_struct(run.data, struct, start, end, client))
-        if struct.end >= end:
-            break
-    return Run(max(start, run.clock), min(end, run.end), len(parts), b"".join(parts))
+    return complete(RunCutter(run, client).cut(start, end))
 
 
 def structs_of(run: Run, client: int) -> Iterator[Struct]:
     """The structs of a client's run, in order."""
-    position, clock = 0, run.clock
-    for _ in range(run.count):
+    return (struct for struct in _structs_in_steps(run, client) if struct is not None)
+
+
+def _structs_in_steps(run: Run, client: int) -> Iterator[Struct | None]:
+    """The structs of a run, and now and then None, where a step ends."""
+    data, position, clock = run.data, 0, run.clock
+    for index in range(run.count):
         start = position
-        length, content, position = _read_struct(run.data, position, client, clock)
+        length, content, position = _read_struct(data, position, client, clock)
+        if position == UNFINISHED:
+            finishing = _finish(data, content, data[start] & KIND)
+            while True:
+                try:
+                    next(finishing)
+                except StopIteration as end:
+                    position = end.value
+                    break
+                yield None
         yield Struct(clock, clock + length, start, content, position)
         clock += length
+        if index % STRUCTS_PER_STEP == STRUCTS_PER_STEP - 1:
+            yield None
 
 
 def join_runs(first: Run, second: Run) -> Run:
@@ -142,21 +205,55 @@ def cut_struct(data: bytes, struct: Struct, start: int, end: int, client: int) -
     start, end = max(start, struct.clock), min(end, struct.end)
     if (start, end) == (struct.clock, struct.end):
         return data[struct.start : struct.stop]
-    info = data[struct.start]
-    kind = info & KIND
-    content = cut_content(data, struct.content, kind, start - struct.clock, end - struct.clock)
-    if kind == GC:
-        return bytes((info,)) + content
-    if start == struct.clock:
-        return data[struct.start : struct.content] + content
-    position = struct.start + 1
-    right_origin = b""
-    if info & ORIGIN:
-        position = _skip_id(data, position)
-    if info & RIGHT_ORIGIN:
-        right_origin = data[position : _skip_id(data, position)]
-    head = bytes((info & (RIGHT_ORIGIN | KEY | KIND) | ORIGIN,))
-    return head + encode_var_uint(client) + encode_var_uint(start - 1) + right_origin + content
+    cutter = _StructCutter(data, struct, client)
+    complete(cutter.look_through())
+    return cutter.cut(start, end)
+
+
+class _StructCutter:
+    """Cuts one struct, as often as is wanted."""
+
+    __slots__ = ("_client", "_content", "_head", "_rest_head", "_struct")
+
+    def __init__(self, data: bytes, struct: Struct, client: int) -> None:
+        info = data[struct.start]
+        kind = info & KIND
+        self._struct = struct
+        self._client = client
+        self._content = ContentCutter(data, kind)
+        self._head = data[struct.start : struct.content]
+        position = struct.start + 1
+        right_origin = b""
+        if info & ORIGIN:
+            position = _skip_id(data, position)
+        if info & RIGHT_ORIGIN:
+            right_origin = data[position : _skip_id(data, position)]
+        # Of a part that does not begin with the item: everything but its origin, which is the clock before it.
+        self._rest_head: tuple[bytes, bytes] | None = None
+        if kind != GC:
+            rest_info = bytes((info & (RIGHT_ORIGIN | KEY | KIND) | ORIGIN,))
+            self._rest_head = rest_info + encode_var_uint(client), right_origin
+
+    def look_through(self) -> Steps[None]:
+        """Find out where it can be cut."""
+        return self._content.look_through(self._struct.content)
+
+    def cut(self, start: int, end: int) -> bytes:
+        """The part between two clocks of the struct."""
+        clock = self._struct.clock
+        content = self._content.cut(start - clock, end - clock)
+        if start == clock or self._rest_head is None:
+            return self._head + content
+        front, right_origin = self._rest_head
+        return front + encode_var_uint(start - 1) + right_origin + content
+
+
+def _finish(data: bytes, content: int, kind: int) -> Steps[int]:
+    """Check the long content of a struct; returns where that ends."""
+    try:
+        return (yield from skip_long_content(data, content, kind))
+    except IndexError:
+        raise Malformed("the update ends inside a struct") from None
 
 
 def _skip_id(data: bytes, position: int) -> int:

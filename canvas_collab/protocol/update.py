@@ -6,28 +6,66 @@ the structs; then the delete set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 
-from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.lib0 import Malformed, encode_var_uint, read_var_uint
+from canvas_collab.protocol.delete_set import DeleteSet, read_delete_set
+from canvas_collab.protocol.lib0 import Malformed, TooLarge, encode_var_uint, read_var_uint
+from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, complete
 from canvas_collab.protocol.structs import MAX_CLOCK, Run, encode_skip, read_runs
 
 #: The update that changes nothing: no structs, no deletions.
 EMPTY_UPDATE = b"\x00\x00"
 
+#: What a run takes in memory beside its bytes, its place in a list and a dictionary included.
+RUN_WEIGHT = 512
+
 
 @frozen
 class Update:
-    """What an update holds: for each client its runs, in order and without overlap, and what is deleted."""
+    """What an update holds: for each client its runs, in order and without overlap, and what is deleted.
+
+    `encoded` is the update as bytes, where these are at hand.
+    """
 
     runs: Mapping[int, Sequence[Run]]
     deletions: DeleteSet
+    encoded: bytes | None = field(default=None, repr=False, eq=False)
 
     def __bool__(self) -> bool:
         """Whether it holds anything at all."""
         return bool(self.runs) or bool(self.deletions)
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it takes in memory."""
+        structs = sum(RUN_WEIGHT + len(run.data) for runs in self.runs.values() for run in runs)
+        return structs + self.deletions.weight
+
+    def encode(self) -> bytes:
+        """The update as bytes."""
+        return encode_update(self.runs, self.deletions) if self.encoded is None else self.encoded
+
+    def parts(self, size: int) -> Iterator[Update]:
+        """Updates of about so many bytes each that hold together what this one holds, the deletions in the last."""
+        if self.encoded is not None and len(self.encoded) <= size:
+            yield self
+            return
+        part: dict[int, list[Run]] = {}
+        total = 0
+        for client, runs in self.runs.items():
+            for run in runs:
+                if total >= size:
+                    yield Update(part, DeleteSet())
+                    part, total = {}, 0
+                part.setdefault(client, []).append(run)
+                total += len(run.data) + _HEAD
+        yield Update(part, self.deletions)
+
+
+#: About what a run needs beside its structs in an encoded update.
+_HEAD = 16
 
 
 def decode_update(data: bytes) -> Update:
@@ -35,9 +73,20 @@ def decode_update(data: bytes) -> Update:
 
     :raises Malformed: if it is no update, or none that every client can read.
     """
+    return complete(read_update(data, None))
+
+
+def read_update(data: bytes, max_weight: int | None) -> Steps[Update]:
+    """The same in steps.
+
+    :param max_weight: what the update may take in memory, in bytes.
+    :raises TooLarge: if it would take more.
+    """
     runs: dict[int, list[Run]] = {}
+    has_empty = False
+    weight = 0
     clients, position = read_var_uint(data, 0)
-    for _ in range(clients):
+    for index in range(clients):
         count, position = read_var_uint(data, position)
         client, position = read_var_uint(data, position)
         clock, position = read_var_uint(data, position)
@@ -45,31 +94,49 @@ def decode_update(data: bytes) -> Update:
             raise Malformed("a client has structs in two places")
         if clock > MAX_CLOCK:
             raise Malformed("a clock is too high")
-        runs[client], position = read_runs(data, position, count, client, clock)
-    if not all(runs.values()):
+        most = MAX_CLOCK if max_weight is None else (max_weight - weight) // RUN_WEIGHT
+        found, position = yield from read_runs(data, position, count, client, clock, most)
+        runs[client] = found
+        weight += len(found) * RUN_WEIGHT
+        has_empty = has_empty or not found
+        if max_weight is not None and weight > max_weight:
+            raise TooLarge("the update names too many authors, or has too many gaps")
+        if index % RUNS_PER_STEP == RUNS_PER_STEP - 1:
+            yield
+    if has_empty:
         runs = {client: found for client, found in runs.items() if found}
-    return Update(runs, DeleteSet.decode(data, position))
+    left = None if max_weight is None else max_weight - weight
+    deletions, position, in_order = yield from read_delete_set(data, position, left)
+    return Update(runs, deletions, data[:position] if in_order and not has_empty else None)
 
 
 def encode_update(runs: Mapping[int, Sequence[Run]], deletions: DeleteSet) -> bytes:
     """Encode an update; gaps between the runs of a client are filled with skipped stretches."""
+    return complete(encode_update_in_steps(runs, deletions))
+
+
+def encode_update_in_steps(runs: Mapping[int, Sequence[Run]], deletions: DeleteSet) -> Steps[bytes]:
+    """The same in steps; what is added to `runs` meanwhile may be part of it, or not."""
     present = {client: found for client, found in runs.items() if found}
     parts = [encode_var_uint(len(present))]
+    left = RUNS_PER_STEP
     for client in sorted(present, reverse=True):
-        parts += _encode_client(client, present[client])
-    parts.append(deletions.encode())
+        # These may change between the steps.
+        found = tuple(present[client])
+        place = len(parts)
+        parts.append(b"")
+        count, end = 0, found[0].clock
+        for run in found:
+            if run.clock > end:
+                parts.append(encode_skip(run.clock - end))
+                count += 1
+            parts.append(run.data)
+            count += run.count
+            end = run.end
+            left -= 1
+            if not left:
+                yield
+                left = RUNS_PER_STEP
+        parts[place] = encode_var_uint(count) + encode_var_uint(client) + encode_var_uint(found[0].clock)
+    parts += yield from deletions.encode_parts()
     return b"".join(parts)
-
-
-def _encode_client(client: int, runs: Sequence[Run]) -> list[bytes]:
-    structs: list[bytes] = []
-    count = 0
-    end = runs[0].clock
-    for run in runs:
-        if run.clock > end:
-            structs.append(encode_skip(run.clock - end))
-            count += 1
-        structs.append(run.data)
-        count += run.count
-        end = run.end
-    return [encode_var_uint(count), encode_var_uint(client), encode_var_uint(runs[0].clock), *structs]

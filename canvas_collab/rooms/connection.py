@@ -15,12 +15,19 @@ from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.closing import CloseCode, Offence
-from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.lib0 import Malformed, TooLarge
 from canvas_collab.protocol.state_vector import EMPTY_STATE_VECTOR
-from canvas_collab.protocol.update import Update, decode_update
+from canvas_collab.protocol.steps import Steps
+from canvas_collab.protocol.update import Update, read_update
 from canvas_collab.rooms.awareness import TooManyClients
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.rooms.room import Room
+
+#: A document that is full may grow by this share through deletions, which are how it becomes smaller again.
+ROOM_FOR_DELETIONS = 0.25
+
+#: Of an update of fewer bytes only these are counted before it is taken in.
+SMALL = 2**10
 
 
 class Carrier(Protocol):
@@ -33,6 +40,10 @@ class Carrier(Protocol):
     @property
     def protocol(self) -> str:
         """Which protocol that is, for the log."""
+
+    @property
+    def acknowledges(self) -> bool:
+        """Whether the client is told of every update whether it counts."""
 
     def send(self, message: Outgoing) -> None:
         """Send a message of y-protocols."""
@@ -123,35 +134,40 @@ class Connection:
         if present:
             self._send_awareness(present)
 
-    def ask(self) -> None:
+    def ask(self) -> Steps[None]:
         """Ask the client for what it has and the server has not."""
-        self._send(sync.encode_step_1(self.room.document.state_vector))
+        state_vector = yield from self.room.document.encode_state_vector()
+        self._send(sync.encode_step_1(state_vector))
 
-    def catch_up(self) -> None:
+    def catch_up(self) -> Steps[None]:
         """The client reads again: send what it has missed."""
-        for message in self.room.catch_up(self):
+        for message in (yield from self.room.catch_up(self)):
             self.carrier.send(message)
 
     def leave(self) -> None:
         """The client has gone."""
         self.room.leave(self)
 
-    def receive(self, message: sync.Message) -> Effect:
-        """Take a message of the client.
+    def receive(self, message: sync.Message) -> Steps[Effect]:
+        """Take a message of the client, in steps.
 
         :raises Offence: if that ends the connection.
         """
         try:
             if isinstance(message, sync.Update):
-                return self._edit(message.update, decode_update(message.update))
+                if not self.may_write:
+                    return Effect.REFUSED
+                return (yield from self._edit((yield from self._read(message.update))))
             if isinstance(message, sync.SyncStep2):
-                return self._take_step_2(message.update)
+                return (yield from self._take_step_2(message.update))
             if isinstance(message, sync.AwarenessUpdate):
                 self._show(message.payload)
             elif isinstance(message, sync.SyncStep1):
-                self._answer_step_1(message.state_vector)
+                yield from self._answer_step_1(message.state_vector)
             else:
                 self._send_awareness(self.room.awareness.present())
+        except TooLarge as error:
+            raise Offence(CloseCode.TOO_LARGE, f"too large: {error}") from error
         except Malformed as error:
             raise Offence(CloseCode.MALFORMED, f"malformed message: {error}") from error
         return Effect.NONE
@@ -164,27 +180,37 @@ class Connection:
         """Pass a stateless message on."""
         self.carrier.send_stateless(message)
 
-    def _edit(self, data: bytes, update: Update) -> Effect:
-        if not self.may_write:
-            return Effect.REFUSED
-        if update.runs and self.room.document.size + len(data) > self._max_document_size:
-            raise Offence(CloseCode.TOO_LARGE, f"the document is full: it may have {self._max_document_size} bytes")
+    def _read(self, data: bytes) -> Steps[Update]:
+        return read_update(data, self._max_document_size)
+
+    def _edit(self, update: Update) -> Steps[Effect]:
+        limit = self._max_document_size
+        encoded = update.encoded
+        added = len(encoded) if encoded is not None and len(encoded) < SMALL else update.weight
+        if self.room.document.weight + added > (limit if update.runs else limit * (1 + ROOM_FOR_DELETIONS)):
+            raise Offence(CloseCode.TOO_LARGE, f"the document is full: it may have {limit} bytes")
         if self._journal.full:
             raise Offence(CloseCode.TRY_AGAIN_LATER, "the database cannot keep up, try again later")
-        self.room.edit(self, data, update)
+        yield from self.room.edit(self, update)
         return Effect.KEPT
 
-    def _take_step_2(self, data: bytes) -> Effect:
-        update = decode_update(data)
+    def _take_step_2(self, data: bytes) -> Steps[Effect]:
+        if not self.may_write and not self.carrier.acknowledges:
+            return Effect.REFUSED
+        update = yield from self._read(data)
         # A client that only reconnects brings nothing new, and that should cost nobody anything.
-        return self._edit(data, update) if self.room.document.adds(update) else Effect.KEPT
+        if not (yield from self.room.document.finds_news(update)):
+            return Effect.KEPT
+        if not self.may_write:
+            return Effect.REFUSED
+        return (yield from self._edit(update))
 
-    def _answer_step_1(self, state_vector: bytes) -> None:
+    def _answer_step_1(self, state_vector: bytes) -> Steps[None]:
         if state_vector == EMPTY_STATE_VECTOR:
-            for message in self.room.whole():
+            for message in (yield from self.room.whole()):
                 self.carrier.send(message)
         else:
-            self._send(sync.encode_step_2(self.room.document.lacking(state_vector)))
+            self._send(sync.encode_step_2((yield from self.room.document.difference(state_vector))))
 
     def _show(self, payload: bytes) -> None:
         if len(payload) > self._max_awareness_size:

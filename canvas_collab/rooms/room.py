@@ -6,13 +6,15 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from attrs import frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
-from canvas_collab.protocol.update import Update, encode_update
+from canvas_collab.protocol.steps import Steps
+from canvas_collab.protocol.update import Update, encode_update_in_steps
 from canvas_collab.rooms.awareness import Awareness
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.rooms.pacing import Pace
@@ -25,6 +27,12 @@ STALE_GROWTH = 1.1
 #: So many awareness messages are remembered for a while, to know them when they come back.
 ECHOES = 128
 
+#: A larger update is taken in, kept and passed on in parts of about so many bytes, each of which is an update.
+PART_SIZE = 2**18
+
+#: Updates are merged to one for sending as long as they have so many bytes together.
+MERGED_SIZE = 2**15
+
 
 @frozen
 class _Whole:
@@ -33,7 +41,7 @@ class _Whole:
     message: Outgoing
     version: int
     size: int
-    state_vector: bytes
+    clocks: Mapping[int, int]
 
 
 class Member(Hashable, Protocol):
@@ -68,6 +76,7 @@ class Room(Generic[MemberT]):
         "_awareness_pace",
         "_behind",
         "_call",
+        "_edits_under_way",
         "_is_from_elsewhere",
         "_journal",
         "_pace",
@@ -76,6 +85,7 @@ class Room(Generic[MemberT]):
         "_sent_awareness",
         "_stateless",
         "_updates",
+        "_waiting_for_edits",
         "_whole",
         "_whole_is_wanted",
         "awareness",
@@ -104,8 +114,10 @@ class Room(Generic[MemberT]):
         self._pace = pace
         self._awareness_pace = awareness_pace
         self._journal = journal
-        self._updates: list[tuple[bytes, Update]] = []
+        self._updates: list[_Queued] = []
         self._senders: set[MemberT] = set()
+        self._edits_under_way = 0
+        self._waiting_for_edits: list[Deferred[None]] = []
         self._is_from_elsewhere = False
         self._stateless: list[tuple[MemberT, Outgoing]] = []
         self._awareness_news: dict[int, Entry] = {}
@@ -129,31 +141,45 @@ class Room(Generic[MemberT]):
         self._behind.pop(member, None)
         self._announce(self.awareness.leave(member, self._reactor.seconds()))
 
-    def edit(self, sender: MemberT, data: bytes, update: Update) -> None:
-        """Take an update in, keep it, and pass it on to the others.
+    def edit(self, sender: MemberT, update: Update) -> Steps[None]:
+        """Take an update in, keep it, and pass it on to the others, in steps."""
+        self._edits_under_way += 1
+        try:
+            for part in update.parts(PART_SIZE):
+                if not part:
+                    continue
+                taken = yield from self.document.merge(part)
+                # Where a part of it was known only the rest is kept and passed on. Nobody hears of two versions of a
+                # struct: clients would not agree which one counts, and may break on it. And the log says of everything
+                # when it came, and from whom.
+                if taken:
+                    data = yield from _encoded(taken)
+                    self._journal(self.name, sender.user_id, data)
+                    self._updates.append((data, taken))
+                    self._senders.add(sender)
+                    self._schedule()
+        finally:
+            self._edits_under_way -= 1
+            if not self._edits_under_way:
+                waiting, self._waiting_for_edits = self._waiting_for_edits, []
+                for done in waiting:
+                    done.callback(None)
 
-        :param data: the update as it came, which is how it is kept unless a part of it is known.
-        :param update: the same, decoded.
-        """
-        if not update:
-            return
-        taken = self.document.apply(update)
-        if not taken:
-            return
-        if taken is not update:
-            # Nobody hears of two versions of a struct: clients would not agree which one counts, and may break on it.
-            # And the log says of everything when it came, and from whom.
-            data = encode_update(taken.runs, taken.deletions)
-        self._journal(self.name, sender.user_id, data)
-        self._updates.append((data, taken))
-        self._senders.add(sender)
-        self._schedule()
+    def when_taken_in(self) -> Deferred[None]:
+        """Fires when every update that is being taken in is."""
+        done: Deferred[None] = Deferred()
+        if self._edits_under_way:
+            self._waiting_for_edits.append(done)
+        else:
+            done.callback(None)
+        return done
 
-    def follow(self, update: Update) -> bool:
-        """Take in what was edited elsewhere and is in the log already; returns whether it was news."""
-        taken = self.document.apply(update)
+    def follow(self, update: Update) -> Steps[bool]:
+        """Take in what was edited elsewhere and is in the log already, in steps; returns whether it was news."""
+        taken = yield from self.document.merge(update)
         if taken:
-            self._updates.append((encode_update(taken.runs, taken.deletions), taken))
+            data = yield from _encoded(taken)
+            self._updates.append((data, taken))
             self._is_from_elsewhere = True
             self._schedule()
         return bool(taken)
@@ -172,19 +198,20 @@ class Room(Generic[MemberT]):
         """Whether an awareness update is one that the room has sent, word for word: then it is no news to anybody."""
         return hash(payload) in self._sent_awareness
 
-    def catch_up(self, member: MemberT) -> list[Outgoing]:
-        """The messages that tell a member what it has missed while it did not read."""
+    def catch_up(self, member: MemberT) -> Steps[list[Outgoing]]:
+        """The messages that tell a member what it has missed while it did not read, in steps."""
         clocks = self._behind.pop(member, None)
         if clocks is None:
             return []
+        missed = yield from self.document.beyond(clocks)
         everybody = awareness_format.encode(self.awareness.known())
         return [
-            Outgoing(sync.encode_update(self.document.beyond(clocks))),
+            Outgoing(sync.encode_update(missed)),
             Outgoing(sync.encode_awareness(everybody)),
         ]
 
-    def whole(self) -> list[Outgoing]:
-        """The messages that tell somebody everything who has nothing.
+    def whole(self) -> Steps[list[Outgoing]]:
+        """The messages that tell somebody everything who has nothing, in steps.
 
         The first, a step 2, is made once for many; what has come in since it was made is in a second.
         """
@@ -192,11 +219,13 @@ class Room(Generic[MemberT]):
         whole = self._whole
         self._whole_is_wanted = True
         if whole is None or self._is_stale(whole):
-            message = Outgoing(sync.encode_step_2(document.encode()))
-            whole = self._whole = _Whole(message, document.version, document.size, document.state_vector)
+            # What comes in between the steps may be in it or not, so it counts as no newer than it was before.
+            version, size, clocks = document.version, document.size, document.clocks
+            message = Outgoing(sync.encode_step_2((yield from document.beyond({}))))
+            whole = self._whole = _Whole(message, version, size, clocks)
         if whole.version == document.version:
             return [whole.message]
-        return [whole.message, Outgoing(sync.encode_update(document.lacking(whole.state_vector)))]
+        return [whole.message, Outgoing(sync.encode_update((yield from document.beyond(whole.clocks))))]
 
     def _is_stale(self, whole: _Whole) -> bool:
         has_changed = whole.version != self.document.version
@@ -218,18 +247,16 @@ class Room(Generic[MemberT]):
         """Send everybody what has been edited, and the stateless messages, since the last flush."""
         self._call = None
         started = self._reactor.seconds()
-        updates, self._updates = self._updates, []
+        updates: Sequence[_Queued] = self._updates
+        self._updates = []
         senders, self._senders = self._senders, set()
         stateless, self._stateless = self._stateless, []
-        if updates:
-            [(data, update), *others] = updates
-            if others:
-                data = merge_updates([update, *(other for _, other in others)])
-            message = Outgoing(sync.encode_update(data))
-            # What only one has sent it knows already; what several have sent is told to all, harmlessly.
-            only_sender = next(iter(senders)) if len(senders) == 1 and not self._is_from_elsewhere else None
-            self._is_from_elsewhere = False
-            self._broadcast(message, only_sender, [update, *(other for _, other in others)])
+        # What only one has sent it knows already; what several have sent is told to all, harmlessly.
+        only_sender = next(iter(senders)) if len(senders) == 1 and not self._is_from_elsewhere else None
+        self._is_from_elsewhere = False
+        while updates:
+            data, merged, updates = _merge(updates)
+            self._broadcast(Outgoing(sync.encode_update(data)), only_sender, merged)
         for sender, message in stateless:
             for member in list(self.members):
                 if member is not sender:
@@ -298,3 +325,25 @@ class Room(Generic[MemberT]):
                 self._call = self._reactor.callLater(delay, self.flush)
             else:
                 self.flush()
+
+
+def _encoded(update: Update) -> Steps[bytes]:
+    if update.encoded is not None:
+        return update.encoded
+    return (yield from encode_update_in_steps(update.runs, update.deletions))
+
+
+_Queued = tuple[bytes, Update]
+
+
+def _merge(updates: Sequence[_Queued]) -> tuple[bytes, Sequence[Update], Sequence[_Queued]]:
+    """Merge the first updates of some, as many as it takes no time to; returns the result, those, and the others."""
+    size = len(updates[0][0])
+    count = 1
+    for data, _ in updates[1:]:
+        size += len(data)
+        if size > MERGED_SIZE:
+            break
+        count += 1
+    merged = [update for _, update in updates[:count]]
+    return updates[0][0] if count == 1 else merge_updates(merged), merged, updates[count:]

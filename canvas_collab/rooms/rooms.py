@@ -113,6 +113,8 @@ class Rooms(Service):
         return place.room
 
     async def _unload(self, name: str, place: _Place) -> None:
+        if place.room is not None:
+            await place.room.when_taken_in()
         try:
             await self._save(name)
         except Exception as error:

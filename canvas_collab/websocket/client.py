@@ -10,23 +10,25 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
+from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from canvas_collab.access.admission import Denied, Request
 from canvas_collab.config import Settings
 from canvas_collab.protocol.closing import CloseCode, Offence
-from canvas_collab.protocol.frames import read_frame
+from canvas_collab.protocol.frames import encode_pong
+from canvas_collab.protocol.steps import Steps
 from canvas_collab.rooms.entrance import Entrance
 from canvas_collab.websocket.dialect import Dialect, Socket
+from canvas_collab.websocket.inbound import Inbound
 from canvas_collab.websocket.wire import Wire
 
 #: The request line and the headers of a handshake have to fit into so many bytes.
 MAX_HANDSHAKE_SIZE = 16 * 2**10
 
-#: Messages that came at once and took longer than this, in seconds, have their client wait as long again before more
-#: is read of it.
-LONG = 0.005
+#: A message that comes in more frames than this is none that a client would send.
+MAX_FRAGMENTS = 2**16
 
 
 class Server(Protocol):
@@ -35,6 +37,7 @@ class Server(Protocol):
     reactor: Any
     settings: Settings
     entrance: Entrance
+    cooperator: Cooperator
 
     @property
     def over_capacity(self) -> bool:
@@ -61,16 +64,26 @@ class ServerProtocol(WebSocketServerProtocol):
     transport: Any
     #: What messages are sent on.
     wire: Wire
+    #: What comes in.
+    inbound: Inbound
     #: Autobahn's own messages go elsewhere, to `log`.
     events = Logger()
 
     def __init__(self) -> None:
         super().__init__()
         self.gone = False
+        #: Whether nothing that is still to be read counts any more.
+        self.is_over = False
+        # Whether the connection was ended from this side, so that nothing at all of the client counts any more.
+        self._was_ended = False
+        #: How large a message may be.
+        self.message_max = 0
+        self._fragments = 0
+        # How often reading was held and has not gone on since.
+        self._holds = 0
         self._dialect: Dialect | None = None
         self._denied: Denied | None = None
         self._admitted: int | None = None
-        self._message_max = 0
         self._was_heard = True
         self._was_pinged = False
         self._stalled: IDelayedCall | None = None
@@ -91,6 +104,7 @@ class ServerProtocol(WebSocketServerProtocol):
     def connectionMade(self) -> None:
         """A socket has been accepted."""
         self.wire = Wire(self.transport, self, self.factory.settings.send_buffer_max)
+        self.inbound = Inbound(self, self.factory.cooperator)
         super().connectionMade()
         self.factory.accepted(self)
 
@@ -101,49 +115,56 @@ class ServerProtocol(WebSocketServerProtocol):
         self._stop_waiting()
         self.factory.gone(self)
         super().connectionLost(reason)
-        if self._dialect is not None:
-            self._dialect.closed(None, None)
+        self._closed(None, None)
 
     def dataReceived(self, data: bytes) -> None:
-        """Take the messages of an open connection here, and bound what is kept of a handshake before its end."""
+        """Bound what is kept of a handshake before its end; messages of an open connection wait for their turn."""
         self._was_heard = True
-        if self.state == self.STATE_OPEN:
-            if not self.data and self.current_frame is None and not self.inside_message:
-                data = self._take_messages(data)
-                if not data:
-                    return
-        elif self.state == self.STATE_CONNECTING and len(self.data) + len(data) > MAX_HANDSHAKE_SIZE:
-            self.events.info("connection denied", reason="handshake too large", room="", user=None, client=self.client)
-            self.dropConnection(abort=True)
-            return
+        if self.state == self.STATE_CONNECTING:
+            if len(self.data) + len(data) > MAX_HANDSHAKE_SIZE:
+                reason = "handshake too large"
+                self.events.info("connection denied", reason=reason, room="", user=None, client=self.client)
+                self.dropConnection(abort=True)
+                return
+            super().dataReceived(data)
+        else:
+            self.inbound.received(data)
+
+    def feed(self, data: bytes) -> None:
+        """Give Autobahn what it has to read."""
         super().dataReceived(data)
 
-    def _take_messages(self, data: bytes) -> bytes:
-        """Take the messages that are whole frames; returns what is left for Autobahn."""
-        position = 0
-        started = self.factory.reactor.seconds()
-        while self.state == self.STATE_OPEN and (frame := read_frame(data, position)) is not None:
-            message, end = frame
-            if len(message) > self._message_max:
-                break
-            self.onMessage(message, True)
-            position = end
-        took = self.factory.reactor.seconds() - started
-        if took > LONG:
-            # Others have their turn, and who sends faster than it can be handled is held back by their own socket.
+    @property
+    def is_between_frames(self) -> bool:
+        """Whether the next byte begins a frame, and no fragmented message is under way."""
+        return not self.data and self.current_frame is None and not self.inside_message
+
+    @property
+    def payload_left(self) -> int:
+        """How many bytes of the payload are to come of the frame that Autobahn reads."""
+        frame = self.current_frame
+        return 0 if frame is None or self.data else frame.length - self.current_frame_masker.pointer()
+
+    def hold_reading(self) -> None:
+        """Read nothing of the socket until :meth:`go_on_reading` has been called as often as this."""
+        self._holds += 1
+        if self._holds == 1 and not self.gone:
             self.transport.pauseProducing()
-            self.factory.reactor.callLater(took, self._resume_reading, None)
-        return data[position:] if position else data
+
+    def go_on_reading(self) -> None:
+        """Read from the socket again."""
+        self._holds -= 1
+        if not self._holds and not self.gone:
+            self.transport.resumeProducing()
 
     def onConnect(self, request: ConnectionRequest) -> Any:
         """Decide over a handshake; nothing more is read until that is done."""
-        self.transport.pauseProducing()
+        self.hold_reading()
         deciding = Deferred.fromCoroutine(self._decide(request))
-        return deciding.addBoth(self._resume_reading)
+        return deciding.addBoth(self._decided)
 
-    def _resume_reading(self, result: object) -> Any:
-        if not self.gone:
-            self.transport.resumeProducing()
+    def _decided(self, result: object) -> Any:
+        self.go_on_reading()
         return result
 
     async def _decide(self, request: ConnectionRequest) -> None:
@@ -186,13 +207,18 @@ class ServerProtocol(WebSocketServerProtocol):
     # Messages
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """The client has sent a message."""
-        if self._dialect is None or self.state != self.STATE_OPEN:
+        """Autobahn has put a message together."""
+        self._fragments = 0
+        self.inbound.add(self.handle(payload if isBinary else None))
+
+    def handle(self, message: bytes | None) -> Steps[None]:
+        """Deal with a message, in steps; text, which is not spoken here, is None."""
+        if self._dialect is None or self._was_ended:
             return
         try:
-            if not isBinary:
+            if message is None:
                 raise Offence(CloseCode.MALFORMED, "malformed message: text, where bytes are spoken")
-            self._dialect.received(payload)
+            yield from self._dialect.received(message)
         except Offence as offence:
             self.end(offence.code, offence.reason)
         except Exception:
@@ -200,10 +226,35 @@ class ServerProtocol(WebSocketServerProtocol):
             self.events.failure("message not handled", client=self.client)
             self.end(CloseCode.INTERNAL_ERROR, "internal error")
 
+    def do(self, steps: Steps[None]) -> None:
+        """Do something in its turn, after the messages that came before it."""
+        self.inbound.add(self._guarded(steps))
+
+    def _guarded(self, steps: Steps[None]) -> Steps[None]:
+        try:
+            yield from steps
+        except Exception:
+            self.events.failure("message not handled", client=self.client)
+            self.end(CloseCode.INTERNAL_ERROR, "internal error")
+
+    def pinged(self, payload: bytes) -> None:
+        """Answer a ping."""
+        if self.may_send:
+            self.wire.send_frame(encode_pong(payload))
+
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """The connection has been closed, by whichever side."""
+        self._closed(code, reason)
+
+    def _closed(self, code: int | None, reason: str | None) -> None:
+        """The messages that came before still count."""
         if self._dialect is not None:
-            self._dialect.closed(code, reason)
+            self.inbound.add_at_end(self._leave(self._dialect, code, reason))
+
+    def _leave(self, dialect: Dialect, code: int | None, reason: str | None) -> Steps[None]:
+        dialect.closed(code, reason)
+        return
+        yield
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         """Autobahn sends something: a ping, a pong, a close frame."""
@@ -212,6 +263,7 @@ class ServerProtocol(WebSocketServerProtocol):
 
     def dropConnection(self, abort: bool = False) -> None:
         """The connection ends."""
+        self.is_over = True
         self.wire.disturbed()
         super().dropConnection(abort)
 
@@ -219,7 +271,7 @@ class ServerProtocol(WebSocketServerProtocol):
         """Take messages of up to so many bytes from now on."""
         self._admitted = size
         largest = self.factory.settings.max_message_size
-        self._message_max = largest if size is None else min(size, largest)
+        self.message_max = largest if size is None else min(size, largest)
 
     def onMessageFrameBegin(self, length: int) -> None:
         """A frame begins; nothing is kept of one that is too large for now.
@@ -227,6 +279,10 @@ class ServerProtocol(WebSocketServerProtocol):
         Not left to Autobahn, which closes with 1009: some providers do not come back after that, and this client may
         have every right to send as much once it has opened a document.
         """
+        self._fragments += 1
+        if self._fragments > MAX_FRAGMENTS and not self.is_over:
+            self.end(CloseCode.MALFORMED, f"malformed message: more than {MAX_FRAGMENTS} frames")
+            self.failedByMe = True
         size = self.message_data_total_length + length
         if self._admitted is not None and self.state == self.STATE_OPEN and size > self._admitted:
             self.end(CloseCode.TOO_LARGE, f"a message may have {self._admitted} bytes before a document is open")
@@ -235,6 +291,7 @@ class ServerProtocol(WebSocketServerProtocol):
 
     def close(self, code: CloseCode, reason: str) -> None:
         """Close the connection."""
+        self.is_over = self._was_ended = True
         if self.state == self.STATE_OPEN:
             # Not sendClose(), which takes 1012 for a code that a server may not send. A reason may have 123 bytes.
             self.sendCloseFrame(int(code), reason.encode()[:123].decode("utf-8", "ignore").encode())
@@ -270,7 +327,7 @@ class ServerProtocol(WebSocketServerProtocol):
         self._was_heard = True
         self._stop_waiting()
         if self._dialect is not None and self.may_send:
-            self._dialect.drained()
+            self.do(self._dialect.drained())
 
     def overflowed(self) -> None:
         """More waits for the client than may."""

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from canvas_collab.access.admission import Request
 from canvas_collab.protocol.closing import CloseCode
+from canvas_collab.protocol.steps import Steps
 from canvas_collab.websocket.wire import Wire
 
 
@@ -27,6 +28,9 @@ class Socket(Protocol):
     def end(self, code: CloseCode, reason: str) -> None:
         """Close the socket for something that its client did, or is."""
 
+    def do(self, steps: Steps[None]) -> None:
+        """Do something in its turn, after the messages that came before it."""
+
     def admit_messages(self, size: int | None) -> None:
         """Take messages of up to so many bytes from now on, or as large as any may be."""
 
@@ -47,14 +51,14 @@ class Dialect(Protocol):
     def opened(self) -> None:
         """The handshake is done."""
 
-    def received(self, payload: bytes) -> None:
-        """Take a binary message.
+    def received(self, payload: bytes) -> Steps[None]:
+        """Take a binary message, in steps.
 
         :raises Offence: if that ends the socket.
         """
 
-    def drained(self) -> None:
-        """The client has read all that waited for it, after it had not read for a while."""
+    def drained(self) -> Steps[None]:
+        """The client has read all that waited for it, after it had not read for a while: send what it has missed."""
 
     def closed(self, code: int | None, reason: str | None) -> None:
         """The socket has gone."""

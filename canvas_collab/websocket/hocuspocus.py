@@ -21,6 +21,7 @@ from canvas_collab.protocol import sync
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.hocuspocus import Authentication, Body, Close
 from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.steps import Steps
 from canvas_collab.rooms.entrance import Entrance
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.websocket.dialect import Socket
@@ -62,8 +63,8 @@ class Hocuspocus:
         """The handshake is done: the time to authenticate begins."""
         self._deadline = self._reactor.callLater(self.settings.auth_timeout, self._too_late)
 
-    def received(self, payload: bytes) -> None:
-        """Take a message.
+    def received(self, payload: bytes) -> Steps[None]:
+        """Take a message, in steps.
 
         :raises Offence: if that ends the socket.
         """
@@ -81,12 +82,13 @@ class Hocuspocus:
         elif isinstance(body, Close):
             self._forget(address, 1000, "the client left the document")
         else:
-            self._handled.receive(body)
+            yield from self._handled.receive(body)
 
-    def drained(self) -> None:
+    def drained(self) -> Steps[None]:
         """The client reads again."""
         for document in list(self._documents.values()):
-            document.connection.catch_up()
+            yield from document.connection.catch_up()
+            yield
 
     def closed(self, code: int | None, reason: str | None) -> None:
         """The socket has gone, and all documents with it."""
@@ -226,14 +228,20 @@ class Hocuspocus:
         self._documents[document.address] = document
         document.access_changed()
         self.entrance.opened(document.connection)
+        self.socket.do(self._take(document, pending))
+
+    def _take(self, document: OpenDocument, pending: PendingDocument) -> Steps[None]:
+        """Take what was sent of a document before it was open."""
         for body in pending.queue:
             if document.left or self.socket.gone:
                 break
             try:
-                document.receive(body)
+                yield from document.receive(body)
             except Offence as offence:
                 self._handled = document
                 self.socket.end(offence.code, offence.reason)
+                break
+            yield
 
     # Documents that are open
 

@@ -17,6 +17,7 @@ from canvas_collab.protocol import hocuspocus as envelope
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.hocuspocus import Authentication, Body, Close, Stateless, SyncReply
+from canvas_collab.protocol.steps import Steps
 from canvas_collab.rooms.connection import Connection, Effect
 from canvas_collab.rooms.entrance import Entrance
 from canvas_collab.rooms.outgoing import Outgoing
@@ -56,6 +57,8 @@ class OpenDocument:
 
     log = Logger()
     connection: Connection
+    #: Whether the client is told of every update whether it counts.
+    acknowledges = True
 
     def __init__(self, socket: DocumentSocket, address: str, provider_version: str | None) -> None:
         self.address = address
@@ -77,8 +80,8 @@ class OpenDocument:
         """Which version of the provider that is, for the log."""
         return f"hocuspocus {(self.provider_version or 'before 4')[:20]}"
 
-    def receive(self, body: Body) -> None:
-        """Take a message of this document.
+    def receive(self, body: Body) -> Steps[None]:
+        """Take a message of this document, in steps.
 
         :raises Offence: if that ends the socket.
         """
@@ -88,12 +91,12 @@ class OpenDocument:
         elif isinstance(body, Stateless):
             self._relay(body)
         elif isinstance(body, SyncReply):
-            self._acknowledge(self.connection.receive(body.message))
+            self._acknowledge((yield from self.connection.receive(body.message)))
         elif not isinstance(body, Close):
-            self._acknowledge(self.connection.receive(body))
+            self._acknowledge((yield from self.connection.receive(body)))
             if isinstance(body, sync.SyncStep1):
                 # Exactly one for each of theirs: providers count the answers.
-                self.connection.ask()
+                yield from self.connection.ask()
 
     def _relay(self, message: Stateless) -> None:
         settings = self._hocuspocus.settings

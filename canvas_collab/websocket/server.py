@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory
+from twisted.internet.task import Cooperator
 
 from canvas_collab.config import Settings
 from canvas_collab.persistence.journal import Journal
@@ -32,10 +33,12 @@ class ServerFactory(WebSocketServerFactory):
         settings: Settings,
         entrance: Entrance,
         journal: Journal,
+        cooperator: Cooperator,
     ) -> None:
         WebSocketServerFactory.__init__(self, reactor=reactor, server="canvas-collab")
         self.settings = settings
         self.entrance = entrance
+        self.cooperator = cooperator
         self._journal = journal
         self.clients: set[ServerProtocol] = set()
         self.on_empty: Callable[[], None] | None = None

@@ -68,15 +68,23 @@ class Wire:
 
     def send(self, message: Outgoing, prefix: bytes = b"") -> None:
         """Send a message, now or when the client reads."""
+        if self._is_choked:
+            self.send_frame(message.frame(prefix))
+        else:
+            self.offer(message, prefix)
+
+    def send_frame(self, frame: bytes) -> None:
+        """Send a frame, now or when the client reads."""
         if self._is_choked and self._owner.may_send:
-            frame = message.frame(prefix)
             self._backlog += len(frame)
             if self._backlog > self._backlog_max:
                 self._owner.overflowed()
             else:
                 self._leave(frame)
+        elif self._is_clear:
+            self._put(frame)
         else:
-            self.offer(message, prefix)
+            self._send_cautiously(frame)
 
     @property
     def progress(self) -> int:

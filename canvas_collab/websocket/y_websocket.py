@@ -9,6 +9,7 @@ from canvas_collab.access.admission import Denied, Request
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.steps import Steps
 from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.entrance import Entrance
 from canvas_collab.rooms.outgoing import Outgoing
@@ -19,6 +20,8 @@ class YWebsocket:
     """One client's WebSocket that carries one :class:`~canvas_collab.rooms.connection.Connection`."""
 
     protocol = "y-websocket"
+    #: Whether the client is told of every update whether it counts.
+    acknowledges = False
 
     def __init__(self, socket: Socket, entrance: Entrance) -> None:
         self._socket = socket
@@ -52,11 +55,11 @@ class YWebsocket:
     def opened(self) -> None:
         """The handshake is done."""
         if self._connection is not None:
-            self._connection.ask()
+            self._socket.do(self._connection.ask())
             self._entrance.opened(self._connection)
 
-    def received(self, payload: bytes) -> None:
-        """Take a message.
+    def received(self, payload: bytes) -> Steps[None]:
+        """Take a message, in steps.
 
         :raises Offence: if that ends the connection.
         """
@@ -66,12 +69,12 @@ class YWebsocket:
             message = sync.decode(payload)
         except Malformed as error:
             raise Offence(CloseCode.MALFORMED, f"malformed message: {error}") from error
-        self._connection.receive(message)
+        yield from self._connection.receive(message)
 
-    def drained(self) -> None:
+    def drained(self) -> Steps[None]:
         """The client reads again."""
         if self._connection is not None:
-            self._connection.catch_up()
+            yield from self._connection.catch_up()
 
     def closed(self, code: int | None, reason: str | None) -> None:
         """The socket has gone."""

@@ -1,0 +1,92 @@
+"""JSON texts: the check in steps answers what the other one answers, and never takes long."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from canvas_collab.protocol.json_text import MAX_NESTING, check_json, check_long_json
+from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.steps import complete
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+#: What texts are made of, and what is put in their way.
+PIECES = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    '"',
+    "\\",
+    "\\u12",
+    "1",
+    "-",
+    "0",
+    ".",
+    "e",
+    " ",
+    "\t",
+    "\x00",
+    "\n",
+    "tru",
+    "é",
+]
+
+
+def answers(text: str) -> tuple[bool, bool]:
+    found = []
+    for check in (check_json, lambda text: complete(check_long_json(text))):
+        try:
+            check(text)
+            found.append(True)
+        except Malformed:
+            found.append(False)
+    return found[0], found[1]
+
+
+@given(VALUES, st.booleans(), st.sampled_from([None, 1, "\t"]))
+def test_whatever_is_json_passes(value: object, ascii_only: bool, indent: int | str | None) -> None:
+    assert answers(json.dumps(value, ensure_ascii=ascii_only, indent=indent)) == (True, True)
+
+
+@given(VALUES, st.integers(0, 2**32))
+def test_changed_texts_get_the_same_answer_of_both(value: object, seed: int) -> None:
+    chance = random.Random(seed)
+    text = json.dumps(value, ensure_ascii=chance.random() < 0.5)
+    for _ in range(chance.randint(1, 3)):
+        place = chance.randint(0, len(text))
+        text = text[:place] + chance.choice(PIECES) + text[place + chance.randint(0, 2) :]
+    one, other = answers(text)
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "01", "1.", "[1,]", '{"a":1,}', "[1 2]", '{"a" 1}', "{1:2}", '"\x01"', "]", "NaN"]
+)
+def test_what_is_no_json_is_refused_by_both(text: str) -> None:
+    assert answers(text) == (False, False)
+
+
+@pytest.mark.parametrize("depth", [MAX_NESTING, MAX_NESTING + 1])
+def test_nesting_is_bounded(depth: int) -> None:
+    assert answers("[" * depth + "]" * depth) == (depth == MAX_NESTING,) * 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" + "0," * 200_000 + "0]", '"' + "\\n" * 300_000 + '"', '{"' + "a" * 10**6 + '":[]}', " " * 10**6 + "1"],
+    ids=["numbers", "escapes", "a long key", "whitespace"],
+)
+def test_a_long_text_is_checked_in_many_steps(text: str) -> None:
+    steps = sum(1 for _ in check_long_json(text))
+    assert steps <= 1000
+    assert answers(text) == (True, True)

@@ -124,6 +124,8 @@ class Inbound:
 
     def _failed(self, failure: Failure) -> None:
         self.log.failure("message not handled", failure)
+        self._is_running = False
+        self._data = b""
         self._owner.dropConnection(abort=True)
 
     def _all(self) -> Steps[None]:

@@ -70,7 +70,7 @@ class History:
 def is_accepted(data: bytes) -> bool:
     """Whether the server takes an update."""
     try:
-        return bool(decode_update(data))
+        return bool(decode_update(data, is_new=True))
     except Malformed:
         return False
 

@@ -43,31 +43,27 @@ const histories = ({ seeds }) => seeds.map(seed =>
   (seed % 4 === 0 ? undoing(seed) : updatesOf(makeHistory(seed))).map(base64)
 )
 
-const OUTERMOST = {
-  array: depth => {
-    const doc = new Y.Doc()
-    let type = doc.getArray('array')
-    for (let level = 0; level < depth; level++) {
-      type.insert(0, [new Y.Array()])
-      type = type.get(0)
-    }
-    return doc
-  },
-  map: depth => {
-    const doc = new Y.Doc()
-    let type = doc.getMap('map')
-    for (let level = 0; level < depth; level++) type = type.set('k', new Y.Map())
-    return doc
-  },
-  xml: depth => {
-    const doc = new Y.Doc()
-    let type = doc.getXmlFragment('xml')
-    for (let level = 0; level < depth; level++) {
-      type.insert(0, [new Y.XmlElement('p')])
-      type = type.get(0)
-    }
-    return doc
-  }
+/** Documents with types nested in one another. */
+const INTO = {
+  array: ['getArray', type => {
+    type.insert(0, [new Y.Array()])
+    return type.get(0)
+  }],
+  map: ['getMap', type => type.set('k', new Y.Map())],
+  xml: ['getXmlFragment', type => {
+    type.insert(0, [new Y.XmlElement('p')])
+    return type.get(0)
+  }]
+}
+
+const nestedDocument = (kind, depth, gc) => {
+  const [name, into] = INTO[kind]
+  const doc = new Y.Doc({ gc })
+  let type = doc[name](kind)
+  doc.transact(() => {
+    for (let level = 0; level < depth; level++) type = into(type)
+  })
+  return doc
 }
 
 const NESTED_STEPS = {
@@ -78,21 +74,20 @@ const NESTED_STEPS = {
       if (name === 'xml') doc.getXmlFragment(name).delete(0, 1)
     }
   }),
-  toJSON: doc => doc.toJSON(),
+  'to JSON': doc => doc.toJSON(),
   encode: doc => Y.encodeStateAsUpdate(doc),
   apply: doc => Y.applyUpdate(new Y.Doc(), Y.encodeStateAsUpdate(doc))
 }
 
 /** Whether each step holds, for each way to nest and each depth. */
-const nesting = ({ depths }) => Object.entries(OUTERMOST).flatMap(([kind, make]) => depths.flatMap(depth =>
-  Object.entries(NESTED_STEPS).flatMap(([name, step]) => [true, false].map(gc => {
-    const doc = make(depth)
-    doc.gc = gc
+const nesting = ({ depths }) => Object.keys(INTO).flatMap(kind => depths.flatMap(depth =>
+  Object.entries(NESTED_STEPS).flatMap(([step, take]) => [true, false].map(gc => {
+    const doc = nestedDocument(kind, depth, gc)
     try {
-      step(doc)
-      return { kind, depth, name, gc, error: null }
+      take(doc)
+      return { kind, depth, step, gc, error: null }
     } catch (error) {
-      return { kind, depth, name, gc, error: error.message }
+      return { kind, depth, step, gc, error: error.message }
     }
   }))
 ))

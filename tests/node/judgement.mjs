@@ -99,8 +99,9 @@ export class Judgement {
     })
   }
 
-  compare (name, one, other) {
-    if (!this.exchange(name, one, other)) return
+  /** One that was told everything by the other shows the same at once; others do when both have everything. */
+  compare (name, one, other, isTold = false) {
+    if (!isTold && !this.exchange(name, one, other)) return
     if (snapshotOf(one) !== snapshotOf(other)) {
       this.found.push({ step: `${name}: differ`, error: 'in what is there or deleted', index: null })
       return
@@ -122,16 +123,18 @@ export class Judgement {
   }
 
   edit (name, doc) {
+    const undoManager = name === 'live' ? new Y.UndoManager(rootsOf(doc), { captureTimeout: 0 }) : null
     for (const [edit, make] of Object.entries(EDITS)) {
       // One of them is enough for what many transactions take.
       if (edit === 'edit one by one' && name !== 'live') continue
       const sent = doc.sent
       if (!this.step(`${name}: ${edit}`, () => make(doc))) return false
-      if (doc.sent === sent && edit !== 'delete unnamed') {
+      if (doc.sent === sent && !MAY_CHANGE_NOTHING.includes(edit)) {
         this.found.push({ step: `${name}: ${edit}`, error: 'not sent', index: null })
         return false
       }
     }
+    if (undoManager !== null && !this.step(`${name}: undo`, () => takeBack(undoManager))) return false
     return this.encode(`${name}: after edits`, doc)
   }
 
@@ -148,7 +151,7 @@ export class Judgement {
       if (!this.step('told: apply', () => Y.applyUpdate(told, Y.encodeStateAsUpdate(live), REMOTE))) told = null
     }
     if (live !== null && newcomer !== null) this.compare('live and newcomer', live, newcomer)
-    if (live !== null && told !== null) this.compare('live and told', live, told)
+    if (live !== null && told !== null) this.compare('live and told', live, told, true)
     if (keeping !== null && newcomer !== null) this.compare('keeping and newcomer', keeping, newcomer)
     if (late !== null && newcomer !== null) this.compare('late and newcomer', late, newcomer)
     if (newcomer !== null) this.read('newcomer', newcomer)
@@ -195,6 +198,21 @@ const editType = type => {
   }
 }
 
+/** Whoever shows a subdocument edits it as well. */
+const editSubdocument = subdocument => {
+  subdocument.on('update', () => {})
+  const text = subdocument.getText('text')
+  text.insert(0, 'mine')
+  text.delete(0, 2)
+  Y.encodeStateAsUpdate(subdocument)
+}
+
+const takeBack = undoManager => {
+  while (undoManager.undo() !== null);
+  undoManager.redo()
+  undoManager.destroy()
+}
+
 const removeAll = type => {
   if (type instanceof Y.Map) type.clear()
   else if (type.length > 0) type.delete(0, type.length)
@@ -208,9 +226,12 @@ const unnamed = doc => [...doc.share.keys()].filter(name => !['text', 'map', 'ar
 })
 
 const EDITS = {
+  'edit subdocuments': doc => [...doc.subdocs].slice(0, 3).forEach(editSubdocument),
   'edit one by one': doc => rootsOf(doc).forEach(editType),
   'edit at once': doc => doc.transact(() => [...rootsOf(doc), ...nestedTypes(doc)].forEach(editType)),
   'delete outermost': doc => rootsOf(doc).forEach(removeAll),
   'delete unnamed': doc => unnamed(doc).forEach(removeAll),
   'edit again': doc => doc.transact(() => rootsOf(doc).forEach(editType))
 }
+
+const MAY_CHANGE_NOTHING = ['edit subdocuments', 'delete unnamed']

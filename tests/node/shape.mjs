@@ -17,13 +17,16 @@ const plain = value => {
   return value
 }
 
+/** What is JSON on the wire, where numbers have an end. */
+const json = value => value === undefined ? undefined : plain(JSON.parse(JSON.stringify(value)))
+
 const contentOf = content => {
   if (content instanceof Y.ContentType) return [{ type: content.type.constructor.name, name: content.type.nodeName ?? content.type.hookName, ...typeShape(content.type) }]
-  if (content instanceof Y.ContentFormat) return [{ format: content.key, value: plain(content.value) }]
+  if (content instanceof Y.ContentFormat) return [{ format: content.key, value: json(content.value) }]
   if (content instanceof Y.ContentDoc) return [{ doc: plain(content.doc.guid), options: plain(content.opts) }]
-  if (content instanceof Y.ContentEmbed) return [{ embed: plain(content.embed) }]
+  if (content instanceof Y.ContentEmbed) return [{ embed: json(content.embed) }]
   if (content instanceof Y.ContentString) return [...content.str]
-  return content.getContent().map(plain)
+  return content.getContent().map(content instanceof Y.ContentJSON ? json : plain)
 }
 
 const typeShape = type => {

@@ -51,19 +51,25 @@ class History:
     before: Sequence[bytes] = field(repr=False)
     accepted: Sequence[bytes] = field(repr=False)
 
-    def encoded(self) -> dict[str, Any]:
-        """The same for the Node process: what was relayed, and what a newcomer is told."""
+    def relayed(self) -> list[bytes]:
+        """What was relayed of the accepted updates to those who have the document open: of each what was new."""
         document = Document(map(decode_update, self.before))
-        before = document.encode()
         relayed = []
         for data in self.accepted:
             taken = document.apply(decode_update(data))
             if taken:
                 relayed.append(encode_update(taken.runs, taken.deletions))
+        return relayed
+
+    def encoded(self) -> dict[str, Any]:
+        """The same for the Node process: what was relayed, and what a newcomer is told."""
+        before = Document(map(decode_update, self.before))
+        relayed = self.relayed()
+        whole = Document(map(decode_update, [before.encode(), *relayed]))
         return {
-            "before": b64encode(before).decode(),
+            "before": b64encode(before.encode()).decode(),
             "relayed": [b64encode(update).decode() for update in relayed],
-            "whole": b64encode(document.encode()).decode(),
+            "whole": b64encode(whole.encode()).decode(),
         }
 
 

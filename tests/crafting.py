@@ -113,9 +113,7 @@ def take_apart(data: bytes) -> CraftedUpdate:
         for run in runs:
             structs = [_struct(run.data, struct) for struct in structs_of(run, client)]
             parts.append(Part(client, run.clock, structs))
-    deletions = [
-        (client, start, end - start) for client, ranges in update.deletions.items() for start, end in ranges
-    ]
+    deletions = [(client, start, end - start) for client, ranges in update.deletions.items() for start, end in ranges]
     return CraftedUpdate(parts, deletions)
 
 

@@ -33,7 +33,18 @@ ROOTS = ("text", "map", "array", "xml", "", "other", "__proto__")
 KEYS = ("a", "b", "color", "id", "", "__proto__", "constructor")
 TEXTS = ("a", "xy", "\U0001f600", "a\U0001f600b", "\n", "e\u0301", "long " * 9, "\ufffd")
 JSONS = (
-    "null", "true", "1", "-0", "1e400", '"s"', '"\\ud83d"', "[]", "{}", '{"a":{"b":[1]}}', '{"toString":1}', '{"__proto__":{"a":1}}',
+    "null",
+    "true",
+    "1",
+    "-0",
+    "1e400",
+    '"s"',
+    '"\\ud83d"',
+    "[]",
+    "{}",
+    '{"a":{"b":[1]}}',
+    '{"toString":1}',
+    '{"__proto__":{"a":1}}',
 )
 OPTIONS = ("guid", "gc", "gcFilter", "meta", "autoLoad", "shouldLoad", "collectionid", "__proto__", "other")
 
@@ -73,7 +84,9 @@ def _values(chance: random.Random, kind: int) -> tuple[bytes, int]:
 
 def content(chance: random.Random) -> tuple[int, bytes, int]:
     """A kind of content, some of that kind, and its length."""
-    kind = chance.choice((DELETED, JSON, BINARY, STRING, STRING, EMBED, FORMAT, FORMAT, TYPE, TYPE, TYPE, ANY, ANY, ANY, DOC))
+    kind = chance.choice(
+        (DELETED, JSON, BINARY, STRING, STRING, EMBED, FORMAT, FORMAT, TYPE, TYPE, TYPE, ANY, ANY, ANY, DOC)
+    )
     if kind in (ANY, JSON):
         return kind, *_values(chance, kind)
     if kind == DELETED:
@@ -139,14 +152,18 @@ class Fuzzer:
         self._corpus = [list(history) for history in corpus if len(history) > 4]
         self._updates = [update for history in self._corpus for update in history]
         self._ways: Sequence[tuple[Callable[[World, Sequence[bytes]], bytes], int]] = (
-            (self._changed, 6), (self._made_up, 8), (self._deleting, 3), (self._mutated, 2), (self._real, 2),
+            (self._changed, 6),
+            (self._made_up, 8),
+            (self._deleting, 3),
+            (self._mutated, 2),
+            (self._real, 2),
         )
 
     def history(self) -> History:
         """A history of :data:`UPDATES` accepted updates, or a few less."""
         chance = self._chance
         real = chance.choice(self._corpus)
-        before = [update for update in real[: chance.randint(0, min(12, len(real) - 1))]]
+        before = list(real[: chance.randint(0, min(12, len(real) - 1))])
         world = World(is_careful=chance.random() < CAREFUL)
         for update in before:
             world.take(update)

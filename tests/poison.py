@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from attrs import frozen
 
-from canvas_collab.protocol.info import ANY, BINARY, DELETED, DOC, EMBED, FORMAT, JSON, STRING, TYPE
+from canvas_collab.protocol.info import ANY, DELETED, DOC, EMBED, FORMAT, JSON, STRING, TYPE
 from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
 from tests.crafting import Crafted, crafted
 
@@ -84,8 +84,16 @@ def _one(name: str, *structs: Crafted, deleting: tuple[tuple[int, int, int], ...
 
 def guids() -> Iterator[Poison]:
     found = {
-        "null": NULL, "undefined": UNDEFINED, "an integer": ONE, "an object": obj(), "an array": arr(), "true": TRUE,
-        "bytes": BYTES, "a float": FLOAT, "a bigint": BIGINT, "an object that has no text": obj(("toString", ONE)),
+        "null": NULL,
+        "undefined": UNDEFINED,
+        "an integer": ONE,
+        "an object": obj(),
+        "an array": arr(),
+        "true": TRUE,
+        "bytes": BYTES,
+        "a float": FLOAT,
+        "a bigint": BIGINT,
+        "an object that has no text": obj(("toString", ONE)),
     }
     for name, value in found.items():
         yield _one(f"a guid that is {name}", subdocument(obj(("guid", value))))
@@ -127,83 +135,114 @@ def at_a_key() -> Iterator[Poison]:
     }
     for name, make in contents.items():
         both = crafted(CLIENT, 0, container, make("k"))
-        yield Poison(f"{name} at a key, half deleted, then the map", [
-            both, crafted(CLIENT, 3, deleting=[(CLIENT, 2, 1)]), crafted(CLIENT, 3, deleting=[(CLIENT, 0, 1)])
-        ])
-        yield Poison(f"{name} at a key, cut by what is inserted, then the map", [
-            both,
-            crafted(CLIENT, 3, values(ONE, origin=(CLIENT, 1)), values(ONE, origin=(CLIENT, 2))),
-            crafted(CLIENT, 5, deleting=[(CLIENT, 0, 1)]),
-        ])
+        yield Poison(
+            f"{name} at a key, half deleted, then the map",
+            [both, crafted(CLIENT, 3, deleting=[(CLIENT, 2, 1)]), crafted(CLIENT, 3, deleting=[(CLIENT, 0, 1)])],
+        )
+        yield Poison(
+            f"{name} at a key, cut by what is inserted, then the map",
+            [
+                both,
+                crafted(CLIENT, 3, values(ONE, origin=(CLIENT, 1)), values(ONE, origin=(CLIENT, 2))),
+                crafted(CLIENT, 5, deleting=[(CLIENT, 0, 1)]),
+            ],
+        )
 
 
 def at_an_inherited_key() -> Iterator[Poison]:
     one = crafted(CLIENT, 0, type_in("map", "m"), values(ONE, parent=(CLIENT, 0), key="k"))
     two = crafted(CLIENT, 2, values(ONE, ONE, origin=(CLIENT, 1)))
-    yield Poison("values at a key that is inherited, half deleted, then the map", [
-        one, two, crafted(CLIENT, 4, deleting=[(CLIENT, 3, 1)]), crafted(CLIENT, 4, deleting=[(CLIENT, 0, 1)])
-    ])
-    before = crafted(CLIENT, 2, values(ONE, ONE, right=(CLIENT, 1)))
-    yield Poison("values at a key that is inherited from the right", [
-        one, before, crafted(CLIENT, 4, deleting=[(CLIENT, 3, 1)]), crafted(CLIENT, 4, deleting=[(CLIENT, 0, 1)])
-    ])
+    yield Poison(
+        "values at a key that is inherited, half deleted, then the map",
+        [one, two, crafted(CLIENT, 4, deleting=[(CLIENT, 3, 1)]), crafted(CLIENT, 4, deleting=[(CLIENT, 0, 1)])],
+    )
 
 
 def nested(depth: int) -> Poison:
     structs = [type_in("array", kind=ARRAY_TYPE)]
     structs += [type_in((CLIENT, level), kind=ARRAY_TYPE) for level in range(depth)]
-    return Poison(f"types nested {depth} deep, then the outermost deleted", [
-        crafted(CLIENT, 0, *structs), crafted(CLIENT, depth + 1, deleting=[(CLIENT, 0, 1)])
-    ])
+    return Poison(
+        f"types nested {depth} deep, then the outermost deleted",
+        [crafted(CLIENT, 0, *structs), crafted(CLIENT, depth + 1, deleting=[(CLIENT, 0, 1)])],
+    )
 
 
-def far_clocks() -> Iterator[Poison]:
-    """Ids at clocks that no struct can have: Yjs keeps what waits for them in another format, which has no room."""
-    for number in (2**52, 2**53 - 1):
-        far = (9, number)
-        yield _one(f"an origin at the clock {number}", values(ONE, origin=far))
-        yield _one(f"a right origin at the clock {number}", values(ONE, right=far))
-        yield _one(f"a parent at the clock {number}", values(ONE, parent=far, key="k"))
+def at_the_door() -> list[Poison]:
+    """What one update shows, so that it must be refused."""
+    return [*guids(), *options(), *prototypes(), *at_a_key()]
 
 
-def deletions() -> Iterator[Poison]:
+def hidden() -> list[Poison]:
+    """What only the document shows: such updates are accepted, and break clients."""
+    return [*at_an_inherited_key(), *between_types(), *no_neighbours(), *waiting(), nested(10_000)]
+
+
+def between_types() -> Iterator[Poison]:
+    """An item between two that are in different types is where its left one is, until the right one is collected."""
+    one = crafted(
+        CLIENT, 0, values(ONE, parent="array"), type_in("map", "m", ARRAY_TYPE), values(ONE, parent=(CLIENT, 1))
+    )
+    between = values(ONE, origin=(CLIENT, 0), right=(CLIENT, 2))
+    yield Poison(
+        "an item between two types", [one, crafted(CLIENT, 3, between), crafted(CLIENT, 4, deleting=[(CLIENT, 1, 1)])]
+    )
+
+
+def no_neighbours() -> Iterator[Poison]:
+    """Where an item belongs depends on what came first, if there never was a time when it could be inserted there."""
+    typed = [string("a", parent="text"), string("b", origin=(CLIENT, 0)), string("c", origin=(CLIENT, 1))]
+    yield Poison(
+        "an item at the beginning of a text, and before its third character",
+        [
+            crafted(CLIENT, 0, *typed),
+            crafted(7, 0, string("x", origin=(CLIENT, 0))),
+            crafted(9, 0, string("y", right=(CLIENT, 2))),
+        ],
+    )
+
+
+def waiting() -> Iterator[Poison]:
+    """Half a character in JSON is lost while it waits, as Yjs keeps what waits in another format."""
+    half = Crafted(EMBED, encode_var_string('"\\ud83d"'), origin=(CLIENT, 0))
+    yield Poison(
+        "half a character in an embed that waits", [crafted(9, 0, half), crafted(CLIENT, 0, string("a", parent="text"))]
+    )
+
+
+def harmless() -> Iterator[Poison]:
+    """What looks like poison, and real clients may have made."""
+    deleted_list = values(ONE, ONE, ONE, key="k")
+    yield _one("several values at a key, deleted", deleted_list, deleting=((CLIENT, 0, 3),))
+    yield _one("a deleted stretch at a key", Crafted(DELETED, encode_var_uint(3), length=3, key="k"))
+    yield _one("a value that is __proto__", values(obj(("a", text("__proto__"))), parent="array"))
+    yield _one("a text that is __proto__", string("__proto__", parent="text"))
+    yield _one("JSON about __proto__", embed(r'{"a":"__proto__:","b":"\"__proto__\":"}'))
+    yield _one("a guid deep in the options", subdocument(obj(("meta", obj(("guid", NULL), ("gcFilter", ONE))))))
+    yield _one("a guid that is another string", subdocument(obj(("guid", text("another")))))
+    yield _one("a key that is __proto__", values(BYTES, key="__proto__"))
+    element = Crafted(TYPE, b"\x03" + encode_var_string("p"), parent="xml")
+    yield _one("an attribute that is __proto__", element, values(BYTES, parent=(CLIENT, 0), key="__proto__"))
+    yield _one("a type on the document that is __proto__", values(ONE, parent="__proto__"))
+    yield _one("a mark that is __proto__", mark("__proto__", '{"a":1}'), string("abc", origin=(CLIENT, 0)))
+    yield _one("an element that is __proto__", Crafted(TYPE, b"\x03" + encode_var_string("__proto__"), parent="xml"))
+    yield _one("a number without end", embed('{"a":1e400}'))
+    yield _one("a mark at a key", Crafted(FORMAT, encode_var_string("a") + encode_var_string("1"), key="k"))
+    inside = [type_in("map", "m"), values(ONE, parent=(CLIENT, 0), key="k"), values(ONE, ONE, right=(CLIENT, 1))]
+    for name, clock in (("half", 3), ("all", 0)):
+        cut = crafted(CLIENT, 4, deleting=[(CLIENT, clock, 1)])
+        yield Poison(f"values before one at a key, {name} of it deleted", [crafted(CLIENT, 0, *inside), cut])
+    far = (9, 2**53 - 1)
+    yield _one("an origin that no struct can have", values(ONE, origin=far))
     later = values(*[ONE] * 12, parent="array")
     for name, ranges in {
-        "overlapping": [(CLIENT, 2, 4), (CLIENT, 3, 1), (CLIENT, 1, 2)],
-        "descending": [(CLIENT, 8, 1), (CLIENT, 4, 1), (CLIENT, 1, 1)],
+        "overlap": [(CLIENT, 2, 4), (CLIENT, 3, 1), (CLIENT, 1, 2)],
+        "descend": [(CLIENT, 8, 1), (CLIENT, 4, 1), (CLIENT, 1, 1)],
     }.items():
-        yield Poison(f"deletions to come that are {name}", [
-            crafted(CLIENT, 0, deleting=ranges), crafted(CLIENT, 0, later), crafted(6, 0, values(ONE, parent="array"))
-        ])
-
-
-def two_parents() -> Iterator[Poison]:
-    """An item between two that are in different types is where its left one is, until the right one is collected."""
-    yield Poison("an item between two types", [
-        crafted(CLIENT, 0, values(ONE, parent="array"), type_in("map", "m", ARRAY_TYPE), values(ONE, parent=(CLIENT, 1))),
-        crafted(CLIENT, 3, values(ONE, origin=(CLIENT, 0), right=(CLIENT, 2))),
-        crafted(CLIENT, 4, deleting=[(CLIENT, 1, 1)]),
-    ])
-
-
-def keys() -> Iterator[Poison]:
-    yield _one("a key that is __proto__", values(ONE, key="__proto__"))
-    yield _one("a key that is __proto__, of bytes", values(BYTES, key="__proto__"))
-    yield _one("an attribute that is __proto__",
-               Crafted(TYPE, b"\x03" + encode_var_string("p"), parent="xml"), values(BYTES, parent=(CLIENT, 0), key="__proto__"))
-    yield _one("a root that is __proto__", values(ONE, parent="__proto__"))
-    yield _one("a root map that is __proto__", values(ONE, parent="__proto__", key="a"))
-    yield _one("a mark that is __proto__", mark("__proto__", '{"a":1}'), string("abc", origin=(CLIENT, 0)))
-    yield _one("a mark that is __proto__ null", mark("__proto__", 'null'), string("abc", origin=(CLIENT, 0)))
-    yield _one("a mark that is __proto__ 1", mark("__proto__", '1'), string("abc", origin=(CLIENT, 0)))
-    yield _one("an element that is __proto__", Crafted(TYPE, b"\x03" + encode_var_string("__proto__"), parent="xml"))
-    yield _one("bytes in a fragment", Crafted(BINARY, encode_var_string("x"), parent="xml"))
-    yield _one("null in a fragment", values(NULL, parent="xml"))
-    yield _one("embed null", embed("null"))
-    yield _one("embed number", embed("5"))
-    yield _one("embed string", embed('"s"'))
-    yield _one("embed lone surrogate", embed('{"a":"\\ud83d"}'))
-    yield _one("embed lone surrogate key", embed('{"\\ud83d":1}'))
-    yield _one("embed infinite", embed('{"a":1e400}'))
-    yield _one("deleted with key", Crafted(DELETED, encode_var_uint(3), length=3, key="k"))
-    yield _one("mark at a key", Crafted(FORMAT, encode_var_string("a") + encode_var_string("1"), key="k"))
+        yield Poison(
+            f"deletions to come that {name}",
+            [
+                crafted(CLIENT, 0, deleting=ranges),
+                crafted(CLIENT, 0, later),
+                crafted(6, 0, values(ONE, parent="array")),
+            ],
+        )

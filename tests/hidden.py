@@ -126,7 +126,7 @@ def hidden_poison(history: History) -> set[str]:
 
 #: What they do, as the judge says it: a part of its words.
 EFFECTS = {
-    LIST_AT_INHERITED_KEY: ("Item.gc",),
+    LIST_AT_INHERITED_KEY: ("Item.gc", "live and told: differ"),
     NO_NEIGHBOURS: ("differ | in",),
     BETWEEN_TYPES: ("live and told: differ",),
     WAITING_SURROGATE: ("differ | in a torn character", "differ | in what they show"),

@@ -152,8 +152,8 @@ export class Judgement {
       rootsOf(told)
       if (!this.step('told: apply', () => Y.applyUpdate(told, Y.encodeStateAsUpdate(live), REMOTE))) told = null
     }
-    if (live !== null && newcomer !== null) this.compare('live and newcomer', live, newcomer)
     if (live !== null && told !== null) this.compare('live and told', live, told, !told.hasTidied)
+    if (live !== null && newcomer !== null) this.compare('live and newcomer', live, newcomer)
     if (keeping !== null && newcomer !== null) this.compare('keeping and newcomer', keeping, newcomer)
     if (late !== null && newcomer !== null) this.compare('late and newcomer', late, newcomer)
     if (newcomer !== null) this.read('newcomer', newcomer)

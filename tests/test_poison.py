@@ -14,8 +14,10 @@ import pytest
 
 from canvas_collab.document.folding import Snapshot, read_document, snapshot_of
 from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.poison import refuse_poison
 from canvas_collab.protocol.update import EMPTY_UPDATE, decode_update
 from tests import poison
+from tests.crafting import crafted
 from tests.fuzzing import Fuzzer
 from tests.hidden import hidden_poison, is_explained
 from tests.judge import Failure, History, Judge
@@ -79,6 +81,32 @@ def test_poison_that_no_update_shows_is_known_for_what_it_does(found: Poison, ju
     failures = broken(judge, history)
     assert failures
     assert is_explained(history, failures) or any("call stack" in failure.error for failure in failures)
+
+
+@pytest.mark.parametrize("before", range(2**18 - 80, 2**18 + 10, 9))
+@pytest.mark.parametrize("key", ["__proto__", "\\u005f_pr\\u006Fto_\\u005F"])
+def test_a_key_is_found_wherever_in_a_long_text_it_is(before: int, key: str) -> None:
+    assert is_refused(crafted(1, 0, poison.embed('{"' + "a" * before + f'":1,"{key}" :{{}}}}')))
+    assert not is_refused(crafted(1, 0, poison.embed('{"' + "a" * before + f'":["{key}"]}}')))
+
+
+SUSPECTS = {
+    "values": lambda size: poison.values(*[poison.text("__proto__")] * size, parent="array"),
+    "options": lambda size: poison.subdocument(poison.obj(("meta", poison.arr(*[poison.text("guid")] * size)))),
+    "texts": lambda size: poison.old_json(*['"\\u005f__proto__"'] * size, parent="array"),
+    "a text": lambda size: poison.embed("[" + ",".join(['"__proto__"'] * size) + "]"),
+}
+
+
+@pytest.mark.parametrize("name", SUSPECTS)
+def test_looking_for_poison_takes_steps_in_proportion_to_the_size(name: str) -> None:
+    def steps(size: int) -> int:
+        update = decode_update(crafted(1, 0, SUSPECTS[name](size)))
+        return sum(1 for _ in refuse_poison(1, update.runs[1]))
+
+    few, many = steps(100_000), steps(200_000)
+    assert 3 < few < 400
+    assert abs(many - 2 * few) <= 4
 
 
 #: In JSON a key __proto__ is one like others, until Yjs keeps the item in another format because it waits; and what is

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from pycrdt import Doc, Text
@@ -12,6 +12,7 @@ from pycrdt import Doc, Text
 from canvas_collab.protocol import awareness, sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.websocket.client import MAX_HANDSHAKE_SIZE
+from tests import poison
 from tests.conftest import StartDaemon
 from tests.harness.clients import Client, Refused
 from tests.harness.daemons import Daemon
@@ -31,6 +32,7 @@ class Stage:
 
     def __init__(self, daemon: Daemon, ada: User, bob: User) -> None:
         self.daemon = daemon
+        self.ada = ada
         self.bob = bob
         self.bystander = Client(daemon, "one", ada)
         self.offender = Client(daemon, "one", bob)
@@ -83,6 +85,16 @@ def test_announcing_too_many_awareness_clients_closes_the_sender(stage: Stage) -
 def test_a_malformed_message_closes_its_sender(stage: Stage, message: bytes) -> None:
     stage.offender.send(message)
     stage.expect_close(4400, "malformed")
+
+
+@pytest.mark.parametrize("encode", [sync.encode_update, sync.encode_step_2])
+def test_an_update_that_yjs_would_break_on_closes_its_sender_and_is_not_kept(
+    stage: Stage, database: TestDatabase, encode: Callable[[bytes], bytes]
+) -> None:
+    stage.offender.send(encode(next(poison.guids()).updates[0]))
+    stage.expect_close(4400, "guid")
+    stage.daemon.wait_until(lambda: stage.daemon.get("/health")[1]["unsaved_updates"] == 0)
+    assert {user for (user,) in database.query("SELECT user_id FROM yjs_update_log")} == {stage.ada.id}
 
 
 def test_text_closes_its_sender(stage: Stage) -> None:

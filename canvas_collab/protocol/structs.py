@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from attrs import frozen
 
 from canvas_collab.protocol.contents import UNFINISHED, ContentCutter, skip_content, skip_long_content, skip_string
-from canvas_collab.protocol.info import GC, KEY, KIND, ORIGIN, RIGHT_ORIGIN, SKIP
+from canvas_collab.protocol.info import DELETED, GC, KEY, KIND, ORIGIN, RIGHT_ORIGIN, SKIP
 from canvas_collab.protocol.lib0 import Malformed, TooLarge, encode_var_uint, read_var_uint
 from canvas_collab.protocol.steps import BYTES_PER_STEP, STRUCTS_PER_STEP, Steps, complete
 
@@ -50,13 +50,14 @@ class Struct:
 
 
 def read_runs(
-    data: bytes, position: int, count: int, client: int, clock: int, most: int
+    data: bytes, position: int, count: int, client: int, clock: int, most: int, at_keys: list[tuple[int, int, int]]
 ) -> Steps[tuple[list[Run], int]]:
     """Read `count` structs of a client, the first at `clock`.
 
     Returns their runs, none of them much larger than :data:`RUN_SIZE`, and where in `data` they end.
 
     :param most: how many runs there may be.
+    :param at_keys: gets the client, the first clock and the end of every item of several clocks that has a key.
     :raises Malformed: if they are not structs, or not such as every client can read.
     :raises TooLarge: if there are more runs.
     """
@@ -70,6 +71,8 @@ def read_runs(
             position = yield from _finish(data, content, data[start] & KIND)
         if not length or clock + length > MAX_CLOCK:
             raise Malformed("a struct is empty, or its clock too high")
+        if length > 1 and _has_list_at_key(data[start]):
+            at_keys.append((client, clock, clock + length))
         if data[start] & KIND == SKIP:
             if in_run:
                 runs.append(Run(first_clock, clock, in_run, data[first:start]))
@@ -91,6 +94,11 @@ def read_runs(
     return runs, position
 
 
+def _has_list_at_key(info: int) -> bool:
+    """Whether an item says by itself that it is at a key, and has content that can be cut."""
+    return info & (ORIGIN | RIGHT_ORIGIN | KEY) == KEY and info & KIND not in (GC, DELETED)
+
+
 class RunCutter:
     """Cuts parts out of a client's run, from front to back, going through its structs once."""
 
@@ -99,7 +107,7 @@ class RunCutter:
     def __init__(self, run: Run, client: int) -> None:
         self._run = run
         self._client = client
-        self._structs = _structs_in_steps(run, client)
+        self._structs = structs_in_steps(run, client)
         self._struct: Struct | None = None
         self._cutter: _StructCutter | None = None
 
@@ -139,10 +147,10 @@ def cut_run(run: Run, start: int, end: int, client: int) -> Run:
 
 def structs_of(run: Run, client: int) -> Iterator[Struct]:
     """The structs of a client's run, in order."""
-    return (struct for struct in _structs_in_steps(run, client) if struct is not None)
+    return (struct for struct in structs_in_steps(run, client) if struct is not None)
 
 
-def _structs_in_steps(run: Run, client: int) -> Iterator[Struct | None]:
+def structs_in_steps(run: Run, client: int) -> Iterator[Struct | None]:
     """The structs of a run, and now and then None, where a step ends."""
     data, position, clock = run.data, 0, run.clock
     for index in range(run.count):

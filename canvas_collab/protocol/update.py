@@ -12,6 +12,7 @@ from attrs import field, frozen
 
 from canvas_collab.protocol.delete_set import DeleteSet, read_delete_set
 from canvas_collab.protocol.lib0 import Malformed, TooLarge, encode_var_uint, read_var_uint
+from canvas_collab.protocol.poison import refuse_lists_at_keys, refuse_poison
 from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, complete
 from canvas_collab.protocol.structs import MAX_CLOCK, Run, encode_skip, read_runs
 
@@ -68,21 +69,24 @@ class Update:
 _HEAD = 16
 
 
-def decode_update(data: bytes) -> Update:
+def decode_update(data: bytes, *, is_new: bool = False) -> Update:
     """Decode an update and check all of it.  Bytes after its end are ignored, as Yjs ignores them.
 
+    :param is_new: whether it comes from a client; what is well-formed, but breaks Yjs, is refused then too.
     :raises Malformed: if it is no update, or none that every client can read.
     """
-    return complete(read_update(data, None))
+    return complete(read_update(data, None, is_new=is_new))
 
 
-def read_update(data: bytes, max_weight: int | None) -> Steps[Update]:
+def read_update(data: bytes, max_weight: int | None, *, is_new: bool = False) -> Steps[Update]:
     """The same in steps.
 
     :param max_weight: what the update may take in memory, in bytes.
+    :param is_new: whether it comes from a client; what is well-formed, but breaks Yjs, is refused then too.
     :raises TooLarge: if it would take more.
     """
     runs: dict[int, list[Run]] = {}
+    at_keys: list[tuple[int, int, int]] = []
     has_empty = False
     weight = 0
     clients, position = read_var_uint(data, 0)
@@ -95,7 +99,9 @@ def read_update(data: bytes, max_weight: int | None) -> Steps[Update]:
         if clock > MAX_CLOCK:
             raise Malformed("a clock is too high")
         most = MAX_CLOCK if max_weight is None else (max_weight - weight) // RUN_WEIGHT
-        found, position = yield from read_runs(data, position, count, client, clock, most)
+        found, position = yield from read_runs(data, position, count, client, clock, most, at_keys)
+        if is_new:
+            yield from refuse_poison(client, found)
         runs[client] = found
         weight += len(found) * RUN_WEIGHT
         has_empty = has_empty or not found
@@ -107,6 +113,8 @@ def read_update(data: bytes, max_weight: int | None) -> Steps[Update]:
         runs = {client: found for client, found in runs.items() if found}
     left = None if max_weight is None else max_weight - weight
     deletions, position, in_order = yield from read_delete_set(data, position, left)
+    if is_new:
+        yield from refuse_lists_at_keys(at_keys, deletions)
     return Update(runs, deletions, data[:position] if in_order and not has_empty else None)
 
 

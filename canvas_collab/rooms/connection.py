@@ -181,7 +181,7 @@ class Connection:
         self.carrier.send_stateless(message)
 
     def _read(self, data: bytes) -> Steps[Update]:
-        return read_update(data, self._max_document_size)
+        return read_update(data, self._max_document_size, is_new=True)
 
     def _edit(self, update: Update) -> Steps[Effect]:
         limit = self._max_document_size

@@ -1,0 +1,159 @@
+"""Yjs updates as values that can be changed and put together: for updates that no client would make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from attrs import define, evolve, field
+
+from canvas_collab.protocol.info import GC, KEY, KIND, ORIGIN, RIGHT_ORIGIN, SKIP
+from canvas_collab.protocol.lib0 import Decoder, encode_var_string, encode_var_uint
+from canvas_collab.protocol.structs import Struct, structs_of
+from canvas_collab.protocol.update import decode_update
+
+Id: TypeAlias = tuple[int, int]
+
+
+@define
+class Crafted:
+    """A struct: what it is, between what it was inserted, or what it is in, and its content as bytes."""
+
+    kind: int
+    content: bytes
+    origin: Id | None = None
+    right: Id | None = None
+    parent: str | Id = "map"
+    key: str | None = None
+    length: int = 1
+
+    def encode(self) -> bytes:
+        """The struct."""
+        if self.kind in (GC, SKIP):
+            return bytes((self.kind,)) + encode_var_uint(self.length)
+        info = self.kind
+        head = b""
+        if self.origin is not None:
+            info |= ORIGIN
+            head += encode_id(self.origin)
+        if self.right is not None:
+            info |= RIGHT_ORIGIN
+            head += encode_id(self.right)
+        if self.key is not None:
+            info |= KEY
+        if self.origin is None and self.right is None:
+            if isinstance(self.parent, str):
+                head += b"\x01" + encode_var_string(self.parent)
+            else:
+                head += b"\x00" + encode_id(self.parent)
+            if self.key is not None:
+                head += encode_var_string(self.key)
+        return bytes((info,)) + head + self.content
+
+
+@define
+class Part:
+    """The structs of one client, the first of them at a clock."""
+
+    client: int
+    clock: int
+    structs: list[Crafted]
+
+    def ids(self) -> list[tuple[Id, Crafted]]:
+        """The first id of each struct."""
+        found, clock = [], self.clock
+        for struct in self.structs:
+            found.append(((self.client, clock), struct))
+            clock += struct.length
+        return found
+
+
+@define
+class CraftedUpdate:
+    """Structs and deletions, the latter as they are: a client, its first deleted clock, and how many."""
+
+    parts: list[Part] = field(factory=list)
+    deletions: list[tuple[int, int, int]] = field(factory=list)
+
+    def encode(self) -> bytes:
+        """The update."""
+        structs = [
+            encode_var_uint(len(part.structs))
+            + encode_var_uint(part.client)
+            + encode_var_uint(part.clock)
+            + b"".join(struct.encode() for struct in part.structs)
+            for part in self.parts
+        ]
+        return encode_var_uint(len(structs)) + b"".join(structs) + encode_deletions(self.deletions)
+
+
+def crafted(client: int, clock: int, *structs: Crafted, deleting: Sequence[tuple[int, int, int]] = ()) -> bytes:
+    """An update of one client's structs."""
+    parts = [Part(client, clock, list(structs))] if structs else []
+    return CraftedUpdate(parts, list(deleting)).encode()
+
+
+def encode_deletions(ranges: Sequence[tuple[int, int, int]]) -> bytes:
+    """A delete set with these ranges, in this order."""
+    clients: dict[int, list[tuple[int, int]]] = {}
+    for client, start, length in ranges:
+        clients.setdefault(client, []).append((start, length))
+    encoded = encode_var_uint(len(clients))
+    for client, found in clients.items():
+        encoded += encode_var_uint(client) + encode_var_uint(len(found))
+        encoded += b"".join(encode_var_uint(start) + encode_var_uint(length) for start, length in found)
+    return encoded
+
+
+def take_apart(data: bytes) -> CraftedUpdate:
+    """An update that the server takes, as a value."""
+    update = decode_update(data)
+    parts = []
+    for client, runs in update.runs.items():
+        for run in runs:
+            structs = [_struct(run.data, struct) for struct in structs_of(run, client)]
+            parts.append(Part(client, run.clock, structs))
+    deletions = [(client, start, end - start) for client, ranges in update.deletions.items() for start, end in ranges]
+    return CraftedUpdate(parts, deletions)
+
+
+def _struct(data: bytes, place: Struct) -> Crafted:
+    decoder = Decoder(data)
+    decoder.position = place.start
+    info = decoder.byte()
+    length = place.end - place.clock
+    found = Crafted(info & KIND, data[place.content : place.stop], length=length)
+    if found.kind == GC:
+        return found
+    if info & ORIGIN:
+        found.origin = _id(decoder)
+    if info & RIGHT_ORIGIN:
+        found.right = _id(decoder)
+    if found.origin is None and found.right is None:
+        found.parent = decoder.var_string() if decoder.var_uint() == 1 else _id(decoder)
+        found.key = decoder.var_string() if info & KEY else None
+    return found
+
+
+def _id(decoder: Decoder) -> Id:
+    return decoder.var_uint(), decoder.var_uint()
+
+
+def encode_id(identifier: Id) -> bytes:
+    """A client and one of its clocks."""
+    return encode_var_uint(identifier[0]) + encode_var_uint(identifier[1])
+
+
+def joined(update: CraftedUpdate) -> CraftedUpdate:
+    """The same with one part for each client, gaps filled with skipped stretches, as the format has it."""
+    parts: dict[int, Part] = {}
+    for part in sorted(update.parts, key=lambda part: part.clock):
+        known = parts.get(part.client)
+        if known is None:
+            parts[part.client] = evolve(part, structs=list(part.structs))
+            continue
+        end = known.clock + sum(struct.length for struct in known.structs)
+        if part.clock > end:
+            known.structs.append(Crafted(SKIP, b"", length=part.clock - end))
+        known.structs += part.structs
+    return CraftedUpdate(list(parts.values()), update.deletions)

@@ -74,6 +74,7 @@ class ServerProtocol(WebSocketServerProtocol):
         self._was_heard = True
         self._was_pinged = False
         self._stalled: IDelayedCall | None = None
+        self._farewell: IDelayedCall | None = None
 
     @property
     def client(self) -> str:
@@ -84,7 +85,7 @@ class ServerProtocol(WebSocketServerProtocol):
     @property
     def may_send(self) -> bool:
         """Whether messages can be sent now."""
-        return bool(self.state == self.STATE_OPEN)
+        return bool(self.state == self.STATE_OPEN) and not self.gone
 
     # The handshake
 
@@ -99,6 +100,8 @@ class ServerProtocol(WebSocketServerProtocol):
         self.gone = True
         self.wire.disturbed()
         self._stop_waiting()
+        if self._farewell is not None and self._farewell.active():
+            self._farewell.cancel()
         self.factory.gone(self)
         super().connectionLost(reason)
         if self._dialect is not None:
@@ -107,6 +110,10 @@ class ServerProtocol(WebSocketServerProtocol):
     def dataReceived(self, data: bytes) -> None:
         """Take the messages of an open connection here, and bound what is kept of a handshake before its end."""
         self._was_heard = True
+        if self.gone and self.state == self.STATE_OPEN:
+            # Looked at when the client has been told that it is over.
+            self.data += data
+            return
         if self.state == self.STATE_OPEN:
             if not self.data and self.current_frame is None and not self.inside_message:
                 data = self._take_messages(data)
@@ -122,7 +129,7 @@ class ServerProtocol(WebSocketServerProtocol):
         """Take the messages that are whole frames; returns what is left for Autobahn."""
         position = 0
         started = self.factory.reactor.seconds()
-        while self.state == self.STATE_OPEN and (frame := read_frame(data, position)) is not None:
+        while self.may_send and (frame := read_frame(data, position)) is not None:
             message, end = frame
             if len(message) > self._message_max:
                 break
@@ -171,7 +178,7 @@ class ServerProtocol(WebSocketServerProtocol):
     def onOpen(self) -> None:
         """The handshake is done."""
         if self._denied is not None:
-            self.close(self._denied.code, self._denied.public_reason)
+            self._part(self._denied.code, self._denied.public_reason)
         elif self._dialect is not None:
             self._set_no_delay()
             self.transport.registerProducer(self.wire, True)
@@ -200,6 +207,11 @@ class ServerProtocol(WebSocketServerProtocol):
             self.events.failure("message not handled", client=self.client)
             self.end(CloseCode.INTERNAL_ERROR, "internal error")
 
+    def onPing(self, payload: bytes) -> None:
+        """The client asks whether anybody is there; who is about to be closed is not answered."""
+        if not self.gone:
+            super().onPing(payload)
+
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """The connection has been closed, by whichever side."""
         if self._dialect is not None:
@@ -207,8 +219,8 @@ class ServerProtocol(WebSocketServerProtocol):
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         """Autobahn sends something: a ping, a pong, a close frame."""
-        self.wire.disturbed()
-        super().sendData(data, sync, chopsize)
+        if self.wire.admits(len(data)):
+            super().sendData(data, sync, chopsize)
 
     def dropConnection(self, abort: bool = False) -> None:
         """The connection ends."""
@@ -234,19 +246,38 @@ class ServerProtocol(WebSocketServerProtocol):
         super().onMessageFrameBegin(length)
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """Close the connection."""
+        """Close the connection now."""
         if self.state == self.STATE_OPEN:
             # Not sendClose(), which takes 1012 for a code that a server may not send. A reason may have 123 bytes.
             self.sendCloseFrame(int(code), reason.encode()[:123].decode("utf-8", "ignore").encode())
+            if self.gone:
+                # The client's own close frame is still to come.
+                self.transport.resumeProducing()
 
     def end(self, code: CloseCode, reason: str, abort: bool = False) -> None:
         """End the connection for something the client did, or is."""
+        if self.gone:
+            return
         room, user = self._dialect.whereabouts if self._dialect else (None, None)
         self.events.info("connection ended", reason=reason, code=int(code), room=room, user=user, client=self.client)
         if abort:
             self.dropConnection(abort=True)
         else:
-            self.close(code, reason)
+            self._part(code, reason)
+
+    def _part(self, code: CloseCode, reason: str) -> None:
+        """Have nothing more to do with the client, and tell it a moment later: many come back at once when they hear.
+
+        Until then nothing is read of it and nothing sent, and what it had open is closed.
+        """
+        self.gone = True
+        self.wire.disturbed()
+        self._stop_waiting()
+        self.transport.pauseProducing()
+        self._farewell = self.factory.reactor.callLater(self.factory.settings.close_delay, self.close, code, reason)
+        dialect, self._dialect = self._dialect, None
+        if dialect is not None:
+            dialect.closed(int(code), reason)
 
     # Whether what was sent is being read
 

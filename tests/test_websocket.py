@@ -12,6 +12,7 @@ from twisted.logger import capturedLogs
 from websockets.frames import Opcode
 
 from canvas_collab.config import Settings
+from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.frames import encode_frame
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.websocket.client import LONG
@@ -25,6 +26,7 @@ class Staged:
     def __init__(self, seconds: float = 0.0, act: Callable[[bytes], None] | None = None) -> None:
         self.clock = Clock()
         self.messages: list[bytes] = []
+        self.closed_with: list[tuple[int | None, str | None]] = []
         self._seconds = seconds
         self._act = act
         self.transport = StringTransport(hostAddress=UNIXAddress(b"socket"))
@@ -51,7 +53,7 @@ class Staged:
         pass
 
     def closed(self, code: int | None, reason: str | None) -> None:
-        pass
+        self.closed_with.append((code, reason))
 
     @property
     def whereabouts(self) -> tuple[None, None]:
@@ -148,7 +150,44 @@ def test_a_fault_of_ours_ends_the_connection_and_is_logged_and_nothing_after_it_
         staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two"))
     assert staged.messages == [b"one"]
     assert [event["log_format"] for event in events] == ["message not handled", "connection ended"]
+    assert staged.transport.value() == b""
+    staged.clock.advance(Settings().close_delay)
     assert staged.transport.value()[:4] == b"\x88\x10\x03\xf3"
+
+
+def test_one_who_offends_is_out_at_once_and_told_so_a_moment_later() -> None:
+    def offend(payload: bytes) -> None:
+        raise Offence(CloseCode.MALFORMED, "malformed")
+
+    staged = Staged(act=offend)
+    staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two"))
+    assert staged.closed_with == [(4400, "malformed")]
+    assert staged.transport.producerState == "paused"
+    # What was on its way, and what others would send.
+    staged.protocol.dataReceived(client_frame(b"three") + client_frame(b"?", Opcode.PING))
+    staged.protocol.wire.send(Outgoing(b"a message"))
+    staged.protocol.end(CloseCode.INTERNAL_ERROR, "internal error")
+    staged.clock.advance(Settings().close_delay * 0.9)
+    assert (staged.messages, staged.transport.value()) == ([b"one"], b"")
+    staged.clock.advance(Settings().close_delay * 0.1)
+    assert staged.transport.value()[2:4] == (4400).to_bytes(2, "big")
+    assert staged.transport.producerState == "producing"
+    assert staged.closed_with == [(4400, "malformed")]
+
+
+def test_one_who_goes_before_they_are_told_leaves_nothing_behind() -> None:
+    staged = Staged()
+    staged.protocol.end(CloseCode.MALFORMED, "malformed")
+    staged.protocol.connectionLost()
+    staged.clock.advance(60)
+    assert staged.transport.value() == b""
+    assert staged.clock.getDelayedCalls() == []
+
+
+def test_a_restart_is_told_at_once() -> None:
+    staged = Staged()
+    staged.protocol.close(CloseCode.SERVICE_RESTART, "the server restarts")
+    assert staged.transport.value()[2:4] == (1012).to_bytes(2, "big")
 
 
 @pytest.mark.parametrize("frame", [encode_frame(b"not masked"), b"\xc2\x80\x00\x00\x00\x00"])

@@ -235,8 +235,9 @@ def test_an_edit_made_before_the_document_is_open_is_saved(
 
 @every_version
 def test_an_edit_that_is_too_large_to_wait_for_its_document_is_saved_after_a_reconnect(
-    diagram: Diagram, providers: Providers, version: ProviderVersion
+    database: TestDatabase, start_daemon: StartDaemon, providers: Providers, version: ProviderVersion
 ) -> None:
+    diagram = Diagram(database, start_daemon, MAX_PENDING_SIZE=2**19)
     provider = diagram.provide(providers, "provider", version=version, edits_at_open=[typed("early " * 100_000)])
     provider.wait_saved()
     late = diagram.provide(providers, "late", version=version)

@@ -22,6 +22,7 @@ from benchmarks.load import percentile
 from canvas_collab.access.admission import Doorkeeper
 from canvas_collab.access.auth import Credential, Sessions, Source
 from canvas_collab.access.roles import AccessList
+from canvas_collab.access.turns import Turns
 from canvas_collab.config import Settings
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.database.pool import Database
@@ -61,6 +62,12 @@ def timed(action: Callable[[], object], times: int) -> list[float]:
     return taken
 
 
+class Nobody:
+    """Who asks: nobody who could have gone."""
+
+    gone = False
+
+
 async def measure_database(database: TestDatabase, user: User) -> None:
     """What the daemon asks of the database, asked as it does."""
     catalogue = await deferToThread(prepare_database, database.url, False)
@@ -69,10 +76,13 @@ async def measure_database(database: TestDatabase, user: User) -> None:
     pool.startService()
     try:
         sessions = Sessions(pool, catalogue, SECRET)
-        doorkeeper = Doorkeeper(reactor, settings, sessions, AccessList(pool, catalogue, settings.room_prefix))
+        access_list = AccessList(pool, catalogue, settings.room_prefix)
+        doorkeeper = Doorkeeper(reactor, settings, sessions, access_list, Turns(1, 0))
         credential = Credential(user.signed_token, Source.COOKIE)
-        show("session", [await _measured(sessions.verify(credential)) for _ in range(SESSION_CHECKS)])
-        decisions = [await _measured(doorkeeper.decide("diagram-basics", credential)) for _ in range(SESSION_CHECKS)]
+        show("session", [await _measured(sessions.verify(user.token)) for _ in range(SESSION_CHECKS)])
+        decisions = [
+            await _measured(doorkeeper.decide("diagram-basics", credential, Nobody())) for _ in range(SESSION_CHECKS)
+        ]
         show("session and role", decisions)
         store = DocumentStore(pool, catalogue, compact_beside, settings.history_retention)
         for size in (1, 50, 500):

@@ -120,6 +120,12 @@ class Settings:
     database_pool_size: int = _setting(
         "DATABASE_POOL_SIZE", 4, variables.integer(2, 100), "How many connections to PostgreSQL are kept open."
     )
+    max_waiting_lookups: int = _setting(
+        "MAX_WAITING_LOOKUPS",
+        1000,
+        variables.integer(1, 10**6),
+        "How many handshakes and tokens may wait to be looked up.",
+    )
     journal_interval_ms: int = _setting(
         "JOURNAL_INTERVAL_MS",
         20,
@@ -171,6 +177,18 @@ class Settings:
     max_documents: int = _setting(
         "MAX_DOCUMENTS", 1000, variables.integer(1, 10**6), "How many documents one Hocuspocus connection may open."
     )
+    max_sessions_per_document: int = _setting(
+        "MAX_SESSIONS_PER_DOCUMENT",
+        100,
+        variables.integer(1, 10**6),
+        "How often one Hocuspocus connection may open the same document, each time with a session of its own.",
+    )
+    max_denials: int = _setting(
+        "MAX_DENIALS",
+        10,
+        variables.integer(1, 10**6),
+        "How often one Hocuspocus connection may be denied the same document within a minute.",
+    )
     max_pending_documents: int = _setting(
         "MAX_PENDING_DOCUMENTS",
         100,
@@ -185,13 +203,25 @@ class Settings:
     )
     max_pending_size: int = _setting(
         "MAX_PENDING_SIZE",
-        512 * 2**10,
+        5 * 2**20,
         variables.integer(1024, 2**31),
         "How many bytes of one Hocuspocus connection may wait for that.",
+    )
+    max_pending_total: int = _setting(
+        "MAX_PENDING_TOTAL",
+        64 * 2**20,
+        variables.integer(1024, 2**40),
+        "How many bytes of all Hocuspocus connections together may wait for that.",
     )
     stateless: bool = _setting("STATELESS", True, variables.switch, "Whether stateless messages are passed on.")
     max_stateless_size: int = _setting(
         "MAX_STATELESS_SIZE", 64 * 2**10, variables.integer(1, 2**24), "The largest stateless message."
+    )
+    close_delay: float = _setting(
+        "CLOSE_DELAY",
+        1.0,
+        variables.number(0, 60),
+        "How long a client is not told yet that its connection is over: many come back as soon as they hear.",
     )
     ping_interval: float = _setting(
         "PING_INTERVAL",
@@ -283,4 +313,6 @@ class Settings:
             )
         if self.snapshot_max_wait < self.snapshot_debounce:
             problems.append("SNAPSHOT_MAX_WAIT must not be shorter than SNAPSHOT_DEBOUNCE.")
+        if self.max_pending_total < self.max_pending_size:
+            problems.append("MAX_PENDING_TOTAL must not be smaller than MAX_PENDING_SIZE.")
         return problems

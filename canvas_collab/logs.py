@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Callable, Hashable
 from datetime import datetime, timezone
 from typing import Protocol
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import (
     FilteringLogObserver,
     ILogFilterPredicate,
@@ -17,6 +20,9 @@ from twisted.logger import (
     formatEvent,
 )
 from zope.interface import provider
+
+#: Of events that repeat themselves some are logged in so many seconds, and the others counted.
+QUIET_INTERVAL = 60.0
 
 #: From here only what is as severe as this is let through: the rest repeats what the daemon logs itself.
 NOISY_NAMESPACES = {
@@ -86,3 +92,37 @@ def _quieter(event: LogEvent) -> object:
         if namespace.startswith(noisy) and level < least:
             return PredicateResult.no
     return PredicateResult.maybe
+
+
+class Restraint:
+    """Which of the events that a client can cause at will are logged: the first few in every interval."""
+
+    def __init__(
+        self, reactor: IReactorTime, each: int, most: int, report: Callable[[int], None] | None = None
+    ) -> None:
+        """:param each: how many of one kind are logged in an interval.
+        :param most: how many of all kinds.
+        :param report: is told at an interval's end how many were not logged, if any.
+        """
+        self._reactor = reactor
+        self._each = each
+        self._most = most
+        self._report = report
+        self._logged: Counter[Hashable] = Counter()
+        self._suppressed = 0
+
+    def admits(self, kind: Hashable) -> bool:
+        """Whether one more of this kind is to be logged."""
+        if not self._logged:
+            self._reactor.callLater(QUIET_INTERVAL, self._begin_anew)
+        if self._logged[kind] >= self._each or self._logged.total() >= self._most:
+            self._suppressed += 1
+            return False
+        self._logged[kind] += 1
+        return True
+
+    def _begin_anew(self) -> None:
+        suppressed, self._suppressed = self._suppressed, 0
+        self._logged.clear()
+        if suppressed and self._report is not None:
+            self._report(suppressed)

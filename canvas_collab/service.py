@@ -16,6 +16,7 @@ from twisted.web.server import Site
 from canvas_collab.access.admission import Doorkeeper
 from canvas_collab.access.auth import Sessions
 from canvas_collab.access.roles import AccessList
+from canvas_collab.access.turns import Turns
 from canvas_collab.config import Settings
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database, within
@@ -69,8 +70,13 @@ def collaboration_service(
     :param before: what starts before everything else, and stops after it.
     """
     cooperator = make_cooperator(reactor)
-    database = Database(reactor, settings.database_url, settings.database_pool_size)
-    store = DocumentStore(database, catalogue, compact_beside, settings.history_retention)
+    reserved = 2 if settings.database_pool_size >= 4 else 1
+    at_once = settings.database_pool_size - reserved
+    # Nobody who wants to come in, or opens documents, takes a connection away from the journal, the rechecks of those
+    # who are in, or the health's question. Of each of these three there is one statement at a time.
+    keeping = Database(reactor, settings.database_url, reserved)
+    database = Database(reactor, settings.database_url, at_once)
+    store = DocumentStore(database, catalogue, compact_beside, settings.history_retention, journal_database=keeping)
     snapshots = Snapshots(reactor, store.fold, settings.snapshot_debounce, settings.snapshot_max_wait)
     journal = Journal(
         reactor,
@@ -103,26 +109,34 @@ def collaboration_service(
         await snapshots.unloaded(name)
 
     rooms = Rooms(reactor, load, save)
-    doorkeeper = Doorkeeper(
+
+    def doorkeeper(asked: Database, turns: Turns) -> Doorkeeper:
+        sessions = Sessions(asked, catalogue, settings.better_auth_secret)
+        access_list = AccessList(asked, catalogue, settings.room_prefix)
+        return Doorkeeper(reactor, settings, sessions, access_list, turns)
+
+    neighbours = Neighbours(store, rooms, snapshots, cooperator)
+    entrance = Entrance(
         reactor,
         settings,
-        Sessions(database, catalogue, settings.better_auth_secret),
-        AccessList(database, catalogue, settings.room_prefix),
+        doorkeeper(database, Turns(at_once, settings.max_waiting_lookups)),
+        doorkeeper(keeping, Turns(1, settings.max_connections)),
+        rooms,
+        journal,
     )
-    neighbours = Neighbours(store, rooms, snapshots, cooperator)
-    entrance = Entrance(settings, doorkeeper, rooms, journal)
     factory = ServerFactory(reactor, settings, entrance, journal, cooperator)
 
     def figures() -> Figures:
         return Figures(len(factory.clients), len(rooms), journal.unsaved, journal.trouble, sorted(entrance.damaged))
 
-    health = Health(reactor, database, figures)
+    health = Health(reactor, keeping, figures)
     return CollaborationService(
         health,
         [
             *before,
             # Stops late, so that those who ask hear that the daemon is on its way out.
             strports.service(health_endpoint, Site(health_resource(health)), reactor=reactor),
+            keeping,
             database,
             Notifications(reactor, settings.database_url, neighbours.added, neighbours.missed),
             journal,

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import cProfile
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
+from twisted.internet.task import Clock
 from websockets.exceptions import InvalidStatus
 
+from canvas_collab.access.admission import Request
+from canvas_collab.config import Settings
 from canvas_collab.protocol import awareness, hocuspocus, sync
 from canvas_collab.protocol.awareness import Entry
+from canvas_collab.protocol.closing import CloseCode
 from canvas_collab.protocol.lib0 import Decoder
+from canvas_collab.websocket.hocuspocus import Hocuspocus
+from canvas_collab.websocket.pending import PendingTotal
 from tests.conftest import StartDaemon
 from tests.harness.clients import Client, Refused
 from tests.harness.daemons import Daemon
@@ -24,8 +32,29 @@ LIMITS = {
     "MAX_PENDING_MESSAGES": 5,
     "MAX_PENDING_SIZE": 2000,
     "MAX_DOCUMENTS": 6,
+    "MAX_SESSIONS_PER_DOCUMENT": 4,
     "MAX_STATELESS_SIZE": 100,
 }
+
+
+class StagedSocket:
+    """A socket of a dialect under test; `ended` is how it was ended."""
+
+    client = "somebody"
+    gone = False
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[int, str]] = []
+
+    def end(self, code: CloseCode, reason: str) -> None:
+        self.ended.append((int(code), reason))
+
+
+class StagedEntrance:
+    """An entrance for those who have not said who they are."""
+
+    def carries_credential(self, handshake: Request) -> bool:
+        return False
 
 
 class Stage:
@@ -322,12 +351,71 @@ def test_a_socket_that_has_authenticated_may_send_larger_messages(stage: Stage) 
 
 def test_the_documents_of_a_socket_are_bounded(stage: Stage, database: TestDatabase) -> None:
     with stage.socket() as socket:
-        for number in range(LIMITS["MAX_DOCUMENTS"]):
+        for number in range(LIMITS["MAX_DOCUMENTS"] // 2):
             socket.open(f"{ONE}\0{number}", stage.ada.token)
+            socket.open(f"{TWO}\0{number}", stage.ada.token)
         socket.send(TWO, authentication(stage.ada.token))
         closed = socket.wait_closed()
     assert (closed.code, "6 documents" in closed.reason) == (4413, True)
     stage.expect_bystander_unharmed()
+
+
+def test_the_sessions_of_one_document_on_a_socket_are_bounded_and_those_that_ended_do_not_count(stage: Stage) -> None:
+    most = LIMITS["MAX_SESSIONS_PER_DOCUMENT"]
+    with stage.socket() as socket:
+        for number in range(2 * most):
+            socket.open(f"{ONE}\0{number}", stage.ada.token)
+            socket.send(f"{ONE}\0{number}", b"\x07")
+            socket.send(f"{TWO}\0{number}", b"\x03")
+            socket.send(f"{TWO}\0{number}", b"\x07")
+        for number in range(most):
+            socket.open(f"{ONE}\0{number}", stage.ada.token)
+        socket.open(TWO, stage.ada.token)
+        socket.send(f"{ONE}\0more", b"\x03")
+        closed = socket.wait_closed()
+    assert (closed.code, f"{most} times" in closed.reason) == (4413, True)
+    stage.expect_bystander_unharmed()
+
+
+def test_what_all_sockets_together_may_keep_is_bounded_and_one_with_the_most_of_it_goes(
+    database: TestDatabase, start_daemon: StartDaemon, people: tuple[User, User]
+) -> None:
+    ada, _ = people
+    daemon = start_daemon(database, MAX_PENDING_SIZE=10_000, MAX_PENDING_TOTAL=20_000)
+    with ExitStack() as opened:
+        modest, *greedy = (opened.enter_context(RawHocuspocus(daemon)) for _ in range(4))
+        modest.edit(ONE, typed("early"))
+        modest.ping()
+        for socket in greedy:
+            socket.edit(TWO, b"x" * 8_000)
+        closed = daemon.wait_for_event("connection ended", code=4503)
+        assert "try again later" in closed["reason"]
+        assert modest.open(ONE, ada.token) == "read-write"
+        modest.wait_for(ONE, hocuspocus.SAVED)
+    assert len(daemon.events("connection ended")) == 1
+
+
+def test_keeping_messages_takes_work_in_proportion_to_their_number() -> None:
+    def calls(count: int) -> int:
+        socket, clock = StagedSocket(), Clock()
+        settings = Settings(max_pending_messages=10**6, max_pending_documents=10**6, max_documents=10**6)
+        total = PendingTotal(settings.max_pending_total)
+        dialect = Hocuspocus(clock, socket, StagedEntrance(), None, settings, total)  # type: ignore[arg-type]
+        dialect.handshake = Request("/", {}, {})
+        messages = [hocuspocus.encode_address(f"diagram-{number}") + b"\x03" for number in range(count)]
+        work = cProfile.Profile()
+        # The first message of each document sets a timer, which is dear with a clock of the tests.
+        for measured in (False, True):
+            if measured:
+                work.enable()
+            for message in messages:
+                # Whether it is a generator or not.
+                deque(dialect.received(message) or (), maxlen=0)
+        work.disable()
+        assert socket.ended == []
+        return sum(entry.callcount for entry in work.getstats())
+
+    assert calls(1000) < 2.2 * calls(500)
 
 
 def test_a_stateless_message_over_its_size_closes_its_sender(stage: Stage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.conftest import StartDaemon
@@ -233,8 +235,9 @@ def test_an_edit_made_before_the_document_is_open_is_saved(
 
 @every_version
 def test_an_edit_that_is_too_large_to_wait_for_its_document_is_saved_after_a_reconnect(
-    diagram: Diagram, providers: Providers, version: ProviderVersion
+    database: TestDatabase, start_daemon: StartDaemon, providers: Providers, version: ProviderVersion
 ) -> None:
+    diagram = Diagram(database, start_daemon, MAX_PENDING_SIZE=2**19)
     provider = diagram.provide(providers, "provider", version=version, edits_at_open=[typed("early " * 100_000)])
     provider.wait_saved()
     late = diagram.provide(providers, "late", version=version)
@@ -392,6 +395,23 @@ def test_providers_stay_through_a_restart_of_the_server_and_lose_nothing(
     for client in (*clients, elsewhere):
         client.wait_saved()
     assert diagram.provide(providers, "late", room=second).content == {"text": [{"insert": "down, before"}]}
+
+
+# Offences
+
+
+@every_version
+def test_a_provider_that_is_closed_each_time_it_comes_does_not_come_again_at_once(
+    database: TestDatabase, start_daemon: StartDaemon, providers: Providers, version: ProviderVersion
+) -> None:
+    delay, times = 0.5, 3
+    diagram = Diagram(database, start_daemon, MAX_DOCUMENT_SIZE=1024, CLOSE_DELAY=delay)
+    provider = diagram.provide(providers, "provider", version=version)
+    provider.insert_text("text", 0, "x" * 3000)
+    assert provider.wait_closed()[0] == 4413
+    began = time.monotonic()
+    provider.wait_closed(1 + times)
+    assert time.monotonic() - began >= times * delay
 
 
 # Next to y-websocket

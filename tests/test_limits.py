@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -95,6 +96,30 @@ def test_an_update_that_yjs_would_break_on_closes_its_sender_and_is_not_kept(
     stage.expect_close(4400, "guid")
     stage.daemon.wait_until(lambda: stage.daemon.get("/health")[1]["unsaved_updates"] == 0)
     assert {user for (user,) in database.query("SELECT user_id FROM yjs_update_log")} == {stage.ada.id}
+
+
+def test_one_who_is_closed_is_in_no_room_any_more_long_before_they_hear_of_it(
+    database: TestDatabase, start_daemon: StartDaemon
+) -> None:
+    ada = database.add_user("ada")
+    database.add_diagram("one", ada)
+    daemon = start_daemon(database, CLOSE_DELAY=2, MAX_CONNECTIONS=2)
+    with Client(daemon, "one", ada) as bystander, Client(daemon, "one", ada) as offender:
+        offender.send(show(Entry(1, 0, "{}")))
+        while not bystander.awareness:
+            bystander.receive()
+        began = time.monotonic()
+        offender.send(b"\x00\x02\x01\xff")
+        while awareness.decode(bystander.awareness[-1]) != [Entry(1, 1, "null")]:
+            bystander.receive()
+        assert time.monotonic() - began < 1
+        # It counts among the connections there may be.
+        with pytest.raises(Refused) as refused:
+            Client(daemon, "one", ada)
+        assert refused.value.code == 503
+        assert offender.wait_for_close()[0] == 4400
+        assert time.monotonic() - began >= 2
+    daemon.wait_until(lambda: daemon.get("/health")[1]["connections"] == 0)
 
 
 def test_text_closes_its_sender(stage: Stage) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import pytest
 from pycrdt import Text
+from websockets.frames import Opcode
 
 from canvas_collab.protocol import awareness, sync
 from canvas_collab.protocol.awareness import Entry
@@ -103,6 +105,18 @@ def test_one_who_asks_for_more_than_they_read_is_cut_off(room: Room) -> None:
         writer.flush()
         for _ in range(EDITS):
             deaf.sendall(client_frame(sync.encode_step_1(b"\x00")))
+        daemon.wait_for_event("connection ended", user=room.bob.id, reason="too much is waiting to be read")
+        assert writer.flush() == []
+
+
+def test_one_who_asks_for_more_pongs_than_they_read_is_cut_off(room: Room) -> None:
+    daemon = room.start(SEND_BUFFER_MAX=2**16)
+    pings = client_frame(b"?" * 125, Opcode.PING) * 1000
+    with Client(daemon, "one", room.ada) as writer, deaf_client(daemon, room.bob) as deaf:
+        deaf.settimeout(30)
+        with contextlib.suppress(OSError):
+            for _ in range(1000):
+                deaf.sendall(pings)
         daemon.wait_for_event("connection ended", user=room.bob.id, reason="too much is waiting to be read")
         assert writer.flush() == []
 

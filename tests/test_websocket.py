@@ -13,6 +13,7 @@ from websockets.frames import Opcode
 
 from canvas_collab import scheduling
 from canvas_collab.config import Settings
+from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.frames import encode_frame
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.scheduling import make_cooperator
@@ -61,6 +62,7 @@ class Staged:
         self.messages: list[bytes] = []
         #: What came and went, the end included.
         self.closed_after: int | None = None
+        self.closed_with: list[tuple[int | None, str | None]] = []
         self._seconds = seconds
         self._steps = steps
         self._act = act
@@ -93,6 +95,7 @@ class Staged:
     def closed(self, code: int | None, reason: str | None) -> None:
         if self.closed_after is None:
             self.closed_after = len(self.messages)
+        self.closed_with.append((code, reason))
 
     @property
     def whereabouts(self) -> tuple[None, None]:
@@ -188,6 +191,7 @@ def test_a_message_in_more_frames_than_anybody_would_send_ends_the_connection(mo
     staged.protocol.dataReceived(client_frame(b"", fin=False) + empty * 9)
     assert staged.transport.value() == b""
     staged.protocol.dataReceived(empty)
+    staged.clock.advance(Settings().close_delay)
     assert staged.transport.value()[2:4] == b"\x11\x30"
 
 
@@ -259,7 +263,44 @@ def test_a_fault_of_ours_ends_the_connection_and_is_logged_and_nothing_after_it_
         staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two"))
     assert staged.messages == []
     assert [event["log_format"] for event in events] == ["message not handled", "connection ended"]
+    assert staged.transport.value() == b""
+    staged.clock.advance(Settings().close_delay)
     assert staged.transport.value()[:4] == b"\x88\x10\x03\xf3"
+
+
+def test_one_who_offends_is_out_at_once_and_told_so_a_moment_later() -> None:
+    def offend(payload: bytes) -> None:
+        raise Offence(CloseCode.MALFORMED, "malformed")
+
+    staged = Staged(act=offend)
+    staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two"))
+    assert staged.closed_with == [(4400, "malformed")]
+    assert staged.transport.producerState == "paused"
+    # What was on its way, and what others would send.
+    staged.protocol.dataReceived(client_frame(b"three") + client_frame(b"?", Opcode.PING))
+    staged.protocol.wire.send(Outgoing(b"a message"))
+    staged.protocol.end(CloseCode.INTERNAL_ERROR, "internal error")
+    staged.clock.advance(Settings().close_delay * 0.9)
+    assert (staged.messages, staged.transport.value()) == ([], b"")
+    staged.clock.advance(Settings().close_delay * 0.1)
+    assert staged.transport.value()[2:4] == (4400).to_bytes(2, "big")
+    assert staged.transport.producerState == "producing"
+    assert staged.closed_with == [(4400, "malformed")]
+
+
+def test_one_who_goes_before_they_are_told_leaves_nothing_behind() -> None:
+    staged = Staged()
+    staged.protocol.end(CloseCode.MALFORMED, "malformed")
+    staged.protocol.connectionLost()
+    staged.clock.advance(60)
+    assert staged.transport.value() == b""
+    assert staged.clock.getDelayedCalls() == []
+
+
+def test_a_restart_is_told_at_once() -> None:
+    staged = Staged()
+    staged.protocol.close(CloseCode.SERVICE_RESTART, "the server restarts")
+    assert staged.transport.value()[2:4] == (1012).to_bytes(2, "big")
 
 
 @pytest.mark.parametrize("frame", [encode_frame(b"not masked"), b"\xc2\x80\x00\x00\x00\x00"])

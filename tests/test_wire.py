@@ -10,9 +10,9 @@ from attrs import define, field
 from twisted.internet import tcp
 
 from canvas_collab.rooms.outgoing import Outgoing
-from canvas_collab.websocket.wire import Wire
+from canvas_collab.websocket.wire import OVERHEAD, Wire
 
-LIMIT = 100
+LIMIT = 1000
 
 
 class StagedTransport(tcp.Server):
@@ -179,7 +179,7 @@ def test_one_who_does_not_read_is_offered_nothing_until_they_do(stage: Stage) ->
 
 
 def test_answers_wait_for_one_who_does_not_read_up_to_a_limit(stage: Stage) -> None:
-    half = Outgoing(bytes(LIMIT // 2 - 2))
+    half = Outgoing(bytes(LIMIT // 2 - OVERHEAD - 4))
     stage.wire.offer(Outgoing(bytes(2**22)))
     stage.wire.pauseProducing()
     stage.wire.send(half)
@@ -187,6 +187,17 @@ def test_answers_wait_for_one_who_does_not_read_up_to_a_limit(stage: Stage) -> N
     assert stage.owner.told == ["choked"]
     assert stage.left[1:] == [half.frame(), half.frame()]
     stage.wire.send(AFTER)
+    assert stage.owner.told == ["choked", "overflowed"]
+
+
+def test_what_is_written_past_the_wire_counts_as_well_and_the_smallest_answers_count_for_what_they_take(
+    stage: Stage,
+) -> None:
+    stage.wire.pauseProducing()
+    many = LIMIT // (OVERHEAD + 1)
+    assert [stage.wire.admits(1) for _ in range(many)] == [True] * many
+    assert stage.owner.told == ["choked"]
+    assert not stage.wire.admits(1)
     assert stage.owner.told == ["choked", "overflowed"]
 
 
@@ -207,7 +218,7 @@ def test_progress_is_what_has_gone_of_what_had_to_wait(stage: Stage) -> None:
 
 
 def test_what_was_read_does_not_count_towards_the_limit(stage: Stage) -> None:
-    half = Outgoing(bytes(LIMIT // 2 - 2))
+    half = Outgoing(bytes(LIMIT // 2 - OVERHEAD - 4))
     for _ in range(3):
         stage.wire.pauseProducing()
         stage.wire.send(half)

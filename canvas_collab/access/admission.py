@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 from urllib.parse import unquote
 
 from attrs import field, frozen
@@ -11,9 +12,12 @@ from twisted.internet.interfaces import IReactorTime
 
 from canvas_collab.access.auth import Credential, Session, Sessions, Source, Unauthenticated, find_credential
 from canvas_collab.access.roles import Access, AccessList
+from canvas_collab.access.turns import Asker, Turns
 from canvas_collab.config import Settings
 from canvas_collab.database.pool import DatabaseUnavailable, within
 from canvas_collab.protocol.closing import CloseCode
+
+_T = TypeVar("_T")
 
 
 class Denied(Exception):
@@ -64,13 +68,17 @@ class Admission:
 
 
 class Doorkeeper:
-    """Decides over handshakes, and later whether a decision still holds."""
+    """Decides over handshakes, or whether a decision still holds."""
 
-    def __init__(self, reactor: IReactorTime, settings: Settings, sessions: Sessions, access_list: AccessList) -> None:
+    def __init__(
+        self, reactor: IReactorTime, settings: Settings, sessions: Sessions, access_list: AccessList, turns: Turns
+    ) -> None:
+        """:param turns: when who is looked up."""
         self._reactor = reactor
         self._settings = settings
         self._sessions = sessions
         self._access_list = access_list
+        self._turns = turns
         # Half of the handshake's time, so that a client hears why before the connection is cut.
         self._patience = settings.handshake_timeout / 2
 
@@ -95,30 +103,57 @@ class Doorkeeper:
             raise Denied(403, CloseCode.FORBIDDEN, "forbidden origin", f"foreign origin {origin[:200]}")
         return credential
 
-    async def decide(self, room: str, credential: Credential | None) -> Admission:
+    async def decide(self, room: str, credential: Credential | None, asker: Asker) -> Admission:
         """Decide over a room and a credential, wherever they came from.
 
+        :param asker: who waits for the answer.
         :raises Denied: if the answer is no, or cannot be found out.
         """
-        undecided: Deferred[Admission | None] = Deferred.fromCoroutine(self._look_up(room, credential))
-        admission = await within(self._reactor, undecided, self._patience, None)
+        try:
+            token = self._sessions.token_of(credential)
+        except Unauthenticated as error:
+            raise _unauthenticated(error) from error
+        assert credential is not None, "it has a token"
+        began = self._reactor.seconds()
+        await self._take_turn(asker)
+        undecided: Deferred[Admission | None] = Deferred.fromCoroutine(self._look_up(room, credential, token))
+        # Not before the database has answered, however long somebody waits for it here.
+        undecided.addBoth(self._end_turn)
+        left = self._patience - (self._reactor.seconds() - began)
+        admission = await within(self._reactor, undecided, max(left, 0), None)
         if admission is None:
             raise _unavailable(f"the database did not answer within {self._patience:g} s")
         return admission
 
-    async def _look_up(self, room: str, credential: Credential | None) -> Admission | None:
+    async def _take_turn(self, asker: Asker) -> None:
+        turn = self._turns.take(asker)
+        if await within(self._reactor, turn, self._patience, False):
+            return
+        if not turn.called:
+            turn.cancel()
+            raise _unavailable(f"no turn to be looked up within {self._patience:g} s")
+        raise _unavailable("the client did not wait" if asker.gone else "too many wait to be looked up")
+
+    def _end_turn(self, result: _T) -> _T:
+        self._turns.end()
+        return result
+
+    async def _look_up(self, room: str, credential: Credential, token: str) -> Admission | None:
         try:
-            session = await self._sessions.verify(credential)
+            session = await self._sessions.verify(token)
             access = await self._access_list.access(room, session.user_id)
         except Unauthenticated as error:
-            raise Denied(401, CloseCode.UNAUTHORIZED, "unauthorized", error.reason) from error
+            raise _unauthenticated(error) from error
         except DatabaseUnavailable as error:
             raise _unavailable(str(error)) from error
         if access is Access.NONE:
             # The same answer whether the diagram exists or not.
             raise Denied(403, CloseCode.FORBIDDEN, "forbidden", "no role in this room", session.user_id)
-        assert credential is not None, "a session was verified"
         return Admission(room, session, access, credential)
+
+
+def _unauthenticated(error: Unauthenticated) -> Denied:
+    return Denied(401, CloseCode.UNAUTHORIZED, "unauthorized", error.reason)
 
 
 def _unavailable(reason: str) -> Denied:

@@ -129,15 +129,21 @@ class Sessions:
         self._secret = secret
         self._select = catalogue.session_query
 
-    async def verify(self, credential: Credential | None) -> Session:
-        """The session behind a credential.
+    def token_of(self, credential: Credential | None) -> str:
+        """The token of a credential, as far as it can be judged without the database.
+
+        :raises Unauthenticated: if it is none.
+        """
+        if credential is None:
+            raise Unauthenticated("no token")
+        return verified_token(credential, self._secret)
+
+    async def verify(self, token: str) -> Session:
+        """The session that has this token.
 
         :raises Unauthenticated: if there is none that is good now.
         :raises DatabaseUnavailable: if that cannot be found out.
         """
-        if credential is None:
-            raise Unauthenticated("no token")
-        token = verified_token(credential, self._secret)
         rows = await self._database.query(self._select, (token,))
         if not rows:
             raise Unauthenticated("unknown session")

@@ -140,9 +140,19 @@ class DocumentStore:
 
     log = Logger()
 
-    def __init__(self, database: Database, catalogue: Catalogue, compact: Compact, retention: float) -> None:
-        """:param retention: for how many seconds what was deleted, and who edited what, can be looked up."""
+    def __init__(
+        self,
+        database: Database,
+        catalogue: Catalogue,
+        compact: Compact,
+        retention: float,
+        journal_database: Database | None = None,
+    ) -> None:
+        """:param retention: for how many seconds what was deleted, and who edited what, can be looked up.
+        :param journal_database: where the journal's connections are not those of everything else.
+        """
         self._database = database
+        self._journal_database = journal_database or database
         self._append = APPEND.format(
             user_table=catalogue.user_table, user_id_type=catalogue.user_id_type, channel=CHANNEL
         )
@@ -174,7 +184,7 @@ class DocumentStore:
 
     async def append(self, entries: Sequence[LogEntry]) -> None:
         """Append entries to the log, in their order, all or none."""
-        await self._database.query(
+        await self._journal_database.query(
             self._append,
             (
                 [entry.document_id for entry in entries],

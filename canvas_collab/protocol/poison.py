@@ -40,7 +40,7 @@ _SUSPECT = (_PROTOTYPE, b"\\u", b"guid", b"gcFilter")
 
 # That key in JSON, in whatever spelling.  A quotation mark that does not begin a string has a backslash before it.
 _JSON_KEY = re.compile(
-    rb'''(?<!\\)"(?:_|\\u005[fF]){2}(?:p|\\u0070)(?:r|\\u0072)(?:o|\\u006[fF])(?:t|\\u0074)(?:o|\\u006[fF])'''
+    rb"""(?<!\\)"(?:_|\\u005[fF]){2}(?:p|\\u0070)(?:r|\\u0072)(?:o|\\u006[fF])(?:t|\\u0074)(?:o|\\u006[fF])"""
     rb'''(?:_|\\u005[fF]){2}"'''
 )
 _COLON = re.compile(rb"[ \t\n\r]*:")

@@ -11,6 +11,7 @@ from typing import Protocol
 from canvas_collab.access.admission import Admission, Denied
 from canvas_collab.access.auth import Credential
 from canvas_collab.access.roles import Access
+from canvas_collab.access.turns import Asker
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
@@ -32,6 +33,10 @@ SMALL = 2**10
 
 class Carrier(Protocol):
     """What brings a connection's messages to the client, in the protocol that it speaks."""
+
+    @property
+    def asker(self) -> Asker:
+        """Who waits for what is looked up: the client's socket."""
 
     @property
     def client(self) -> str:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from canvas_collab.access.admission import Admission, Denied, Doorkeeper, Request
 from canvas_collab.access.auth import Credential, Source
 from canvas_collab.access.roles import MAX_ROOM_NAME_LENGTH
+from canvas_collab.access.turns import Asker, Turns
 from canvas_collab.config import Settings
 from canvas_collab.database.pool import DatabaseUnavailable
 from canvas_collab.document.folding import DocumentDamaged
+from canvas_collab.logs import Restraint
 from canvas_collab.protocol.closing import CloseCode
 from canvas_collab.rooms.connection import Carrier, Connection, JournalState
 from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
+
+#: So many documents are loaded at once.
+LOADS_AT_ONCE = 4
+
+#: So many denials of one user at one address are logged in an interval, and so many of all.
+DENIALS_EACH = 5
+DENIALS_MOST = 100
 
 
 class Entrance:
@@ -21,10 +31,28 @@ class Entrance:
 
     log = Logger()
 
-    def __init__(self, settings: Settings, doorkeeper: Doorkeeper, rooms: Rooms, journal: JournalState) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        settings: Settings,
+        doorkeeper: Doorkeeper,
+        rechecker: Doorkeeper,
+        rooms: Rooms,
+        journal: JournalState,
+    ) -> None:
+        """:param rechecker: decides whether those who are in may stay, whatever the doorkeeper has to do."""
         #: The documents that could not be opened because of what is stored of them.
         self.damaged: set[str] = set()
         self._doorkeeper = doorkeeper
+        self._rechecker = rechecker
+        self._loads = Turns(LOADS_AT_ONCE, settings.max_waiting_lookups)
+        self._denials = Restraint(
+            reactor,
+            DENIALS_EACH,
+            DENIALS_MOST,
+            lambda count: self.log.info("connection denials suppressed", count=count),
+        )
+        self._damages = Restraint(reactor, 1, DENIALS_MOST)
         self._settings = settings
         self._rooms = rooms
         self._journal = journal
@@ -36,8 +64,8 @@ class Entrance:
         :raises Denied: if the answer is no, or cannot be found out.
         """
         try:
-            admission = await self._doorkeeper.decide(room, self._credential(handshake, token))
-            entered = await self._enter(admission)
+            admission = await self._doorkeeper.decide(room, self._credential(handshake, token), carrier.asker)
+            entered = await self._enter(admission, carrier.asker)
         except Denied as denied:
             self.denied(denied, room, carrier.client)
             raise
@@ -60,20 +88,32 @@ class Entrance:
     def _credential(self, handshake: Request, token: str) -> Credential | None:
         return Credential(token, Source.MESSAGE) if token else self._doorkeeper.credential_of(handshake)
 
-    async def _enter(self, admission: Admission) -> Room[Connection]:
+    async def _enter(self, admission: Admission, asker: Asker) -> Room[Connection]:
         user_id = admission.session.user_id
         try:
-            room = await self._rooms.enter(admission.room)
+            room = await self._loaded(admission.room, asker)
             self.damaged.discard(admission.room)
             return room
         except DatabaseUnavailable as error:
             code = CloseCode.TRY_AGAIN_LATER
             raise Denied(503, code, "try again later", str(error), user_id) from error
         except DocumentDamaged as error:
-            self.log.critical("document damaged", room=admission.room, reason=str(error))
+            if self._damages.admits(admission.room):
+                self.log.critical("document damaged", room=admission.room, reason=str(error))
             self.damaged.add(admission.room)
             code = CloseCode.DOCUMENT_DAMAGED
             raise Denied(500, code, "the document is damaged", str(error), user_id) from error
+
+    async def _loaded(self, name: str, asker: Asker) -> Room[Connection]:
+        if name in self._rooms:
+            return await self._rooms.enter(name)
+        if not await self._loads.take(asker):
+            reason = "the client did not wait" if asker.gone else "too many documents wait to be loaded"
+            raise Denied(503, CloseCode.TRY_AGAIN_LATER, "try again later", reason)
+        try:
+            return await self._rooms.enter(name)
+        finally:
+            self._loads.end()
 
     def room_of(self, path: str) -> str:
         """The room that a URL's path names; the empty string if it names none."""
@@ -106,34 +146,48 @@ class Entrance:
 
     def denied(self, denied: Denied, room: str, client: str) -> None:
         """Somebody was not let in."""
-        room = room[:MAX_ROOM_NAME_LENGTH]
-        self.log.info("connection denied", reason=denied.reason, room=room, user=denied.user_id, client=client)
+        # Without the port, which is another each time.
+        address = client.rpartition(":")[0] or client
+        if self._denials.admits((address, denied.user_id)):
+            room = room[:MAX_ROOM_NAME_LENGTH]
+            self.log.info("connection denied", reason=denied.reason, room=room, user=denied.user_id, client=client)
 
     async def recheck(self, connection: Connection) -> None:
         """Look session and role up again, and act on what has changed."""
         credential = connection.credential
-        try:
-            admission = await self._doorkeeper.decide(connection.room.name, credential)
-        except Denied as denied:
-            if denied.code is not CloseCode.TRY_AGAIN_LATER and connection.credential is credential:
-                connection.carrier.close(denied)
+        verdict = await self._verdict(connection)
+        if connection.credential is not credential:
+            # A newer token was accepted meanwhile, and may have been looked up before this began. One that is accepted
+            # after that was looked up later, since tokens of a connection are looked up one after the other.
+            credential = connection.credential
+            verdict = await self._verdict(connection)
+        if verdict is None or connection.credential is not credential:
             return
+        if isinstance(verdict, Denied):
+            connection.carrier.close(verdict)
+            return
+        self._apply(connection, verdict)
+        if verdict.session.lasts < self._settings.token_renewal + self._settings.session_recheck:
+            connection.carrier.ask_for_token()
+
+    async def _verdict(self, connection: Connection) -> Admission | Denied | None:
+        """What a connection's credential is good for now; None if that cannot be found out."""
+        try:
+            return await self._rechecker.decide(connection.room.name, connection.credential, connection.carrier.asker)
+        except Denied as denied:
+            return None if denied.code is CloseCode.TRY_AGAIN_LATER else denied
         except Exception:
             # One client must not keep the others from being looked at.
             self.log.failure("recheck failed", room=connection.room.name, user=connection.user_id)
-            return
-        if connection.credential is not credential:
-            return
-        self._apply(connection, admission)
-        if admission.session.lasts < self._settings.token_renewal + self._settings.session_recheck:
-            connection.carrier.ask_for_token()
+            return None
 
     async def renew(self, connection: Connection, handshake: Request, token: str) -> None:
         """The client has sent another token: from now on the connection rests on that.
 
         :raises Denied: if it is not as good as the one before; the connection stays as it is.
         """
-        admission = await self._doorkeeper.decide(connection.room.name, self._credential(handshake, token))
+        credential = self._credential(handshake, token)
+        admission = await self._doorkeeper.decide(connection.room.name, credential, connection.carrier.asker)
         if admission.session.user_id != connection.user_id:
             raise Denied(401, CloseCode.UNAUTHORIZED, "unauthorized", "another user's token", connection.user_id)
         connection.credential = admission.credential

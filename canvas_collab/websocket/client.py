@@ -72,10 +72,11 @@ class ServerProtocol(WebSocketServerProtocol):
     def __init__(self) -> None:
         super().__init__()
         self.gone = False
-        #: Whether nothing that is still to be read counts any more.
+        #: Whether nothing that is still to be read counts any more, but for the end of the WebSocket.
         self.is_over = False
-        # Whether the connection was ended from this side, so that nothing at all of the client counts any more.
+        # Whether the connection was ended from this side, so that no message counts any more.
         self._was_ended = False
+        self._was_lost = False
         #: How large a message may be.
         self.message_max = 0
         self._fragments = 0
@@ -87,6 +88,7 @@ class ServerProtocol(WebSocketServerProtocol):
         self._was_heard = True
         self._was_pinged = False
         self._stalled: IDelayedCall | None = None
+        self._farewell: IDelayedCall | None = None
 
     @property
     def client(self) -> str:
@@ -97,7 +99,7 @@ class ServerProtocol(WebSocketServerProtocol):
     @property
     def may_send(self) -> bool:
         """Whether messages can be sent now."""
-        return bool(self.state == self.STATE_OPEN)
+        return bool(self.state == self.STATE_OPEN) and not self.gone
 
     # The handshake
 
@@ -110,9 +112,11 @@ class ServerProtocol(WebSocketServerProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """A socket has gone, whatever state it was in."""
-        self.gone = True
+        self.gone = self._was_lost = True
         self.wire.disturbed()
         self._stop_waiting()
+        if self._farewell is not None and self._farewell.active():
+            self._farewell.cancel()
         self.factory.gone(self)
         super().connectionLost(reason)
         self._closed(None, None)
@@ -145,16 +149,21 @@ class ServerProtocol(WebSocketServerProtocol):
         frame = self.current_frame
         return 0 if frame is None or self.data else frame.length - self.current_frame_masker.pointer()
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether the client is to be told in a moment that it is over; what it sends is looked at after that."""
+        return self._farewell is not None and self._farewell.active()
+
     def hold_reading(self) -> None:
         """Read nothing of the socket until :meth:`go_on_reading` has been called as often as this."""
         self._holds += 1
-        if self._holds == 1 and not self.gone:
+        if self._holds == 1 and not self._was_lost:
             self.transport.pauseProducing()
 
     def go_on_reading(self) -> None:
         """Read from the socket again."""
         self._holds -= 1
-        if not self._holds and not self.gone:
+        if not self._holds and not self._was_lost:
             self.transport.resumeProducing()
 
     def onConnect(self, request: ConnectionRequest) -> Any:
@@ -192,7 +201,7 @@ class ServerProtocol(WebSocketServerProtocol):
     def onOpen(self) -> None:
         """The handshake is done."""
         if self._denied is not None:
-            self.close(self._denied.code, self._denied.public_reason)
+            self._part(self._denied.code, self._denied.public_reason)
         elif self._dialect is not None:
             self._set_no_delay()
             self.transport.registerProducer(self.wire, True)
@@ -258,8 +267,8 @@ class ServerProtocol(WebSocketServerProtocol):
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         """Autobahn sends something: a ping, a pong, a close frame."""
-        self.wire.disturbed()
-        super().sendData(data, sync, chopsize)
+        if self.wire.admits(len(data)):
+            super().sendData(data, sync, chopsize)
 
     def dropConnection(self, abort: bool = False) -> None:
         """The connection ends."""
@@ -290,20 +299,40 @@ class ServerProtocol(WebSocketServerProtocol):
         super().onMessageFrameBegin(length)
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """Close the connection."""
+        """Close the connection now."""
         self.is_over = self._was_ended = True
         if self.state == self.STATE_OPEN:
             # Not sendClose(), which takes 1012 for a code that a server may not send. A reason may have 123 bytes.
             self.sendCloseFrame(int(code), reason.encode()[:123].decode("utf-8", "ignore").encode())
+            if self.gone:
+                # The client's own close frame is still to come.
+                self.inbound.received(b"")
+                self.go_on_reading()
 
     def end(self, code: CloseCode, reason: str, abort: bool = False) -> None:
         """End the connection for something the client did, or is."""
+        if self.gone:
+            return
         room, user = self._dialect.whereabouts if self._dialect else (None, None)
         self.events.info("connection ended", reason=reason, code=int(code), room=room, user=user, client=self.client)
         if abort:
             self.dropConnection(abort=True)
         else:
-            self.close(code, reason)
+            self._part(code, reason)
+
+    def _part(self, code: CloseCode, reason: str) -> None:
+        """Have nothing more to do with the client, and tell it a moment later: many come back at once when they hear.
+
+        Until then nothing is read of it and nothing sent, and what it had open is closed.
+        """
+        self.gone = self.is_over = True
+        self.wire.disturbed()
+        self._stop_waiting()
+        self.hold_reading()
+        self._farewell = self.factory.reactor.callLater(self.factory.settings.close_delay, self.close, code, reason)
+        dialect, self._dialect = self._dialect, None
+        if dialect is not None:
+            dialect.closed(int(code), reason)
 
     # Whether what was sent is being read
 

@@ -6,6 +6,7 @@ when it is.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -25,10 +26,14 @@ from canvas_collab.protocol.steps import Steps
 from canvas_collab.rooms.entrance import Entrance
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.websocket.dialect import Socket
-from canvas_collab.websocket.hocuspocus_document import OpenDocument, PendingDocument
+from canvas_collab.websocket.hocuspocus_document import OpenDocument
+from canvas_collab.websocket.pending import OVERHEAD, PendingDocument, PendingTotal
 
 #: An address is a room's name and at most as much again for the session's id.
 MAX_ADDRESS_LENGTH = 2 * MAX_ROOM_NAME_LENGTH
+
+#: Denials are counted for so many seconds.
+DENIALS_INTERVAL = 60.0
 
 
 class Hocuspocus:
@@ -37,7 +42,16 @@ class Hocuspocus:
     log = Logger()
     handshake: Request
 
-    def __init__(self, reactor: Any, socket: Socket, entrance: Entrance, journal: Journal, settings: Settings) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        socket: Socket,
+        entrance: Entrance,
+        journal: Journal,
+        settings: Settings,
+        pending_total: PendingTotal,
+    ) -> None:
+        """:param pending_total: what is kept for all sockets of documents that are not open."""
         self.socket = socket
         self.entrance = entrance
         self.journal = journal
@@ -45,6 +59,15 @@ class Hocuspocus:
         self._reactor = reactor
         self._documents: dict[str, OpenDocument] = {}
         self._pending: dict[str, PendingDocument] = {}
+        self._pending_total = pending_total
+        self._kept_messages = 0
+        self._kept_size = 0
+        # The addresses of which a token is being looked up, whether or not anybody still waits for it.
+        self._deciding: set[str] = set()
+        # How many addresses there are of each room.
+        self._sessions: Counter[str] = Counter()
+        self._denials: Counter[str] = Counter()
+        self._denials_began = 0.0
         self._handled: OpenDocument | None = None
         self._deadline: IDelayedCall | None = None
 
@@ -135,8 +158,7 @@ class Hocuspocus:
         if isinstance(body, Authentication):
             self._authenticate(address, pending, body)
             return
-        pending.keep(body, size)
-        self._require_bounds()
+        self._keep(pending, body, size)
         silent = isinstance(body, sync.SyncStep1) and pending.authentication is None
         if silent and self.entrance.carries_credential(self.handshake):
             # Old providers without a token send no auth message; they rely on the handshake.
@@ -146,24 +168,38 @@ class Hocuspocus:
         settings = self.settings
         if len(address) > MAX_ADDRESS_LENGTH:
             raise Offence(CloseCode.TOO_LARGE, f"the name of a document may have {MAX_ROOM_NAME_LENGTH} characters")
-        if len(self._pending) >= settings.max_pending_documents:
+        if max(len(self._pending), len(self._deciding)) >= settings.max_pending_documents:
             reason = f"{settings.max_pending_documents} documents may be waiting to be opened, no more"
             raise Offence(CloseCode.TOO_LARGE, reason)
         if len(self._pending) + len(self._documents) >= settings.max_documents:
             raise Offence(CloseCode.TOO_LARGE, f"one connection may open {settings.max_documents} documents, no more")
+        room = envelope.document_of(address)
+        if self._sessions[room] >= settings.max_sessions_per_document:
+            reason = f"one connection may open a document {settings.max_sessions_per_document} times, no more"
+            raise Offence(CloseCode.TOO_LARGE, reason)
+        self._sessions[room] += 1
         expiry = self._reactor.callLater(settings.auth_timeout, self._give_up, address)
         pending = self._pending[address] = PendingDocument(expiry)
         return pending
 
-    def _require_bounds(self) -> None:
-        """What waits on this socket, of all documents together, is bounded."""
+    def _keep(self, pending: PendingDocument, body: Body, size: int) -> None:
+        """Keep a message; what is kept on this socket, of all documents together, is bounded."""
         settings = self.settings
-        if sum(len(pending.queue) for pending in self._pending.values()) > settings.max_pending_messages:
+        size += OVERHEAD
+        pending.keep(body, size)
+        self._kept_messages += 1
+        self._kept_size += size
+        self._pending_total.add(self, size)
+        if self._kept_messages > settings.max_pending_messages:
             reason = f"{settings.max_pending_messages} messages may wait for their document to be opened, no more"
             raise Offence(CloseCode.TOO_LARGE, reason)
-        if sum(pending.size for pending in self._pending.values()) > settings.max_pending_size:
+        if self._kept_size > settings.max_pending_size:
             reason = f"{settings.max_pending_size} bytes may wait for their document to be opened, no more"
             raise Offence(CloseCode.TOO_LARGE, reason)
+
+    def shed(self) -> None:
+        """All sockets together keep too much, and this one the most."""
+        self.socket.end(CloseCode.TRY_AGAIN_LATER, "too much waits for documents to be opened, try again later")
 
     def _give_up(self, address: str) -> None:
         """Nobody has authenticated for this document in time."""
@@ -174,16 +210,27 @@ class Hocuspocus:
     def _drop(self, address: str) -> None:
         """Forget a document that was not opened, and what was sent of it."""
         pending = self._pending.pop(address, None)
-        if pending is not None and pending.expiry.active():
+        if pending is None:
+            return
+        self._kept_messages -= len(pending.queue)
+        self._kept_size -= pending.size
+        self._pending_total.remove(self, pending.size)
+        self._leave_session(address)
+        if pending.expiry.active():
             pending.expiry.cancel()
 
+    def _leave_session(self, address: str) -> None:
+        room = envelope.document_of(address)
+        self._sessions[room] -= 1
+        if not self._sessions[room]:
+            del self._sessions[room]
+
     def _authenticate(self, address: str, pending: PendingDocument, authentication: Authentication) -> None:
-        begin = pending.authentication is None
         pending.authentication = authentication
         if pending.expiry.active():
             pending.expiry.cancel()
-        if begin:
-            deciding = Deferred.fromCoroutine(self._decide(address, pending))
+        if address not in self._deciding:
+            deciding = Deferred.fromCoroutine(self._decide(address))
             deciding.addErrback(lambda failure: self._failed(address, failure))
 
     def _failed(self, address: str, failure: Any) -> None:
@@ -191,40 +238,63 @@ class Hocuspocus:
         self.log.failure("opening failed", failure, room=room, client=self.socket.client)
         self.socket.end(CloseCode.INTERNAL_ERROR, "internal error")
 
-    async def _decide(self, address: str, pending: PendingDocument) -> None:
-        """Open a document, or tell the client why not."""
+    async def _decide(self, address: str) -> None:
+        """Look the newest token of a document up, and again while newer ones come meanwhile: the last of them counts.
+
+        There is one such look at a time, also where the document is left and asked for again meanwhile.
+        """
+        self._deciding.add(address)
+        try:
+            while (pending := self._pending.get(address)) is not None and pending.authentication is not None:
+                await self._try(address, pending, pending.authentication)
+        finally:
+            self._deciding.discard(address)
+
+    async def _try(self, address: str, pending: PendingDocument, authentication: Authentication) -> None:
+        """Open a document, or tell the client why not, if it still waits for that by then."""
         room = envelope.document_of(address)
-        while True:
-            authentication = pending.authentication
-            assert authentication is not None, "this is called when there is one"
-            document = OpenDocument(self, address, authentication.provider_version)
-            denied = None
-            try:
-                token = authentication.token
-                document.connection = await self.entrance.open(document, room, self.handshake, token)
-            except Denied as error:
-                denied = error
-            wanted = self._pending.get(address) is pending and not self.socket.gone
-            if wanted and pending.authentication is authentication:
-                break
+        document = OpenDocument(self, address, authentication.provider_version)
+        denied = None
+        try:
+            document.connection = await self.entrance.open(document, room, self.handshake, authentication.token)
+        except Denied as error:
+            denied = error
+        if self._pending.get(address) is not pending or pending.authentication is not authentication:
             if denied is None:
                 self.entrance.close(document.connection, None, "the client did not wait")
-            if not wanted:
-                return
-            # A newer token came while the older one was looked at.
-        self._drop(address)
+            else:
+                self.was_denied(room, denied)
+            return
         if denied is None:
             self._open(document, pending)
-        elif denied.code is CloseCode.TRY_AGAIN_LATER and not self._documents:
+            return
+        self._drop(address)
+        if denied.code is CloseCode.TRY_AGAIN_LATER and not self._documents:
             # A provider comes back by itself after its socket was closed, but not after a denial.
             self.socket.end(denied.code, denied.public_reason)
         else:
             self._reply(address, envelope.encode_permission_denied(denied.advice))
+            self.was_denied(room, denied)
+
+    def was_denied(self, room: str, denied: Denied) -> None:
+        """Somebody was told no; who is told so too often is closed."""
+        if denied.code is CloseCode.TRY_AGAIN_LATER:
+            return
+        now = self._reactor.seconds()
+        if now - self._denials_began > DENIALS_INTERVAL:
+            self._denials.clear()
+            self._denials_began = now
+        self._denials[room] += 1
+        # Each document may be denied once at least, since there can be many on a socket that has done nothing wrong.
+        if self._denials[room] >= self.settings.max_denials or len(self._denials) > self.settings.max_documents:
+            self.socket.end(denied.code, denied.advice)
 
     def _open(self, document: OpenDocument, pending: PendingDocument) -> None:
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
             self.socket.admit_messages(None)
+        self._drop(document.address)
+        self._sessions[document.connection.room.name] += 1
         self._documents[document.address] = document
         document.access_changed()
         self.entrance.opened(document.connection)
@@ -247,6 +317,7 @@ class Hocuspocus:
 
     def _forget(self, address: str, code: int | None, reason: str | None) -> None:
         document = self._documents.pop(address)
+        self._leave_session(address)
         document.left = True
         self.entrance.close(document.connection, code, reason)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Protocol
 
-from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from canvas_collab.access.admission import Denied, Request
+from canvas_collab.access.turns import Asker
 from canvas_collab.config import Settings
 from canvas_collab.persistence.journal import Journal
 from canvas_collab.protocol import hocuspocus as envelope
@@ -36,20 +35,8 @@ class DocumentSocket(Protocol):
     def shut(self, document: OpenDocument, code: CloseCode, reason: str) -> None:
         """Close a document from this side; the socket stays open."""
 
-
-@define(eq=False)
-class PendingDocument:
-    """A document that waits for its token, or for the decision over it; `expiry` is when it has waited too long."""
-
-    expiry: IDelayedCall
-    authentication: Authentication | None = None
-    queue: list[Body] = field(factory=list)
-    size: int = 0
-
-    def keep(self, body: Body, size: int) -> None:
-        """Keep a message for later."""
-        self.queue.append(body)
-        self.size += size
+    def was_denied(self, room: str, denied: Denied) -> None:
+        """Somebody was told no; who is told so too often is closed."""
 
 
 class OpenDocument:
@@ -67,8 +54,16 @@ class OpenDocument:
         self._hocuspocus = socket
         self._prefix = envelope.encode_address(address)
         self._saved = Outgoing(envelope.SAVED)
+        # The newest token that was sent and is not looked up yet, and whether another one is being looked up.
+        self._token: str | None = None
+        self._is_renewing = False
         # How many messages wait to be acknowledged, by the position that the journal has to reach.
         self._unacknowledged: deque[list[int]] = deque()
+
+    @property
+    def asker(self) -> Asker:
+        """Who waits for what is looked up."""
+        return self._hocuspocus.socket
 
     @property
     def client(self) -> str:
@@ -86,8 +81,10 @@ class OpenDocument:
         :raises Offence: if that ends the socket.
         """
         if isinstance(body, Authentication):
-            renewing = Deferred.fromCoroutine(self._renew(body))
-            renewing.addErrback(self._renewal_failed)
+            self._token = body.token
+            if not self._is_renewing:
+                renewing = Deferred.fromCoroutine(self._renew())
+                renewing.addErrback(self._renewal_failed)
         elif isinstance(body, Stateless):
             self._relay(body)
         elif isinstance(body, SyncReply):
@@ -106,15 +103,30 @@ class OpenDocument:
         if settings.stateless and self.connection.may_write:
             self.connection.relay(Outgoing(envelope.encode_stateless(message.payload)))
 
-    async def _renew(self, authentication: Authentication) -> None:
-        hocuspocus = self._hocuspocus
+    async def _renew(self) -> None:
+        """Look the newest token up, and again while newer ones come meanwhile: the last of them counts."""
+        self._is_renewing = True
         try:
-            await hocuspocus.entrance.renew(self.connection, hocuspocus.handshake, authentication.token)
-        except Denied as denied:
-            if denied.code is not CloseCode.TRY_AGAIN_LATER:
-                self.close(denied)
+            while self._token is not None and not self.left:
+                token, self._token = self._token, None
+                await self._rest_on(token)
+        finally:
+            self._is_renewing = False
+
+    async def _rest_on(self, token: str) -> None:
+        hocuspocus = self._hocuspocus
+        denied = None
+        try:
+            await hocuspocus.entrance.renew(self.connection, hocuspocus.handshake, token)
+        except Denied as error:
+            denied = error
+            hocuspocus.was_denied(self.connection.room.name, denied)
+        if self._token is not None or self.left:
             return
-        self.access_changed()
+        if denied is None:
+            self.access_changed()
+        elif denied.code is not CloseCode.TRY_AGAIN_LATER:
+            self.close(denied)
 
     def _renewal_failed(self, failure: Any) -> None:
         self.log.failure("renewal failed", failure, room=self.connection.room.name, client=self.client)

@@ -46,7 +46,11 @@ class Owner(Protocol):
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing that the client sends counts any more."""
+        """Whether nothing that the client sends counts any more, but for the end of the WebSocket."""
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether what it sends is to be kept until it has been told that it is over."""
 
     def handle(self, message: bytes) -> Steps[None]:
         """Deal with a message, without raising."""
@@ -138,8 +142,8 @@ class Inbound:
                 if not self._at_end:
                     return
                 yield from self._at_end.popleft()
-            elif self._owner.is_over:
-                self._position = len(self._data)
+            elif self._owner.is_closing:
+                return
             else:
                 yield from self._read_frame()
                 yield
@@ -147,7 +151,7 @@ class Inbound:
     def _read_frame(self) -> Steps[None]:
         """Take the next frame out of the bytes, and deal with it."""
         owner, data, position = self._owner, self._data, self._position
-        if owner.is_between_frames:
+        if owner.is_between_frames and not owner.is_over:
             read = read_frame(data, position)
             if read is not None and len(read[0]) <= owner.message_max:
                 self._position = read[1]

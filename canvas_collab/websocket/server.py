@@ -14,6 +14,7 @@ from canvas_collab.rooms.entrance import Entrance
 from canvas_collab.websocket.client import ServerProtocol
 from canvas_collab.websocket.dialect import Dialect, Socket
 from canvas_collab.websocket.hocuspocus import Hocuspocus
+from canvas_collab.websocket.pending import PendingTotal
 from canvas_collab.websocket.y_websocket import YWebsocket
 
 #: A client that was told to close has so many seconds to do so, or up to one less: Autobahn's timers round down to
@@ -40,6 +41,7 @@ class ServerFactory(WebSocketServerFactory):
         self.entrance = entrance
         self.cooperator = cooperator
         self._journal = journal
+        self._pending_total = PendingTotal(settings.max_pending_total)
         self.clients: set[ServerProtocol] = set()
         self.on_empty: Callable[[], None] | None = None
         WebSocketServerFactory.setProtocolOptions(
@@ -71,7 +73,8 @@ class ServerFactory(WebSocketServerFactory):
     def dialect(self, socket: Socket, path: str) -> Dialect:
         """The protocol that is spoken on this URL's path."""
         if self.settings.hocuspocus_at(path):
-            return Hocuspocus(self.reactor, socket, self.entrance, self._journal, self.settings)
+            total = self._pending_total
+            return Hocuspocus(self.reactor, socket, self.entrance, self._journal, self.settings, total)
         return YWebsocket(socket, self.entrance)
 
     def accepted(self, client: ServerProtocol) -> None:

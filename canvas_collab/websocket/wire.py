@@ -14,6 +14,9 @@ from zope.interface import implementer
 
 from canvas_collab.rooms.outgoing import Outgoing
 
+#: So many bytes a message that waits takes besides its own.
+OVERHEAD = 64
+
 
 class Owner(Protocol):
     """Whose wire it is."""
@@ -76,15 +79,25 @@ class Wire:
     def send_frame(self, frame: bytes) -> None:
         """Send a frame, now or when the client reads."""
         if self._is_choked and self._owner.may_send:
-            self._backlog += len(frame)
-            if self._backlog > self._backlog_max:
-                self._owner.overflowed()
-            else:
+            if self._may_wait(len(frame)):
                 self._leave(frame)
         elif self._is_clear:
             self._put(frame)
         else:
             self._send_cautiously(frame)
+
+    def admits(self, size: int) -> bool:
+        """Whether something else of so many bytes may be written; then it is, before anything that comes after."""
+        self.disturbed()
+        return not (self._is_choked and self._owner.may_send) or self._may_wait(size)
+
+    def _may_wait(self, size: int) -> bool:
+        """Whether there is room for so many bytes more that wait; the owner is told where there is none."""
+        self._backlog += size + OVERHEAD
+        if self._backlog > self._backlog_max:
+            self._owner.overflowed()
+            return False
+        return True
 
     @property
     def progress(self) -> int:

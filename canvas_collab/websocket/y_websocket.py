@@ -6,6 +6,7 @@ Whether a client may come in is decided during the handshake.
 from __future__ import annotations
 
 from canvas_collab.access.admission import Denied, Request
+from canvas_collab.access.turns import Asker
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.lib0 import Malformed
@@ -30,6 +31,11 @@ class YWebsocket:
         self.offer = socket.wire.offer
         self._entrance = entrance
         self._connection: Connection | None = None
+
+    @property
+    def asker(self) -> Asker:
+        """Who waits for what is looked up."""
+        return self._socket
 
     @property
     def client(self) -> str:

@@ -161,7 +161,7 @@ def test_a_denial_says_why_and_disturbs_no_other_document_of_the_socket(
         (diagram.add_room("three"), late.token, "unauthorized: expired session"),
         ("diagram-private", token, "forbidden: no role in this room"),
         ("diagram-nowhere", token, "forbidden: no role in this room"),
-        ("nowhere", token, "forbidden: no role in this room"),
+        ("nowhere", token, "forbidden: the name of a room begins with diagram-"),
     ):
         denied = diagram.provide(providers, room, at=socket, room=room, token=given, wait=False)
         assert denied.wait_denied() == reason

@@ -13,12 +13,13 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from canvas_collab.access.admission import Denied, Request
+from canvas_collab.access.admission import Denied
 from canvas_collab.config import Settings
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.frames import read_frame
 from canvas_collab.rooms.entrance import Entrance
 from canvas_collab.websocket.dialect import Dialect, Socket
+from canvas_collab.websocket.handshake import read_request
 from canvas_collab.websocket.wire import Wire
 
 #: The request line and the headers of a handshake have to fit into so many bytes.
@@ -146,14 +147,15 @@ class ServerProtocol(WebSocketServerProtocol):
             self.transport.resumeProducing()
         return result
 
-    async def _decide(self, request: ConnectionRequest) -> None:
+    async def _decide(self, connecting: ConnectionRequest) -> None:
         try:
+            request = read_request(self.http_request_uri, connecting.headers)
             if self.factory.over_capacity:
                 denied = Denied(503, CloseCode.TRY_AGAIN_LATER, "try again later", "too many connections")
                 self.factory.entrance.denied(denied, "", self.client)
                 raise denied
             self._dialect = self.factory.dialect(self, request.path)
-            await self._dialect.shake_hands(Request(request.path, request.headers, request.params))
+            await self._dialect.shake_hands(request)
             if self.gone:
                 raise Denied(408, CloseCode.TIMEOUT, "too late", "the client did not wait")
         except Denied as denied:

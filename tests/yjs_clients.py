@@ -116,6 +116,7 @@ class YjsClients:
         version: Version = "3.1.0",
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
+        protocols: Sequence[str] = (),
         gc: bool = True,
         wait: bool = True,
         offline: bool = False,
@@ -129,6 +130,7 @@ class YjsClients:
             version=version[0],
             headers=dict(headers or {}),
             params=dict(params or {}),
+            protocols=list(protocols),
             gc=gc,
             connect=not offline,
         )

@@ -19,7 +19,7 @@ from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.frames import read_frame
 from canvas_collab.rooms.entrance import Entrance
 from canvas_collab.websocket.dialect import Dialect, Socket
-from canvas_collab.websocket.handshake import read_request
+from canvas_collab.websocket.handshake import choose_subprotocol, read_request
 from canvas_collab.websocket.wire import Wire
 
 #: The request line and the headers of a handshake have to fit into so many bytes.
@@ -137,7 +137,7 @@ class ServerProtocol(WebSocketServerProtocol):
         return data[position:] if position else data
 
     def onConnect(self, request: ConnectionRequest) -> Any:
-        """Decide over a handshake; nothing more is read until that is done."""
+        """Decide over a handshake, and say which subprotocol is spoken; nothing more is read until that is done."""
         self.transport.pauseProducing()
         deciding = Deferred.fromCoroutine(self._decide(request))
         return deciding.addBoth(self._resume_reading)
@@ -147,7 +147,7 @@ class ServerProtocol(WebSocketServerProtocol):
             self.transport.resumeProducing()
         return result
 
-    async def _decide(self, connecting: ConnectionRequest) -> None:
+    async def _decide(self, connecting: ConnectionRequest) -> str | None:
         try:
             request = read_request(self.http_request_uri, connecting.headers)
             if self.factory.over_capacity:
@@ -164,6 +164,7 @@ class ServerProtocol(WebSocketServerProtocol):
             # Autobahn would tell the client what went wrong in here.
             self.events.failure("handshake failed", client=self.client)
             self._deny(Denied(500, CloseCode.INTERNAL_ERROR, "internal error", "internal error"))
+        return choose_subprotocol(connecting.protocols)
 
     def _deny(self, denied: Denied) -> None:
         if not self.factory.reject_by_closing:

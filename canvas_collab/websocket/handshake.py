@@ -5,7 +5,8 @@ Autobahn takes an address apart by the rules of RFC 1808, and what follows a ``;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qs, urlsplit
 
 from canvas_collab.access.admission import Request
@@ -21,3 +22,15 @@ def read_request(uri: str, headers: Mapping[str, str]) -> Request:
     target = uri if uri.startswith("/") else urlsplit(uri)._replace(scheme="", netloc="").geturl()
     path, _, query = target.partition("?")
     return Request(path, headers, parse_qs(query))
+
+
+def choose_subprotocol(offered: Sequence[str]) -> str | None:
+    """Which of the subprotocols that a client offers is accepted; without one, browsers would not connect.
+
+    The first: what is spoken here has no name, so whichever the client calls it by will do.
+    """
+    return next(filter(_TOKEN.fullmatch, offered), None)
+
+
+#: What RFC 9110 calls a token.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -89,7 +89,7 @@ class OpenDocument:
             self._relay(body)
         elif isinstance(body, SyncReply):
             self._acknowledge(self.connection.receive(body.message))
-        elif not isinstance(body, Close):
+        elif not isinstance(body, (Close, sync.Unknown)):
             self._acknowledge(self.connection.receive(body))
             if isinstance(body, sync.SyncStep1):
                 # Exactly one for each of theirs: providers count the answers.

@@ -69,7 +69,7 @@ class ServerFactory(WebSocketServerFactory):
         """The protocol that is spoken on this URL's path."""
         if self.settings.hocuspocus_at(path):
             return Hocuspocus(self.reactor, socket, self.entrance, self._journal, self.settings)
-        return YWebsocket(socket, self.entrance)
+        return YWebsocket(self.reactor, socket, self.entrance, self._journal)
 
     def accepted(self, client: ServerProtocol) -> None:
         """A socket has been accepted."""

@@ -5,14 +5,19 @@ Whether a client may come in is decided during the handshake.
 
 from __future__ import annotations
 
+from twisted.internet.interfaces import IReactorTime
+
 from canvas_collab.access.admission import Denied, Request
+from canvas_collab.persistence.journal import Journal
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.lib0 import Malformed
-from canvas_collab.rooms.connection import Connection
+from canvas_collab.rooms.connection import Connection, Effect
 from canvas_collab.rooms.entrance import Entrance
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.websocket.dialect import Socket
+from canvas_collab.websocket.heartbeats import Heartbeats
+from canvas_collab.websocket.ignored import Ignored
 
 
 class YWebsocket:
@@ -20,12 +25,16 @@ class YWebsocket:
 
     protocol = "y-websocket"
 
-    def __init__(self, socket: Socket, entrance: Entrance) -> None:
+    def __init__(self, clock: IReactorTime, socket: Socket, entrance: Entrance, journal: Journal) -> None:
         self._socket = socket
         # What the connection asks of its carrier most often, without a step in between.
         self.send = socket.wire.send
         self.offer = socket.wire.offer
         self._entrance = entrance
+        self._clock = clock
+        self._journal = journal
+        self._ignored = Ignored(socket.client)
+        self._heartbeats: Heartbeats | None = None
         self._connection: Connection | None = None
 
     @property
@@ -48,6 +57,7 @@ class YWebsocket:
             self._entrance.close(connection, None, "the client did not wait")
         else:
             self._connection = connection
+            self._heartbeats = Heartbeats(self._clock, self._journal, connection.room.name, self.offer)
 
     def opened(self) -> None:
         """The handshake is done."""
@@ -60,22 +70,34 @@ class YWebsocket:
 
         :raises Offence: if that ends the connection.
         """
-        if self._connection is None:
+        if self._connection is None or self._heartbeats is None:
             return
         try:
             message = sync.decode(payload)
         except Malformed as error:
             raise Offence(CloseCode.MALFORMED, f"malformed message: {error}") from error
-        self._connection.receive(message)
+        if isinstance(message, sync.Unknown):
+            self._ignored.note(message.kind, *self.whereabouts)
+        elif isinstance(message, sync.Heartbeat):
+            self._heartbeats.beat(message.counter)
+        else:
+            if self._connection.receive(message) is Effect.REFUSED:
+                self._heartbeats.refused()
+            if isinstance(message, sync.SyncStep2):
+                self._heartbeats.completed()
 
     def drained(self) -> None:
         """The client reads again."""
         if self._connection is not None:
             self._connection.catch_up()
+        if self._heartbeats is not None:
+            self._heartbeats.drained()
 
     def closed(self, code: int | None, reason: str | None) -> None:
         """The socket has gone."""
         connection, self._connection = self._connection, None
+        if self._heartbeats is not None:
+            self._heartbeats.stop()
         if connection is not None:
             self._entrance.close(connection, code, reason)
 

@@ -5,6 +5,7 @@ import { Client } from './client.mjs'
 import { holds } from './conditions.mjs'
 import { applyEdits } from './edits.mjs'
 import { HocuspocusClient, HocuspocusSocket } from './hocuspocus_client.mjs'
+import { YSweetClient } from './y_sweet_client.mjs'
 
 const clients = new Map()
 const sockets = new Map()
@@ -41,6 +42,7 @@ const COMMANDS = {
   // The way a network fails: the socket goes without a close handshake or a farewell, and the provider will retry.
   drop: ({ name }) => named(name).drop(),
   destroy: ({ name }) => removed(clients, name),
+  createYSweet: options => added(clients, options.name, () => new YSweetClient(options)).doc.clientID,
   // Of Hocuspocus alone
   createSocket: ({ name, ...options }) => { added(sockets, name, () => new HocuspocusSocket(options).open()) },
   socketReport: ({ name }) => {

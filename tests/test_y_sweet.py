@@ -209,13 +209,6 @@ def test_who_does_not_read_is_told_when_it_does(stage: Stage) -> None:
     assert stage.take() == [echo(b"\x05")]
 
 
-def test_nothing_is_sent_to_who_has_gone(stage: Stage) -> None:
-    stage.heartbeats.beat(b"\x05")
-    stage.heartbeats.stop()
-    stage.commit()
-    assert stage.take() == []
-
-
 @pytest.mark.parametrize(
     ("message", "counter"),
     [

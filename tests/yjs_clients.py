@@ -252,6 +252,10 @@ class YjsClient:
     def set_attribute(self, path: Step | Sequence[Step], key: str, value: Json) -> None:
         self.edit({"edit": "setAttribute", "path": _path(path), "key": key, "value": value})
 
+    def apply(self, update: bytes) -> None:
+        """Take an update as if the provider had brought it."""
+        self._call("apply", update=b64encode(update).decode())
+
     def set_awareness(self, state: Json) -> None:
         self._call("setAwareness", state=state)
 

@@ -40,6 +40,9 @@ class Carrier(Protocol):
     def offer(self, message: Outgoing) -> bool:
         """Send a message, unless the client does not read; returns False if it was not sent for that reason."""
 
+    def kept(self, update: Update) -> None:
+        """An edit that the client has made is part of the document, and on its way to disk."""
+
     def send_stateless(self, message: Outgoing) -> None:
         """Send a stateless message, where the protocol has such."""
 
@@ -143,7 +146,11 @@ class Connection:
         """
         try:
             if isinstance(message, sync.Update):
-                return self._edit(message.update, decode_update(message.update))
+                update = decode_update(message.update)
+                effect = self._edit(message.update, update)
+                if effect is Effect.KEPT:
+                    self.carrier.kept(update)
+                return effect
             if isinstance(message, sync.SyncStep2):
                 return self._take_step_2(message.update)
             if isinstance(message, sync.AwarenessUpdate):

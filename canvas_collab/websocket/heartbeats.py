@@ -81,10 +81,6 @@ class Heartbeats:
         """The client reads again."""
         self._say_back()
 
-    def stop(self) -> None:
-        """The client has gone."""
-        self._lacks_something = True
-
     def _say_back(self) -> None:
         if self._latest is None or self._waiting is not None or not self._is_complete or self._lacks_something:
             return

@@ -12,11 +12,12 @@ from canvas_collab.persistence.journal import Journal
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.lib0 import Malformed
-from canvas_collab.rooms.connection import Connection, Effect
+from canvas_collab.protocol.update import Update
+from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.entrance import Entrance
 from canvas_collab.rooms.outgoing import Outgoing
+from canvas_collab.websocket.acknowledging import Acknowledgements
 from canvas_collab.websocket.dialect import Socket
-from canvas_collab.websocket.heartbeats import Heartbeats
 from canvas_collab.websocket.ignored import Ignored
 
 
@@ -34,7 +35,7 @@ class YWebsocket:
         self._clock = clock
         self._journal = journal
         self._ignored = Ignored(socket.client)
-        self._heartbeats: Heartbeats | None = None
+        self._acknowledgements: Acknowledgements | None = None
         self._connection: Connection | None = None
 
     @property
@@ -57,7 +58,7 @@ class YWebsocket:
             self._entrance.close(connection, None, "the client did not wait")
         else:
             self._connection = connection
-            self._heartbeats = Heartbeats(self._clock, self._journal, connection.room.name, self.offer)
+            self._acknowledgements = Acknowledgements(self._clock, self._journal, connection.room, self.offer)
 
     def opened(self) -> None:
         """The handshake is done."""
@@ -70,7 +71,7 @@ class YWebsocket:
 
         :raises Offence: if that ends the connection.
         """
-        if self._connection is None or self._heartbeats is None:
+        if self._connection is None or self._acknowledgements is None:
             return
         try:
             message = sync.decode(payload)
@@ -79,25 +80,20 @@ class YWebsocket:
         if isinstance(message, sync.Unknown):
             self._ignored.note(message.kind, *self.whereabouts)
         elif isinstance(message, sync.Heartbeat):
-            self._heartbeats.beat(message.counter)
+            self._acknowledgements.beat(message.counter)
         else:
-            if self._connection.receive(message) is Effect.REFUSED:
-                self._heartbeats.refused()
-            if isinstance(message, sync.SyncStep2):
-                self._heartbeats.completed()
+            self._acknowledgements.taken(message, self._connection.receive(message))
 
     def drained(self) -> None:
         """The client reads again."""
         if self._connection is not None:
             self._connection.catch_up()
-        if self._heartbeats is not None:
-            self._heartbeats.drained()
+        if self._acknowledgements is not None:
+            self._acknowledgements.drained()
 
     def closed(self, code: int | None, reason: str | None) -> None:
         """The socket has gone."""
         connection, self._connection = self._connection, None
-        if self._heartbeats is not None:
-            self._heartbeats.stop()
         if connection is not None:
             self._entrance.close(connection, code, reason)
 
@@ -107,6 +103,11 @@ class YWebsocket:
             await self._entrance.recheck(self._connection)
 
     # What the connection asks of its carrier
+
+    def kept(self, update: Update) -> None:
+        """An edit of the client's is on its way to disk."""
+        if self._acknowledgements is not None:
+            self._acknowledgements.kept(update)
 
     def send_stateless(self, message: Outgoing) -> None:
         """There are no such messages here."""

@@ -137,6 +137,7 @@ def ids_of(message: bytes) -> dict[int, tuple[int, int]]:
 
 def test_an_author_of_yjs_14_is_told_of_each_edit_in_a_few_bytes(diagram: Diagram) -> None:
     with Client(diagram.daemon, "sketch", diagram.editor) as client:
+        client.send(show(WIDE + 1))
         client.edit(typed("a long text to begin with", WIDE + 1).get_update())
         message = client.wait_for_update()
         assert ids_of(message) == {WIDE + 1: (0, 25)}
@@ -154,6 +155,13 @@ def test_authors_of_yjs_13_are_not_told(diagram: Diagram, author: int) -> None:
         client.edit(typed("other text", author - 1).get_update())
         diagram.daemon.wait_until(lambda: len(diagram.log()) == 2)
         assert [message for message in client.flush() if message[:1] == b"\x00"] == []
+
+
+def test_who_shows_nothing_is_not_told_such_as_pycrdts_clients(diagram: Diagram) -> None:
+    with Client(diagram.daemon, "sketch", diagram.editor) as client:
+        client.edit(typed("text", WIDE).get_update())
+        diagram.daemon.wait_until(lambda: len(diagram.log()) == 1)
+        assert client.flush() == []
 
 
 def test_what_the_client_may_have_heard_of_only_is_not_confirmed(diagram: Diagram) -> None:

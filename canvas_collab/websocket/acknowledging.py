@@ -63,8 +63,6 @@ class Acknowledgements:
 
     def kept(self, update: Update) -> None:
         """An edit of the client's is on its way to disk."""
-        if self._confirmations is None and max(update.runs, default=0) > HIGHEST_OF_YJS_13:
-            self._begin()
         if self._confirmations is not None:
             self._confirmations.add(update)
 
@@ -80,8 +78,4 @@ class Acknowledgements:
             self._is_known = True
             count, position = read_var_uint(payload, 0)
             if count and read_var_uint(payload, position)[0] > HIGHEST_OF_YJS_13:
-                self._begin()
-
-    def _begin(self) -> None:
-        if self._confirmations is None:
-            self._confirmations = Confirmations(self._journal, self._room.name, self._offer)
+                self._confirmations = Confirmations(self._journal, self._room.name, self._offer)

@@ -5,8 +5,8 @@ So once they are on disk it is sent the ids alone: insertions as garbage-collect
 who has the real ones, and deletions as they are.  For who has not integrated the real ones they would take their place;
 hence only ids are confirmed that the client has sent as its own edits, or that its state vector names.
 
-Versions before 4 have no use for that.  They are told apart by the ids of their authors: Yjs 14, which version 4 needs,
-draws 53 bits for one, and Yjs 13 draws 32.
+Versions before 4 have no use for that.  They are told apart by the id that they show themselves by when they connect:
+Yjs 14, which version 4 needs, draws 53 bits for one, and Yjs 13 draws 32.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from canvas_collab.protocol.structs import Run
 from canvas_collab.protocol.update import Update, encode_update
 from canvas_collab.rooms.outgoing import Outgoing
 
-#: No author of Yjs 13's has a higher id, and of Yjs 14's one in two million has a lower one.
+#: No document of Yjs 13's has a higher id, and of Yjs 14's one in two million has a lower one.
 HIGHEST_OF_YJS_13 = 2**32 - 1
 
 #: So many stretches may wait to be confirmed.  What is more the client goes on taking for not synced, until it

@@ -7,8 +7,13 @@ from typing import Any, Literal
 
 from tests.yjs_clients import Json, YjsClient, YjsClients
 
-ProviderVersion = Literal["2.13.5", "2.15.3", "3.4.4", "4.8.0"]
-PROVIDER_VERSIONS: tuple[ProviderVersion, ...] = ("2.13.5", "2.15.3", "3.4.4", "4.8.0")
+ProviderVersion = Literal["2.4.0", "2.9.0", "2.13.5", "2.15.3", "3.4.4", "4.8.0"]
+PROVIDER_VERSIONS: tuple[ProviderVersion, ...] = ("2.4.0", "2.9.0", "2.13.5", "2.15.3", "3.4.4", "4.8.0")
+
+#: Versions that can begin anew with a document on the socket there is, and that count unsynced changes anew when they
+#: have reconnected.  Those before go on counting, and what was not saved when a connection ended they show as unsynced
+#: for good, though it is saved.
+VERSIONS_THAT_BEGIN_ANEW: tuple[ProviderVersion, ...] = PROVIDER_VERSIONS[2:]
 
 #: Whether the token is there from the beginning, or a function returns it, at once or later.
 TokenKind = Literal["string", "function", "promise"]

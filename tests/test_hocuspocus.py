@@ -322,10 +322,9 @@ def test_stateless_messages_can_be_turned_off(
         ([(ONE, sync.encode_update(b"x" * 900))] * 3, 4413, "2000 bytes"),
         ([("d" * 600, b"\x03")], 4413, "255 characters"),
         ([(ONE, b"\x06\x00")], 4400, "malformed"),
-        ([(ONE, b"\x0b")], 4400, "malformed"),
         ([(ONE, sync.encode_update(b"x" * 2500))], 4413, "2000 bytes before a document is open"),
     ],
-    ids=["documents", "messages", "bytes", "address", "broadcast", "type", "one large message"],
+    ids=["documents", "messages", "bytes", "address", "broadcast", "one large message"],
 )
 def test_what_a_socket_may_send_before_it_has_authenticated_is_bounded(
     stage: Stage, messages: list[tuple[str, bytes]], code: int, reason: str
@@ -438,6 +437,20 @@ def test_a_malformed_message_closes_its_socket(stage: Stage, message: bytes) -> 
         socket.send(ONE, message)
         assert socket.wait_closed().code == 4400
     stage.expect_bystander_unharmed()
+
+
+def test_messages_of_other_types_are_ignored_and_counted_whether_their_document_is_open_or_not(stage: Stage) -> None:
+    with stage.socket() as socket:
+        for kind in (8, 9, 11, 102):
+            socket.send(ONE, bytes((kind,)) + b"whatever")
+        socket.ping()
+        socket.open(ONE, stage.ada.token)
+        for _ in range(96):
+            socket.send(ONE, b"\x7f")
+        socket.edit(ONE, typed("an edit"))
+        socket.wait_for(ONE, hocuspocus.SAVED)
+    counts = [(event["count"], event["type"], event["room"]) for event in stage.daemon.events("message ignored")]
+    assert counts == [(1, 8, None), (10, 127, ONE), (100, 127, ONE)]
 
 
 def test_a_malformed_message_that_waited_for_its_document_closes_the_socket_then(stage: Stage) -> None:

@@ -69,10 +69,6 @@ def test_a_close_names_only_the_document_that_is_left() -> None:
         "0501ff",
         "06",
         "0600",
-        "08",
-        "0801",
-        "0b",
-        "7f",
         "0003",
         "040300",
     ],
@@ -80,6 +76,11 @@ def test_a_close_names_only_the_document_that_is_left() -> None:
 def test_what_no_client_may_send_is_malformed(body: str) -> None:
     with pytest.raises(Malformed):
         hocuspocus.decode(message("one", bytes.fromhex(body)))
+
+
+@pytest.mark.parametrize("kind", [8, 9, 11, 102])
+def test_a_message_of_another_type_is_known_to_be_one(kind: int) -> None:
+    assert hocuspocus.decode(message("one", bytes((kind,)) + b"whatever")) == ("one", sync.Unknown(kind))
 
 
 @pytest.mark.parametrize("data", ["", "05", "01ff00", "ffffffffffffffff0f"])

@@ -80,8 +80,8 @@ def test_announcing_too_many_awareness_clients_closes_the_sender(stage: Stage) -
 
 @pytest.mark.parametrize(
     "message",
-    [b"", b"\x07", b"\x00\x02\x01\xff", b"\x00\x01\x01\xff", b"\x00\x00\x01\xff", b"\x01\x01\xff", b"\x02\x00\x00"],
-    ids=["empty", "type", "update", "step 2", "state vector", "awareness", "auth"],
+    [b"", b"\xff", b"\x00\x02\x01\xff", b"\x00\x01\x01\xff", b"\x00\x00\x01\xff", b"\x01\x01\xff", b"\x00\x03\x00"],
+    ids=["empty", "type", "update", "step 2", "state vector", "awareness", "sync"],
 )
 def test_a_malformed_message_closes_its_sender(stage: Stage, message: bytes) -> None:
     stage.offender.send(message)
@@ -120,6 +120,17 @@ def test_one_who_is_closed_is_in_no_room_any_more_long_before_they_hear_of_it(
         assert offender.wait_for_close()[0] == 4400
         assert time.monotonic() - began >= 2
     daemon.wait_until(lambda: daemon.get("/health")[1]["connections"] == 0)
+
+
+def test_messages_of_other_types_are_ignored_and_counted(stage: Stage) -> None:
+    for kind in (2, 4, 7, 127):
+        stage.offender.send(bytes((kind,)) + b"whatever")
+    for _ in range(6):
+        stage.offender.send(b"\x66")
+    stage.offender.edit(stage.bystander.doc.get_update())
+    assert stage.offender.flush() == []
+    ignored = [(event["count"], event["type"], event["room"]) for event in stage.daemon.events("message ignored")]
+    assert ignored == [(1, 2, "diagram-one"), (10, 102, "diagram-one")]
 
 
 def test_text_closes_its_sender(stage: Stage) -> None:

@@ -8,9 +8,10 @@ from tests.conftest import StartDaemon
 from tests.diagrams import Diagram
 from tests.harness.databases import TestDatabase
 from tests.harness.stalling_proxy import StallingProxy
-from tests.hocuspocus_providers import PROVIDER_VERSIONS, Providers, ProviderVersion
+from tests.hocuspocus_providers import PROVIDER_VERSIONS, VERSIONS_THAT_BEGIN_ANEW, Providers, ProviderVersion
 
 every_version = pytest.mark.parametrize("version", PROVIDER_VERSIONS)
+versions_that_begin_anew = pytest.mark.parametrize("version", VERSIONS_THAT_BEGIN_ANEW)
 
 SYNC, AWARENESS, AUTH, STATELESS, SYNC_STATUS = 0, 1, 2, 5, 8
 
@@ -53,8 +54,9 @@ def test_everything_that_goes_out_and_comes_in_can_be_observed(
     received = [event["type"] for event in provider.events("message")]
     assert received[0] == AUTH
     assert {SYNC, AWARENESS, STATELESS, SYNC_STATUS} <= set(received)
-    # Step 2 and step 1, once each: a provider counts what it has answered.
-    assert (received.count(SYNC), received.count(SYNC_STATUS)) == (2, 2)
+    # Step 2 and step 1, once for each step 1 of its own: a provider counts what it has answered.  2.4 begins twice.
+    begun = 2 if version == "2.4.0" else 1
+    assert (received.count(SYNC), received.count(SYNC_STATUS)) == (2 * begun, begun + 1)
 
 
 @every_version
@@ -236,7 +238,7 @@ def test_the_token_is_asked_for_anew_whenever_a_connection_opens(
     provider.wait_state(scope="readonly", synced=True)
 
 
-@every_version
+@versions_that_begin_anew
 def test_a_token_function_that_fails_is_a_denial(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:

@@ -116,6 +116,7 @@ class YjsClients:
         version: Version = "3.1.0",
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
+        protocols: Sequence[str] = (),
         gc: bool = True,
         wait: bool = True,
         offline: bool = False,
@@ -129,6 +130,7 @@ class YjsClients:
             version=version[0],
             headers=dict(headers or {}),
             params=dict(params or {}),
+            protocols=list(protocols),
             gc=gc,
             connect=not offline,
         )
@@ -249,6 +251,10 @@ class YjsClient:
 
     def set_attribute(self, path: Step | Sequence[Step], key: str, value: Json) -> None:
         self.edit({"edit": "setAttribute", "path": _path(path), "key": key, "value": value})
+
+    def apply(self, update: bytes) -> None:
+        """Take an update as if the provider had brought it."""
+        self._call("apply", update=b64encode(update).decode())
 
     def set_awareness(self, state: Json) -> None:
         self._call("setAwareness", state=state)

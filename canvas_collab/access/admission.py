@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from canvas_collab.access.auth import Credential, Session, Sessions, Source, Unauthenticated, find_credential
-from canvas_collab.access.roles import Access, AccessList
+from canvas_collab.access.roles import Access, AccessList, not_a_room
 from canvas_collab.access.turns import Asker, Turns
 from canvas_collab.config import Settings
 from canvas_collab.database.pool import DatabaseUnavailable, within
@@ -30,7 +30,9 @@ class Denied(Exception):
     @property
     def advice(self) -> str:
         """The public reason and, where that tells nothing of the server or of other people's documents, the other."""
-        return f"{self.public_reason}: {self.reason}" if self.status in (401, 403) else self.public_reason
+        if self.status not in (401, 403) or self.public_reason.endswith(self.reason):
+            return self.public_reason
+        return f"{self.public_reason}: {self.reason}"
 
     def __init__(
         self, status: int, code: CloseCode, public_reason: str, reason: str, user_id: str | None = None
@@ -85,7 +87,8 @@ class Doorkeeper:
     def room_of(self, path: str) -> str:
         """The room that a URL's path names; the empty string if it names none."""
         prefix = self._settings.ws_path_prefix + "/"
-        return unquote(path[len(prefix) :]) if path.startswith(prefix) else ""
+        name = unquote_to_bytes(path[len(prefix) :].encode("latin-1"))
+        return name.decode("utf-8", "replace") if path.startswith(prefix) else ""
 
     def credential_of(self, request: Request) -> Credential | None:
         """The credential that a handshake carries, if any.
@@ -146,6 +149,10 @@ class Doorkeeper:
             raise _unauthenticated(error) from error
         except DatabaseUnavailable as error:
             raise _unavailable(str(error)) from error
+        if why_not := not_a_room(room, self._settings.room_prefix):
+            # This follows from the name alone.
+            public = f"forbidden: {why_not}"
+            raise Denied(403, CloseCode.FORBIDDEN, public, why_not, session.user_id)
         if access is Access.NONE:
             # The same answer whether the diagram exists or not.
             raise Denied(403, CloseCode.FORBIDDEN, "forbidden", "no role in this room", session.user_id)

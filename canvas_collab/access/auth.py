@@ -22,6 +22,10 @@ from canvas_collab.database.pool import Database
 #: No token of Better Auth is longer; what is longer is not looked up.
 MAX_TOKEN_LENGTH = 512
 
+#: A WebSocket subprotocol that begins with one of these is no protocol but a token: browsers let a page send no other
+#: header.  The second is that of y-redis.
+SUBPROTOCOL_PREFIXES = ("token.", "yauth-")
+
 
 class Source(enum.Enum):
     """Where in a request a token was."""
@@ -29,6 +33,7 @@ class Source(enum.Enum):
     COOKIE = "cookie"
     AUTHORIZATION = "authorization"
     QUERY = "query"
+    SUBPROTOCOL = "subprotocol"
     MESSAGE = "message"
 
 
@@ -63,8 +68,8 @@ def find_credential(
 ) -> Credential | None:
     """Find the token of a request.
 
-    One that the page gave on purpose (``Authorization: Bearer``, then ``?token=``) counts before the cookie that the
-    browser adds to every request.
+    One that the page gave on purpose (``Authorization: Bearer``, then ``?token=``, then a WebSocket subprotocol) counts
+    before the cookie that the browser adds to every request.
 
     :param headers: the request's headers, names in lower case.
     :param query: the parameters of the request's URL, decoded.
@@ -74,6 +79,10 @@ def find_credential(
         return Credential(bearer.strip(), Source.AUTHORIZATION)
     if query.get("token") and query["token"][0]:
         return Credential(query["token"][0], Source.QUERY)
+    for subprotocol in headers.get("sec-websocket-protocol", "").split(","):
+        for prefix in SUBPROTOCOL_PREFIXES:
+            if (token := subprotocol.strip().removeprefix(prefix)) not in ("", subprotocol.strip()):
+                return Credential(token, Source.SUBPROTOCOL)
     cookies = _parse_cookies(headers.get("cookie", ""))
     # Only a secure origin can set a __Secure- cookie, so that one is the more trustworthy of two.
     for name in (f"__Secure-{cookie_prefix}.session_token", f"{cookie_prefix}.session_token"):
@@ -104,6 +113,9 @@ def verified_token(credential: Credential, secret: str) -> str:
         text = unquote(text)
     # A form-decoded query turns the signature's "+" into a space.
     token, dot, signature = text.replace(" ", "+").rpartition(".")
+    if credential.source is Source.SUBPROTOCOL:
+        # That cannot have a "/" or a "=" in it, so clients use the other alphabet of base64, or encode these.
+        signature = signature.replace("-", "+").replace("_", "/").rstrip("=") + "="
     if len(text) > MAX_TOKEN_LENGTH or not text.isascii() or "\x00" in text:
         raise Unauthenticated("malformed token")
     if not dot:

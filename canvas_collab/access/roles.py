@@ -30,12 +30,26 @@ ROLES = {
 }
 
 
+#: Stands in a decoded name for bytes that were no text: names that differ in them would be one.
+_UNDECODABLE = "\N{REPLACEMENT CHARACTER}"
+
+
+def not_a_room(room: str, prefix: str) -> str | None:
+    """Why a name stands for no diagram, whichever there are; None if it may stand for one."""
+    if not room.startswith(prefix):
+        return f"the name of a room begins with {prefix}"
+    if room == prefix:
+        return f"there is no diagram's id after {prefix}"
+    if len(room) > MAX_ROOM_NAME_LENGTH:
+        return f"the name of a room has at most {MAX_ROOM_NAME_LENGTH} characters"
+    if not room.isprintable() or _UNDECODABLE in room:
+        return "the name of a room has only printable characters"
+    return None
+
+
 def diagram_of(room: str, prefix: str) -> str | None:
     """The id of the diagram that a room name stands for, or None if it stands for none."""
-    diagram_id = room[len(prefix) :]
-    if not room.startswith(prefix) or not diagram_id or len(room) > MAX_ROOM_NAME_LENGTH:
-        return None
-    return diagram_id if room.isprintable() else None
+    return None if not_a_room(room, prefix) else room[len(prefix) :]
 
 
 class AccessList:

@@ -1,6 +1,6 @@
 """The envelope of Hocuspocus: which document a message is of, and the messages that only this protocol has.
 
-The format is that of the npm package ``@hocuspocus/provider``, versions 2.13 to 4.8.  One WebSocket carries any number
+The format is that of the npm package ``@hocuspocus/provider``, versions 2.4 to 4.8.  One WebSocket carries any number
 of documents.  Every message begins with an address: the document's name or, from a provider with session awareness,
 the name, a NUL and the id of its session; answers go to the very address that asked.  Then comes a type:
 
@@ -19,7 +19,8 @@ type                       body
 8 sync status              from the server 1 if an edit is on disk, 0 if it was refused
 =========================  ===========================================================================
 
-A message of the single byte 9 is a ping, one of the single byte 10 a pong; these have no address.
+Messages of other types mean nothing.  One of the single byte 9 is a ping, one of the single byte 10 a pong; these have
+no address.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class Close:
     """A client leaves the document."""
 
 
-Body: TypeAlias = sync.Message | Authentication | SyncReply | Stateless | Close
+Body: TypeAlias = sync.Message | sync.Unknown | Authentication | SyncReply | Stateless | Close
 
 
 def decode(data: bytes) -> tuple[str, Body]:
@@ -105,7 +106,7 @@ def decode(data: bytes) -> tuple[str, Body]:
     if kind == MessageType.AUTH:
         return address, _decode_authentication(decoder)
     if kind == MessageType.SYNC_REPLY:
-        return address, SyncReply(sync.decode_body(MessageType.SYNC, decoder))
+        return address, SyncReply(sync.decode_sync(decoder))
     if kind == MessageType.STATELESS:
         return address, Stateless(decoder.var_string())
     if kind == MessageType.CLOSE:

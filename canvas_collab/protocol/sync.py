@@ -10,6 +10,7 @@ type                      body
 1 awareness               an awareness update, see :mod:`canvas_collab.protocol.awareness`
 2 auth                    0 and the reason: permission denied (from the server only)
 3 query awareness         nothing
+102 heartbeat             an encoded counter, which y-sweet's clients expect back
 ========================  =====================================================================
 """
 
@@ -22,6 +23,9 @@ from attrs import frozen
 
 from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_bytes
 
+#: The counter of a heartbeat is one integer of lib0's.
+MAX_COUNTER_SIZE = 8
+
 
 class MessageType(enum.IntEnum):
     """What the first integer of a message says."""
@@ -30,6 +34,7 @@ class MessageType(enum.IntEnum):
     AWARENESS = 1
     AUTH = 2
     QUERY_AWARENESS = 3
+    HEARTBEAT = 102
 
 
 class SyncType(enum.IntEnum):
@@ -73,43 +78,74 @@ class QueryAwareness:
     """Someone asks for everybody's state."""
 
 
+@frozen
+class Heartbeat:
+    """y-sweet's: the client wants `counter` back when the server has everything that was sent before it."""
+
+    counter: bytes
+
+
+@frozen
+class Unknown:
+    """A message of a type that means nothing here: clients of other servers have some, and can do without an answer."""
+
+    kind: int
+
+
 Message: TypeAlias = SyncStep1 | SyncStep2 | Update | AwarenessUpdate | QueryAwareness
 
 
-def decode(data: bytes) -> Message:
+def decode(data: bytes) -> Message | Heartbeat | Unknown:
     """Decode one message of a client.
 
     Bytes that follow a complete message are ignored, as y-protocols ignores them.
 
-    :raises Malformed: if it is none, or one that only a server may send.
+    :raises Malformed: if it is none.
     """
     decoder = Decoder(data)
     kind = decoder.var_uint()
-    if kind == MessageType.AUTH:
-        raise Malformed("only a server sends auth messages")
+    if kind == MessageType.HEARTBEAT:
+        return _decode_heartbeat(decoder)
     return decode_body(kind, decoder)
 
 
-def decode_body(kind: int, decoder: Decoder) -> Message:
-    """Decode what follows the message type `kind`, unless that is auth, which has as many forms as there are protocols.
+def decode_body(kind: int, decoder: Decoder) -> Message | Unknown:
+    """Decode what follows the message type `kind`, if that is one that all protocols have.
 
     :raises Malformed: as :func:`decode` does.
     """
     if kind == MessageType.SYNC:
-        step = decoder.var_uint()
-        body = decoder.var_bytes()
-        if step == SyncType.UPDATE:
-            return Update(body)
-        if step == SyncType.STEP_2:
-            return SyncStep2(body)
-        if step == SyncType.STEP_1:
-            return SyncStep1(body)
-        raise Malformed(f"there is no sync message {step}")
+        return decode_sync(decoder)
     if kind == MessageType.AWARENESS:
         return AwarenessUpdate(decoder.var_bytes())
     if kind == MessageType.QUERY_AWARENESS:
         return QueryAwareness()
-    raise Malformed(f"there is no message type {kind}")
+    return Unknown(kind)
+
+
+def decode_sync(decoder: Decoder) -> SyncStep1 | SyncStep2 | Update:
+    """Decode what follows the type of a sync message.
+
+    :raises Malformed: as :func:`decode` does.
+    """
+    step = decoder.var_uint()
+    body = decoder.var_bytes()
+    if step == SyncType.UPDATE:
+        return Update(body)
+    if step == SyncType.STEP_2:
+        return SyncStep2(body)
+    if step == SyncType.STEP_1:
+        return SyncStep1(body)
+    raise Malformed(f"there is no sync message {step}")
+
+
+def _decode_heartbeat(decoder: Decoder) -> Heartbeat | Unknown:
+    try:
+        counter = decoder.var_bytes()
+    except Malformed:
+        counter = b""
+    is_one = 0 < len(counter) <= MAX_COUNTER_SIZE
+    return Heartbeat(counter) if is_one else Unknown(MessageType.HEARTBEAT)
 
 
 def encode_step_1(state_vector: bytes) -> bytes:
@@ -125,6 +161,11 @@ def encode_step_2(update: bytes) -> bytes:
 def encode_update(update: bytes) -> bytes:
     """Pass an edit on."""
     return b"\x00\x02" + encode_var_bytes(update)
+
+
+def encode_heartbeat(counter: bytes) -> bytes:
+    """Say a heartbeat's counter back."""
+    return bytes((MessageType.HEARTBEAT,)) + encode_var_bytes(counter)
 
 
 def encode_awareness(payload: bytes) -> bytes:

@@ -56,6 +56,9 @@ class Carrier(Protocol):
     def offer(self, message: Outgoing) -> bool:
         """Send a message, unless the client does not read; returns False if it was not sent for that reason."""
 
+    def kept(self, update: Update) -> None:
+        """An edit that the client has made is part of the document, and on its way to disk."""
+
     def send_stateless(self, message: Outgoing) -> None:
         """Send a stateless message, where the protocol has such."""
 
@@ -162,7 +165,10 @@ class Connection:
             if isinstance(message, sync.Update):
                 if not self.may_write:
                     return Effect.REFUSED
-                return (yield from self._edit((yield from self._read(message.update))))
+                update = yield from self._read(message.update)
+                effect = yield from self._edit(update)
+                self.carrier.kept(update)
+                return effect
             if isinstance(message, sync.SyncStep2):
                 return (yield from self._take_step_2(message.update))
             if isinstance(message, sync.AwarenessUpdate):

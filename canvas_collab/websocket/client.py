@@ -14,13 +14,14 @@ from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from canvas_collab.access.admission import Denied, Request
+from canvas_collab.access.admission import Denied
 from canvas_collab.config import Settings
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.frames import encode_pong
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.rooms.entrance import Entrance
 from canvas_collab.websocket.dialect import Dialect, Socket
+from canvas_collab.websocket.handshake import choose_subprotocol, read_request
 from canvas_collab.websocket.inbound import Inbound
 from canvas_collab.websocket.wire import Wire
 
@@ -167,7 +168,7 @@ class ServerProtocol(WebSocketServerProtocol):
             self.transport.resumeProducing()
 
     def onConnect(self, request: ConnectionRequest) -> Any:
-        """Decide over a handshake; nothing more is read until that is done."""
+        """Decide over a handshake, and say which subprotocol is spoken; nothing more is read until that is done."""
         self.hold_reading()
         deciding = Deferred.fromCoroutine(self._decide(request))
         return deciding.addBoth(self._decided)
@@ -176,14 +177,15 @@ class ServerProtocol(WebSocketServerProtocol):
         self.go_on_reading()
         return result
 
-    async def _decide(self, request: ConnectionRequest) -> None:
+    async def _decide(self, connecting: ConnectionRequest) -> str | None:
         try:
+            request = read_request(self.http_request_uri, connecting.headers)
             if self.factory.over_capacity:
                 denied = Denied(503, CloseCode.TRY_AGAIN_LATER, "try again later", "too many connections")
                 self.factory.entrance.denied(denied, "", self.client)
                 raise denied
             self._dialect = self.factory.dialect(self, request.path)
-            await self._dialect.shake_hands(Request(request.path, request.headers, request.params))
+            await self._dialect.shake_hands(request)
             if self.gone:
                 raise Denied(408, CloseCode.TIMEOUT, "too late", "the client did not wait")
         except Denied as denied:
@@ -192,6 +194,7 @@ class ServerProtocol(WebSocketServerProtocol):
             # Autobahn would tell the client what went wrong in here.
             self.events.failure("handshake failed", client=self.client)
             self._deny(Denied(500, CloseCode.INTERNAL_ERROR, "internal error", "internal error"))
+        return choose_subprotocol(connecting.protocols)
 
     def _deny(self, denied: Denied) -> None:
         if not self.factory.reject_by_closing:

@@ -27,6 +27,7 @@ from canvas_collab.rooms.entrance import Entrance
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.websocket.dialect import Socket
 from canvas_collab.websocket.hocuspocus_document import OpenDocument
+from canvas_collab.websocket.ignored import Ignored
 from canvas_collab.websocket.pending import OVERHEAD, PendingDocument, PendingTotal
 
 #: An address is a room's name and at most as much again for the session's id.
@@ -57,6 +58,7 @@ class Hocuspocus:
         self.journal = journal
         self.settings = settings
         self._reactor = reactor
+        self._ignored = Ignored(socket.client)
         self._documents: dict[str, OpenDocument] = {}
         self._pending: dict[str, PendingDocument] = {}
         self._pending_total = pending_total
@@ -100,7 +102,9 @@ class Hocuspocus:
         except Malformed as error:
             raise Offence(CloseCode.MALFORMED, f"malformed message: {error}") from error
         self._handled = self._documents.get(address)
-        if self._handled is None:
+        if isinstance(body, sync.Unknown):
+            self._ignored.note(body.kind, *self.whereabouts)
+        elif self._handled is None:
             self._wait(address, body, len(payload))
         elif isinstance(body, Close):
             self._forget(address, 1000, "the client left the document")

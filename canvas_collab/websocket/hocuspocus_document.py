@@ -17,6 +17,7 @@ from canvas_collab.protocol import sync
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.hocuspocus import Authentication, Body, Close, Stateless, SyncReply
 from canvas_collab.protocol.steps import Steps
+from canvas_collab.protocol.update import Update
 from canvas_collab.rooms.connection import Connection, Effect
 from canvas_collab.rooms.entrance import Entrance
 from canvas_collab.rooms.outgoing import Outgoing
@@ -89,7 +90,7 @@ class OpenDocument:
             self._relay(body)
         elif isinstance(body, SyncReply):
             self._acknowledge((yield from self.connection.receive(body.message)))
-        elif not isinstance(body, Close):
+        elif not isinstance(body, (Close, sync.Unknown)):
             self._acknowledge((yield from self.connection.receive(body)))
             if isinstance(body, sync.SyncStep1):
                 # Exactly one for each of theirs: providers count the answers.
@@ -158,6 +159,9 @@ class OpenDocument:
     def offer(self, message: Outgoing) -> bool:
         """Send a message of this document, unless the client does not read."""
         return self.left or self._hocuspocus.socket.wire.offer(message, self._prefix)
+
+    def kept(self, update: Update) -> None:
+        """Clients are told by a sync status."""
 
     def send_stateless(self, message: Outgoing) -> None:
         """Send a stateless message of this document."""

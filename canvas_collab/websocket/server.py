@@ -75,7 +75,7 @@ class ServerFactory(WebSocketServerFactory):
         if self.settings.hocuspocus_at(path):
             total = self._pending_total
             return Hocuspocus(self.reactor, socket, self.entrance, self._journal, self.settings, total)
-        return YWebsocket(socket, self.entrance)
+        return YWebsocket(self.reactor, socket, self.entrance, self._journal)
 
     def accepted(self, client: ServerProtocol) -> None:
         """A socket has been accepted."""

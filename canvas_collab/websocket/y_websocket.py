@@ -5,16 +5,22 @@ Whether a client may come in is decided during the handshake.
 
 from __future__ import annotations
 
+from twisted.internet.interfaces import IReactorTime
+
 from canvas_collab.access.admission import Denied, Request
 from canvas_collab.access.turns import Asker
+from canvas_collab.persistence.journal import Journal
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.steps import Steps
+from canvas_collab.protocol.update import Update
 from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.entrance import Entrance
 from canvas_collab.rooms.outgoing import Outgoing
+from canvas_collab.websocket.acknowledging import Acknowledgements
 from canvas_collab.websocket.dialect import Socket
+from canvas_collab.websocket.ignored import Ignored
 
 
 class YWebsocket:
@@ -24,12 +30,16 @@ class YWebsocket:
     #: Whether the client is told of every update whether it counts.
     acknowledges = False
 
-    def __init__(self, socket: Socket, entrance: Entrance) -> None:
+    def __init__(self, clock: IReactorTime, socket: Socket, entrance: Entrance, journal: Journal) -> None:
         self._socket = socket
         # What the connection asks of its carrier most often, without a step in between.
         self.send = socket.wire.send
         self.offer = socket.wire.offer
         self._entrance = entrance
+        self._clock = clock
+        self._journal = journal
+        self._ignored = Ignored(socket.client)
+        self._acknowledgements: Acknowledgements | None = None
         self._connection: Connection | None = None
 
     @property
@@ -57,6 +67,7 @@ class YWebsocket:
             self._entrance.close(connection, None, "the client did not wait")
         else:
             self._connection = connection
+            self._acknowledgements = Acknowledgements(self._clock, self._journal, connection.room, self.offer)
 
     def opened(self) -> None:
         """The handshake is done."""
@@ -69,18 +80,26 @@ class YWebsocket:
 
         :raises Offence: if that ends the connection.
         """
-        if self._connection is None:
+        if self._connection is None or self._acknowledgements is None:
             return
         try:
             message = sync.decode(payload)
         except Malformed as error:
             raise Offence(CloseCode.MALFORMED, f"malformed message: {error}") from error
-        yield from self._connection.receive(message)
+        if isinstance(message, sync.Unknown):
+            self._ignored.note(message.kind, *self.whereabouts)
+        elif isinstance(message, sync.Heartbeat):
+            self._acknowledgements.beat(message.counter)
+        else:
+            acknowledgements = self._acknowledgements
+            acknowledgements.taken(message, (yield from self._connection.receive(message)))
 
     def drained(self) -> Steps[None]:
         """The client reads again."""
         if self._connection is not None:
             yield from self._connection.catch_up()
+        if self._acknowledgements is not None:
+            self._acknowledgements.drained()
 
     def closed(self, code: int | None, reason: str | None) -> None:
         """The socket has gone."""
@@ -94,6 +113,11 @@ class YWebsocket:
             await self._entrance.recheck(self._connection)
 
     # What the connection asks of its carrier
+
+    def kept(self, update: Update) -> None:
+        """An edit of the client's is on its way to disk."""
+        if self._acknowledgements is not None:
+            self._acknowledgements.kept(update)
 
     def send_stateless(self, message: Outgoing) -> None:
         """There are no such messages here."""

@@ -8,11 +8,12 @@ import { socketClass } from './sockets.mjs'
 const PROVIDERS = { 1: Provider1, 2: Provider2, 3: Provider3 }
 
 export class Client extends Participant {
-  constructor ({ url, room, version, headers = {}, params = {}, connect = true, ...options }) {
+  constructor ({ url, room, version, headers = {}, params = {}, protocols = [], connect = true, ...options }) {
     super(options)
     this.use(new PROVIDERS[version](url, room, this.doc, {
       connect,
       params,
+      protocols,
       disableBc: true,
       maxBackoffTime: 200,
       WebSocketPolyfill: socketClass(

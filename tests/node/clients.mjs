@@ -5,6 +5,7 @@ import { Client } from './client.mjs'
 import { holds } from './conditions.mjs'
 import { applyEdits } from './edits.mjs'
 import { HocuspocusClient, HocuspocusSocket } from './hocuspocus_client.mjs'
+import { YSweetClient } from './y_sweet_client.mjs'
 
 const clients = new Map()
 const sockets = new Map()
@@ -34,6 +35,7 @@ const COMMANDS = {
   create: options => added(clients, options.name, () => new Client(options)).doc.clientID,
   edit: ({ name, edits }) => applyEdits(named(name).doc, edits),
   setAwareness: ({ name, state }) => named(name).provider.awareness.setLocalState(state),
+  apply: ({ name, update }) => named(name).apply(new Uint8Array(Buffer.from(update, 'base64'))),
   report: ({ name }) => named(name).report(),
   wait: ({ names, condition, seconds, ...details }) => holds(names.map(named), condition, details, seconds),
   connect: ({ name }) => named(name).connect(),
@@ -41,6 +43,14 @@ const COMMANDS = {
   // The way a network fails: the socket goes without a close handshake or a farewell, and the provider will retry.
   drop: ({ name }) => named(name).drop(),
   destroy: ({ name }) => removed(clients, name),
+  createYSweet: options => added(clients, options.name, () => new YSweetClient(options)).doc.clientID,
+  // Imported only where it is used: it needs a newer Node than the others.
+  createNext: async options => {
+    const { NextClient } = await import('./next_client.mjs')
+    return added(clients, options.name, () => new NextClient(options)).doc.clientID
+  },
+  type: ({ name, index, text }) => named(name).type(index, text),
+  erase: ({ name, index, length }) => named(name).erase(index, length),
   // Of Hocuspocus alone
   createSocket: ({ name, ...options }) => { added(sockets, name, () => new HocuspocusSocket(options).open()) },
   socketReport: ({ name }) => {

@@ -32,6 +32,7 @@ export const CONDITIONS = {
   state: ({ state }) => clients => clients.every(client =>
     Object.entries(state).every(([key, value]) => client.state[key] === value)),
   heard: ({ event, count, details }) => clients => clients.every(client => client.heard(event, details) >= count),
+  heardUpdates: ({ count }) => clients => clients.every(client => client.updatesReceived >= count),
   tokensGiven: ({ count }) => clients => clients.every(client => client.tokensGiven >= count)
 }
 

@@ -2,6 +2,8 @@
 import { EventEmitter } from 'node:events'
 import * as decoding from 'lib0/decoding'
 import * as encoding from 'lib0/encoding'
+import * as v24 from 'hocuspocus-provider-2.4'
+import * as v29 from 'hocuspocus-provider-2.9'
 import * as v213 from 'hocuspocus-provider-2.13'
 import * as v215 from 'hocuspocus-provider-2.15'
 import * as v3 from 'hocuspocus-provider-3'
@@ -10,7 +12,7 @@ import { applyEdits } from './edits.mjs'
 import { Participant } from './participant.mjs'
 import { socketClass } from './sockets.mjs'
 
-const PACKAGES = { '2.13.5': v213, '2.15.3': v215, '3.4.4': v3, '4.8.0': v4 }
+const PACKAGES = { '2.4.0': v24, '2.9.0': v29, '2.13.5': v213, '2.15.3': v215, '3.4.4': v3, '4.8.0': v4 }
 
 /** Versions before 3 have no attach, no sendToken, and other names for some options. */
 const isOld = version => version.startsWith('2.')

@@ -66,6 +66,9 @@ export class Participant extends EventEmitter {
     }
   }
 
+  /** As if the provider had brought it. */
+  apply (update) { Y.applyUpdate(this.doc, update, this.provider) }
+
   destroy () {
     this.provider.destroy()
     this.doc.destroy()

@@ -1,0 +1,98 @@
+"""The heartbeats of y-sweet's client: a counter of its edits, said back when all of them are on disk.
+
+The client compares what comes back with what it has counted, and shows by that whether it has unsaved changes.  It
+counts edits made offline as well, which arrive only with its first step 2: nothing is said back before.  And on hearing
+nothing for three seconds after a heartbeat it reconnects, so while a counter has to wait it gets a sign of life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorTime
+
+from canvas_collab.protocol import awareness, sync
+from canvas_collab.rooms.outgoing import Outgoing
+
+#: Signs of life are so many seconds apart at least: a client that hears one says something again after two.
+SIGN_OF_LIFE_INTERVAL = 1.0
+
+#: Every client understands it, and it changes nothing.
+_SIGN_OF_LIFE = sync.encode_awareness(awareness.encode([]))
+
+
+class Commits(Protocol):
+    """What tells when something is on disk."""
+
+    def after_commit(self, document_id: str | None, act: Callable[[], None]) -> None:
+        """Call `act` when everything of a document that is queued now is in the database."""
+
+
+class Heartbeats:
+    """The heartbeats of one connection.  Of the counters that wait, the latest stands for all before it."""
+
+    __slots__ = (
+        "_clock",
+        "_document_id",
+        "_is_complete",
+        "_journal",
+        "_lacks_something",
+        "_latest",
+        "_next_sign",
+        "_offer",
+        "_waiting",
+    )
+
+    def __init__(
+        self, clock: IReactorTime, journal: Commits, document_id: str, offer: Callable[[Outgoing], bool]
+    ) -> None:
+        """:param offer: sends a message, unless the client does not read; returns False if it was not sent."""
+        self._clock = clock
+        self._journal = journal
+        self._document_id = document_id
+        self._offer = offer
+        # The counter that waits for a commit, and the latest that came in the meantime.
+        self._waiting: bytes | None = None
+        self._latest: bytes | None = None
+        self._is_complete = False
+        self._lacks_something = False
+        self._next_sign = 0.0
+
+    def beat(self, counter: bytes) -> None:
+        """The client has sent a heartbeat."""
+        waits_long = self._waiting is not None
+        self._latest = counter
+        self._say_back()
+        if (waits_long or self._latest is not None) and (now := self._clock.seconds()) >= self._next_sign:
+            self._next_sign = now + SIGN_OF_LIFE_INTERVAL
+            self._offer(Outgoing(_SIGN_OF_LIFE))
+
+    def completed(self) -> None:
+        """The client has sent what it had before it connected."""
+        self._is_complete = True
+        self._say_back()
+
+    def refused(self) -> None:
+        """Something of the client's was not taken: no counter from now on means that everything is here."""
+        self._lacks_something = True
+
+    def drained(self) -> None:
+        """The client reads again."""
+        self._say_back()
+
+    def _say_back(self) -> None:
+        if self._latest is None or self._waiting is not None or not self._is_complete or self._lacks_something:
+            return
+        self._waiting, self._latest = self._latest, None
+        self._journal.after_commit(self._document_id, self._committed)
+
+    def _committed(self) -> None:
+        counter, self._waiting = self._waiting, None
+        if counter is None or self._lacks_something:
+            return
+        if not self._offer(Outgoing(sync.encode_heartbeat(counter))) and self._latest is None:
+            # For when the client reads again.
+            self._latest = counter
+            return
+        self._say_back()

@@ -293,6 +293,8 @@ class ServerProtocol(WebSocketServerProtocol):
         """
         if not self.may_send:
             return
+        if self._dialect is not None and self._stalled is None:
+            self._dialect.keep_alive()
         if self._was_heard or self._stalled is not None:
             self._was_heard = self._was_pinged = False
         elif not self._was_pinged:

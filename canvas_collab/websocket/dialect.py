@@ -56,6 +56,9 @@ class Dialect(Protocol):
     def drained(self) -> None:
         """The client has read all that waited for it, after it had not read for a while."""
 
+    def keep_alive(self) -> None:
+        """Have the client hear something, if it has not lately."""
+
     def closed(self, code: int | None, reason: str | None) -> None:
         """The socket has gone."""
 

@@ -88,6 +88,12 @@ class Hocuspocus:
         for document in list(self._documents.values()):
             document.connection.catch_up()
 
+    def keep_alive(self) -> None:
+        """Have the client hear something: any document's message will do for the whole socket."""
+        for document in self._documents.values():
+            document.connection.keep_alive()
+            break
+
     def closed(self, code: int | None, reason: str | None) -> None:
         """The socket has gone, and all documents with it."""
         if self._deadline is not None and self._deadline.active():

@@ -15,7 +15,7 @@ from canvas_collab.config import Settings
 from canvas_collab.persistence.journal import Journal
 from canvas_collab.protocol import hocuspocus as envelope
 from canvas_collab.protocol import sync
-from canvas_collab.protocol.closing import CloseCode, Offence
+from canvas_collab.protocol.closing import CloseCode
 from canvas_collab.protocol.hocuspocus import Authentication, Body, Close, Stateless, SyncReply
 from canvas_collab.rooms.connection import Connection, Effect
 from canvas_collab.rooms.entrance import Entrance
@@ -99,8 +99,8 @@ class OpenDocument:
         settings = self._hocuspocus.settings
         if len(message.payload.encode()) > settings.max_stateless_size:
             reason = f"a stateless message may have {settings.max_stateless_size} bytes"
-            raise Offence(CloseCode.TOO_LARGE, reason)
-        if settings.stateless and self.connection.may_write:
+            self.connection.dropped("stateless message dropped", reason)
+        elif settings.stateless and self.connection.may_write:
             self.connection.relay(Outgoing(envelope.encode_stateless(message.payload)))
 
     async def _renew(self, authentication: Authentication) -> None:

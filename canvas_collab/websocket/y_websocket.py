@@ -73,6 +73,11 @@ class YWebsocket:
         if self._connection is not None:
             self._connection.catch_up()
 
+    def keep_alive(self) -> None:
+        """Have the client hear something."""
+        if self._connection is not None:
+            self._connection.keep_alive()
+
     def closed(self, code: int | None, reason: str | None) -> None:
         """The socket has gone."""
         connection, self._connection = self._connection, None

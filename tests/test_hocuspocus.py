@@ -204,7 +204,7 @@ def test_leaving_a_document_takes_its_cursor_away(stage: Stage) -> None:
     with stage.socket() as socket:
         socket.open(ONE, stage.ada.token)
         socket.send(ONE, sync.encode_awareness(awareness.encode([Entry(7, 1, '{"x":1}')])))
-        while not any(awareness.decode(payload) == [Entry(7, 1, '{"x":1}')] for payload in stage.bystander.awareness):
+        while not any(awareness.decode(payload) == [Entry(7, 2, '{"x":1}')] for payload in stage.bystander.awareness):
             stage.bystander.receive()
         socket.send(ONE, b"\x07")
         while not any(awareness.decode(payload) == [Entry(7, 2, "null")] for payload in stage.bystander.awareness):
@@ -330,12 +330,18 @@ def test_the_documents_of_a_socket_are_bounded(stage: Stage, database: TestDatab
     stage.expect_bystander_unharmed()
 
 
-def test_a_stateless_message_over_its_size_closes_its_sender(stage: Stage) -> None:
-    with stage.socket() as socket:
+def test_a_stateless_message_over_its_size_is_dropped_and_its_sender_stays(stage: Stage) -> None:
+    with stage.socket() as socket, stage.socket() as other:
         socket.open(ONE, stage.ada.token)
-        socket.send(ONE, hocuspocus.encode_stateless("é" * 51))
-        closed = socket.wait_closed()
-    assert (closed.code, "100 bytes" in closed.reason) == (4413, True)
+        other.open(ONE, stage.ada.token)
+        for _ in range(3):
+            socket.send(ONE, hocuspocus.encode_stateless("é" * 51))
+        socket.send(ONE, hocuspocus.encode_stateless("small"))
+        assert other.wait_for(ONE, b"\x05") == hocuspocus.encode_stateless("small")
+        socket.edit(ONE, typed("still here"))
+        socket.wait_for(ONE, hocuspocus.SAVED)
+    [event] = stage.daemon.events("stateless message dropped")
+    assert "100 bytes" in event["reason"]
     stage.expect_bystander_unharmed()
 
 

@@ -46,6 +46,21 @@ class Stage:
             again.wait_for("still here")
 
 
+    def expect_shown(self, entries: list[Entry]) -> list[Entry]:
+        """The next that the bystander hears of anybody is this."""
+        while not self.bystander.awareness:
+            self.bystander.receive()
+        assert awareness.decode(self.bystander.awareness[-1]) == entries
+        return entries
+
+    def expect_edit_of_the_offender(self) -> None:
+        """The offender goes on drawing."""
+        doc: Doc = Doc()
+        doc["text"] = Text("drawn by the offender")
+        self.offender.edit(doc.get_update())
+        self.bystander.wait_for("drawn by the offender")
+
+
 @pytest.fixture
 def stage(database: TestDatabase, start_daemon: StartDaemon) -> Iterator[Stage]:
     ada, bob = database.add_user("ada"), database.add_user("bob")
@@ -65,14 +80,30 @@ def test_a_message_over_its_size_closes_its_sender(stage: Stage) -> None:
     stage.expect_close(1009, "")
 
 
-def test_an_awareness_message_over_its_size_closes_its_sender(stage: Stage) -> None:
-    stage.offender.send(show(Entry(1, 0, f'"{"x" * 300}"')))
-    stage.expect_close(4413, "300 bytes")
+def test_an_awareness_message_over_its_size_is_dropped_and_its_sender_stays(stage: Stage) -> None:
+    for clock in range(20):
+        stage.offender.send(show(Entry(1, clock, f'"{"x" * 300}"')))
+    stage.offender.send(show(Entry(2, 0, "{}")))
+    stage.expect_shown([Entry(2, 1, "{}")])
+    stage.expect_edit_of_the_offender()
+    assert len(stage.daemon.events("awareness dropped")) == 1
+    assert "300 bytes" in stage.daemon.wait_for_event("awareness dropped", user=stage.bob.id)["reason"]
 
 
-def test_announcing_too_many_awareness_clients_closes_the_sender(stage: Stage) -> None:
+def test_of_more_awareness_clients_than_one_may_announce_the_others_are_dropped(stage: Stage) -> None:
     stage.offender.send(show(*(Entry(number, 0, "{}") for number in range(3))))
-    stage.expect_close(4413, "2 awareness clients")
+    stage.expect_shown([Entry(0, 1, "{}"), Entry(1, 1, "{}")])
+    stage.expect_edit_of_the_offender()
+    assert "too many" in stage.daemon.wait_for_event("awareness dropped", user=stage.bob.id)["reason"]
+
+
+def test_an_echo_of_what_everybody_shows_is_no_offence_whatever_its_size(stage: Stage) -> None:
+    stage.bystander.send(show(Entry(1, 0, f'"{"x" * 200}"'), Entry(2, 0, f'"{"x" * 80}"')))
+    [first, second] = stage.expect_shown([Entry(1, 1, f'"{"x" * 200}"'), Entry(2, 1, f'"{"x" * 80}"')])
+    # Not word for word, as when only some of it counted for a client.
+    stage.offender.send(show(second, first))
+    stage.expect_edit_of_the_offender()
+    assert stage.daemon.events("awareness dropped") == []
 
 
 @pytest.mark.parametrize(

@@ -118,8 +118,8 @@ class Room(Generic[MemberT]):
         # Who does not read, and up to which clock of which author each of them has everything.
         self._behind: dict[MemberT, Mapping[int, int]] = {}
         self._echoes = Echoes()
-        # The answer to a query of awareness, and of which version it is.
-        self._everybody: tuple[int, list[bytes]] = (0, [])
+        # The answer to a query of awareness: of which version it is, the updates, and the messages with them.
+        self._everybody: tuple[int, list[bytes], list[Outgoing]] | None = None
         # When everybody was sent something last.
         self._everybody_heard = float("-inf")
         self._whole: _Whole | None = None
@@ -183,11 +183,14 @@ class Room(Generic[MemberT]):
 
     def everybody(self, member: MemberT) -> list[Outgoing]:
         """The messages that answer a query of who is here."""
-        version, payloads = self._everybody
-        if version != self.awareness.version:
-            payloads = awareness_format.pack(self.awareness.encode_present(), AWARENESS_SIZE)
-            self._everybody = self.awareness.version, payloads
-        return self._tell(member, payloads or [awareness_format.NOBODY])
+        if self._everybody is None or self._everybody[0] != self.awareness.version:
+            packed = awareness_format.pack(self.awareness.encode_present(), AWARENESS_SIZE)
+            payloads = packed or [awareness_format.NOBODY]
+            messages = [Outgoing(sync.encode_awareness(payload)) for payload in payloads]
+            self._everybody = self.awareness.version, payloads, messages
+        _, payloads, messages = self._everybody
+        self._tell(member, payloads)
+        return messages
 
     def correct(self, member: MemberT, entries: list[Entry]) -> list[Outgoing]:
         """The messages that tell a member how clocks stand."""

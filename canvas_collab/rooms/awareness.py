@@ -3,7 +3,7 @@
 A client takes a state in only if its clock is higher than the one that it remembers, and it remembers the clocks of
 those who have left, and of everybody from before it lost its connection.  Therefore the clock at which the others
 hear a state can be ahead of its client's own: whoever enters, returns, or is shown to somebody who joins is shown at
-a clock that is new to all.  A client raises its own clock when it hears of itself at a higher one.
+a clock that is new to them.  A client raises its own clock when it hears of itself at a higher one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ from canvas_collab.rooms.departures import Departures
 
 #: An entry that was not renewed for so many seconds is stale, as y-protocols has it; clients renew after half of that.
 STALE_AFTER = 30.0
+
+#: Who enters is shown at a clock so far ahead of its own.  It may have been in this room before the daemon was
+#: restarted, and the others then have heard of it at clocks ahead of its own by one for each who had joined since it
+#: showed something: fewer than this, as clients renew what they show every 15 seconds.
+AHEAD = 4096
 
 
 @define
@@ -154,8 +159,9 @@ class Awareness:
             return
         check_json(entry.state)
         state.entered += 1
-        client = _Client(entry.client_id, entry.clock + 1, entry.state, owner, user, now, entry.clock)
+        client = _Client(entry.client_id, entry.clock + AHEAD, entry.state, owner, user, now, entry.clock)
         self._clients[entry.client_id] = state.present[entry.client_id] = client
+        outcome.corrections.append(_raise_to(client))
         outcome.news.append(client.entry)
 
     def _hear(
@@ -201,11 +207,9 @@ class Awareness:
             del self._owners[client.owner].present[client.client_id]
         state.present[client.client_id] = client
         clock = max(entry.clock, client.clock + 1)
-        if clock > entry.clock + 1:
-            # Its owner may have gone on meanwhile, and would take its own older state for newer. Told that it has
-            # left, at a clock below, a client raises its clock and keeps its state.
-            outcome.corrections.append(Entry(client.client_id, clock - 1, LEFT))
         client.show(clock, entry.state)
+        if clock > entry.clock + 1:
+            outcome.corrections.append(_raise_to(client))
         client.owner, client.heard, client.renewed, client.claimant = owner, entry.clock, now, None
         outcome.news.append(client.entry)
 
@@ -282,3 +286,12 @@ class Awareness:
     def encode_known(self) -> list[bytes]:
         """The states of all who are here, and that of those who have left lately that they have, each encoded."""
         return [client.encode() for client in self._clients.values()]
+
+
+def _raise_to(client: _Client) -> Entry:
+    """What tells a client at which clock it is shown.
+
+    It may have gone on meanwhile, and would take what it hears of itself for newer.  Told that it has left, at a clock
+    below, it raises its clock to that one and keeps its state.
+    """
+    return Entry(client.client_id, client.clock - 1, LEFT)

@@ -11,6 +11,7 @@ from websockets.exceptions import InvalidStatus
 from canvas_collab.protocol import awareness, hocuspocus, sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.lib0 import Decoder
+from canvas_collab.rooms.awareness import AHEAD
 from tests.conftest import StartDaemon
 from tests.harness.clients import Client, Refused
 from tests.harness.daemons import Daemon
@@ -39,6 +40,10 @@ class Stage:
 
     def socket(self, path: str = "/") -> RawHocuspocus:
         return RawHocuspocus(self.daemon, path)
+
+    def expect_shown(self, entry: Entry) -> None:
+        while not any(awareness.decode(payload) == [entry] for payload in self.bystander.awareness):
+            self.bystander.receive()
 
     def expect_bystander_unharmed(self) -> None:
         self.bystander.edit(typed("still here"))
@@ -204,11 +209,9 @@ def test_leaving_a_document_takes_its_cursor_away(stage: Stage) -> None:
     with stage.socket() as socket:
         socket.open(ONE, stage.ada.token)
         socket.send(ONE, sync.encode_awareness(awareness.encode([Entry(7, 1, '{"x":1}')])))
-        while not any(awareness.decode(payload) == [Entry(7, 2, '{"x":1}')] for payload in stage.bystander.awareness):
-            stage.bystander.receive()
+        stage.expect_shown(Entry(7, 1 + AHEAD, '{"x":1}'))
         socket.send(ONE, b"\x07")
-        while not any(awareness.decode(payload) == [Entry(7, 2, "null")] for payload in stage.bystander.awareness):
-            stage.bystander.receive()
+        stage.expect_shown(Entry(7, 1 + AHEAD, "null"))
 
 
 # Acknowledgements

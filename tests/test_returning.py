@@ -40,7 +40,7 @@ class Company:
         self.providers.wait_awareness(*self.clients.values(), states=states, timeout=timeout)
 
     def expect_everybody_back(self, *names: str) -> None:
-        """They have lost their connection, are connected again, and all see all at once; and what is shown next, too."""
+        """They have lost their connection and are back, and all see all at once; and what is shown next, too."""
         for name in names:
             self.clients[name].wait_closed(timeout=20)
         for name in names:

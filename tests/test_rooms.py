@@ -13,7 +13,7 @@ from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.closing import CloseCode
 from canvas_collab.protocol.update import decode_update
-from canvas_collab.rooms.awareness import STALE_AFTER, Awareness
+from canvas_collab.rooms.awareness import AHEAD, STALE_AFTER, Awareness
 from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.echoes import REMEMBERED
 from canvas_collab.rooms.outgoing import Outgoing
@@ -218,7 +218,7 @@ def test_awareness_reaches_everybody_its_sender_too_collapsed_to_the_latest(meet
     for clock in range(4):
         show(meeting, ada, Entry(1, clock, "{}"))
     meeting.clock.advance(WINDOW)
-    expected = [shown(Entry(1, clock, "{}")) for clock in (1, 3)]
+    expected = [shown(Entry(1, clock + AHEAD, "{}")) for clock in (0, 3)]
     assert all(member.received == expected for member in meeting.members)
 
 
@@ -229,12 +229,12 @@ def test_a_cursor_is_not_shown_before_what_it_may_stand_in(meeting: Meeting) -> 
     meeting.edit(ada, update)
     show(meeting, ada, Entry(1, 0, "{}"))
     meeting.clock.advance(WINDOW)
-    assert bob.received[1:] == [sync.encode_update(update), shown(Entry(1, 1, "{}"))]
+    assert bob.received[1:] == [sync.encode_update(update), shown(Entry(1, AHEAD, "{}"))]
 
 
 def test_what_comes_back_word_for_word_is_known_for_an_echo(meeting: Meeting) -> None:
     ada, bob, _ = meeting.members
-    echo = awareness_format.encode([Entry(1, 1, "{}")])
+    echo = awareness_format.encode([Entry(1, AHEAD, "{}")])
     assert not meeting.room.is_echo(bob, echo)
     show(meeting, ada, Entry(1, 0, "{}"))
     assert meeting.room.is_echo(bob, echo)
@@ -247,7 +247,7 @@ def test_so_is_what_one_is_told_alone_and_for_them_alone(meeting: Meeting) -> No
     dee = FakeMember("dee")
     meeting.room.join(dee)
     [told] = payloads(meeting.room.introduce(dee))
-    assert awareness_format.decode(told) == [Entry(1, 2, "{}")]
+    assert awareness_format.decode(told) == [Entry(1, AHEAD + 1, "{}")]
     assert meeting.room.is_echo(dee, told)
     assert not meeting.room.is_echo(bob, told)
     [answer] = payloads(meeting.room.everybody(bob))
@@ -263,9 +263,9 @@ def test_a_query_is_answered_with_the_same_messages_while_nothing_changes(meetin
     ada, bob, cyd = meeting.members
     assert payloads(meeting.room.everybody(bob)) == [awareness_format.NOBODY]
     show(meeting, ada, Entry(1, 0, "{}"))
-    assert payloads(meeting.room.everybody(bob)) == [awareness_format.encode([Entry(1, 1, "{}")])]
+    assert payloads(meeting.room.everybody(bob)) == [awareness_format.encode([Entry(1, AHEAD, "{}")])]
     assert meeting.room.everybody(bob)[0] is meeting.room.everybody(cyd)[0]
-    show(meeting, ada, Entry(1, 1, "null"))
+    show(meeting, ada, Entry(1, AHEAD, "null"))
     assert payloads(meeting.room.everybody(cyd)) == [awareness_format.NOBODY]
 
 
@@ -273,29 +273,28 @@ def test_who_comes_back_and_says_the_same_again_is_not_taken_for_an_echo_and_is_
     ada, bob, _ = meeting.members
     show(meeting, ada, Entry(1, 0, "{}"))
     meeting.clock.advance(WINDOW)
-    show(meeting, ada, Entry(1, 1, "{}"))
+    show(meeting, ada, Entry(1, AHEAD + 1, "{}"))
+    meeting.clock.advance(WINDOW)
     meeting.room.leave(ada)
     back = FakeMember("ada")
     meeting.room.join(back)
-    assert meeting.room.is_echo(bob, awareness_format.encode([Entry(1, 1, "{}")]))
-    assert not meeting.room.is_echo(back, awareness_format.encode([Entry(1, 1, "{}")]))
+    assert meeting.room.is_echo(bob, awareness_format.encode([Entry(1, AHEAD + 1, "{}")]))
+    assert not meeting.room.is_echo(back, awareness_format.encode([Entry(1, AHEAD + 1, "{}")]))
     meeting.clock.advance(WINDOW)
     meeting.forget()
-    assert show(meeting, back, Entry(1, 1, "{}"), is_opening=True) == []
+    assert show(meeting, back, Entry(1, AHEAD + 1, "{}"), is_opening=True) == []
     meeting.clock.advance(WINDOW)
-    assert bob.received == back.received == [shown(Entry(1, 2, "{}"))]
+    assert bob.received == back.received == [shown(Entry(1, AHEAD + 2, "{}"))]
 
 
 def test_echoes_are_remembered_for_a_while(meeting: Meeting) -> None:
     ada, *_ = meeting.members
-    for clock in range(1, REMEMBERED + 2):
-        show(meeting, ada, Entry(1, clock, "{}"))
+    clocks = range(AHEAD, AHEAD + REMEMBERED + 1)
+    for clock in clocks:
+        show(meeting, ada, Entry(1, clock - AHEAD, "{}") if clock == AHEAD else Entry(1, clock, "{}"))
         meeting.clock.advance(WINDOW)
-    clocks = range(2, REMEMBERED + 2)
     echoes = [meeting.room.is_echo(ada, awareness_format.encode([Entry(1, clock, "{}")])) for clock in clocks]
-    assert echoes == [True, *[True] * (REMEMBERED - 1)]
-    show(meeting, ada, Entry(1, REMEMBERED + 2, "{}"))
-    assert not meeting.room.is_echo(ada, awareness_format.encode([Entry(1, 2, "{}")]))
+    assert echoes == [False] + [True] * REMEMBERED
 
 
 def test_what_is_more_than_one_message_should_have_is_sent_in_several(meeting: Meeting) -> None:
@@ -304,7 +303,7 @@ def test_what_is_more_than_one_message_should_have_is_sent_in_several(meeting: M
     show(meeting, ada, Entry(1, 0, "{}"))
     for number, member in enumerate(everybody):
         meeting.room.join(member)
-        show(meeting, member, Entry(100 + number, 0, '{"user":"Somebody","cursor":{"x":100,"y":100},"color":"#ff8800"}'))
+        show(meeting, member, Entry(100 + number, 0, '{"user":"Somebody","at":{"x":100,"y":100},"color":"#ff8800"}'))
     meeting.forget()
     meeting.clock.advance(WINDOW)
     assert all(len(message) < AWARENESS_SIZE + 10 for message in bob.received)
@@ -330,7 +329,7 @@ def test_a_member_who_leaves_takes_their_cursor_along(meeting: Meeting) -> None:
     show(meeting, ada, Entry(1, 0, "{}"))
     meeting.room.leave(ada)
     meeting.clock.advance(1)
-    assert bob.received[-1] == shown(Entry(1, 1, "null"))
+    assert bob.received[-1] == shown(Entry(1, AHEAD, "null"))
     assert len(ada.received) == 1
 
 
@@ -340,7 +339,7 @@ def test_a_cursor_that_is_not_renewed_goes(meeting: Meeting) -> None:
     meeting.clock.advance(STALE_AFTER)
     meeting.room.expire()
     meeting.clock.advance(1)
-    assert bob.received[-1] == shown(Entry(1, 1, "null"))
+    assert bob.received[-1] == shown(Entry(1, AHEAD, "null"))
 
 
 def test_a_room_that_is_closed_sends_nothing_any_more(meeting: Meeting) -> None:
@@ -376,7 +375,7 @@ def test_one_who_does_not_read_is_sent_what_has_changed_once_they_read_again(mee
     assert len(caught_up.runs) == 4
     bobs = Document([decode_update(sync_update(bob.received[0])), caught_up])
     assert bobs.encode() == meeting.room.document.encode()
-    assert everybody.payload == shown(Entry(1, 1, "{}"))
+    assert everybody.payload == shown(Entry(1, AHEAD, "{}"))
     assert meeting.room.catch_up(bob) == []
     meeting.clock.advance(WINDOW)
     meeting.edit(ada, update_of("five"))

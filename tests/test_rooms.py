@@ -269,6 +269,18 @@ def test_a_query_is_answered_with_the_same_messages_while_nothing_changes(meetin
     assert payloads(meeting.room.everybody(cyd)) == [awareness_format.NOBODY]
 
 
+def test_it_is_known_for_how_long_nothing_was_sent_that_all_hear(meeting: Meeting) -> None:
+    ada, bob, _ = meeting.members
+    assert meeting.room.silence == float("inf")
+    # An edit is not heard by its sender.
+    meeting.edit(bob, update_of("hello"))
+    assert meeting.room.silence == float("inf")
+    show(meeting, ada, Entry(1, 0, "{}"))
+    assert meeting.room.silence == 0
+    meeting.clock.advance(3)
+    assert meeting.room.silence == 3
+
+
 def test_who_comes_back_and_says_the_same_again_is_not_taken_for_an_echo_and_is_seen_again(meeting: Meeting) -> None:
     ada, bob, _ = meeting.members
     show(meeting, ada, Entry(1, 0, "{}"))

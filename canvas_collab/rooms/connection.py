@@ -29,9 +29,6 @@ STATES_PER_STEP = 256
 #: A connection whose messages are dropped is logged again after so many seconds.
 LOG_AGAIN_AFTER = 60.0
 
-#: Somebody who was sent nothing that went to everybody for so many seconds is sent something, to keep them.
-SILENCE = 5.0
-
 
 class Carrier(Protocol):
     """What brings a connection's messages to the client, in the protocol that it speaks."""
@@ -146,12 +143,13 @@ class Connection:
         """The client reads again: send what it has missed."""
         self._send_all(self.room.catch_up(self))
 
-    def keep_alive(self) -> None:
-        """Send something that says nothing: a client that hears nothing for half a minute closes the connection.
+    def keep_alive(self, silence: float) -> None:
+        """Send something that says nothing, unless everybody was sent something in the last `silence` seconds.
 
-        WebSocket's own pings do not count for it, and one that shows nothing of itself may hear nothing for hours.
+        A client that hears nothing for half a minute closes the connection.  WebSocket's own pings do not count for
+        it, and one that shows nothing of itself may hear nothing for hours.
         """
-        if self.room.silence > SILENCE:
+        if self.room.silence > silence:
             self.offer(Outgoing(sync.encode_awareness(awareness_format.NOBODY)))
 
     def leave(self) -> None:

@@ -56,8 +56,8 @@ class Dialect(Protocol):
     def drained(self) -> None:
         """The client has read all that waited for it, after it had not read for a while."""
 
-    def keep_alive(self) -> None:
-        """Have the client hear something, if it has not lately."""
+    def keep_alive(self, silence: float) -> None:
+        """Have the client hear something, unless it was sent something that all are in the last `silence` seconds."""
 
     def closed(self, code: int | None, reason: str | None) -> None:
         """The socket has gone."""

@@ -88,10 +88,10 @@ class Hocuspocus:
         for document in list(self._documents.values()):
             document.connection.catch_up()
 
-    def keep_alive(self) -> None:
+    def keep_alive(self, silence: float) -> None:
         """Have the client hear something: any document's message will do for the whole socket."""
         for document in self._documents.values():
-            document.connection.keep_alive()
+            document.connection.keep_alive(silence)
             break
 
     def closed(self, code: int | None, reason: str | None) -> None:

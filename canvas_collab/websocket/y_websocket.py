@@ -73,10 +73,10 @@ class YWebsocket:
         if self._connection is not None:
             self._connection.catch_up()
 
-    def keep_alive(self) -> None:
+    def keep_alive(self, silence: float) -> None:
         """Have the client hear something."""
         if self._connection is not None:
-            self._connection.keep_alive()
+            self._connection.keep_alive(silence)
 
     def closed(self, code: int | None, reason: str | None) -> None:
         """The socket has gone."""

@@ -217,7 +217,7 @@ class Connection:
             return
         if len(payload) > self._max_awareness_size:
             if not room.awareness.is_old(payload):
-                self.dropped("awareness dropped", f"an awareness message may have {self._max_awareness_size} bytes")
+                self._dropped(f"an awareness message may have {self._max_awareness_size} bytes")
             return
         reader = awareness_format.Reader(payload)
         most, refused = room.awareness.most_entries(), 0
@@ -233,18 +233,23 @@ class Connection:
             refused += outcome.refused
             yield
         if refused or reader.remaining:
-            self.dropped("awareness dropped", "one connection announces too many awareness clients")
+            self._dropped("one connection announces too many awareness clients")
 
     def _is_of_another(self, client_id: int, clock: int) -> bool:
         return self.room.awareness.is_of_another(client_id, self.user_id)
 
-    def dropped(self, event: str, reason: str) -> None:
-        """A message of the client was dropped; that is logged, but not each time."""
-        now = self.room.now
-        if now - self._logged >= LOG_AGAIN_AFTER:
-            self._logged = now
+    def _dropped(self, reason: str) -> None:
+        if self.may_be_logged():
             client = self.carrier.client
-            self.log.info(event, reason=reason, room=self.room.name, user=self.user_id, client=client)
+            self.log.info("awareness dropped", reason=reason, room=self.room.name, user=self.user_id, client=client)
+
+    def may_be_logged(self) -> bool:
+        """Whether it is time to log again that a message of this client is dropped."""
+        now = self.room.now
+        if now - self._logged < LOG_AGAIN_AFTER:
+            return False
+        self._logged = now
+        return True
 
     def _send_all(self, messages: list[Outgoing]) -> None:
         for message in messages:

@@ -99,7 +99,9 @@ class OpenDocument:
         settings = self._hocuspocus.settings
         if len(message.payload.encode()) > settings.max_stateless_size:
             reason = f"a stateless message may have {settings.max_stateless_size} bytes"
-            self.connection.dropped("stateless message dropped", reason)
+            if self.connection.may_be_logged():
+                where = {"room": self.connection.room.name, "user": self.connection.user_id}
+                self.log.info("stateless message dropped", reason=reason, client=self.client, **where)
         elif settings.stateless and self.connection.may_write:
             self.connection.relay(Outgoing(envelope.encode_stateless(message.payload)))
 

@@ -98,6 +98,17 @@ def test_of_more_awareness_clients_than_one_may_announce_the_others_are_dropped(
     assert "too many" in stage.daemon.wait_for_event("awareness dropped", user=stage.bob.id)["reason"]
 
 
+@pytest.mark.parametrize("size", [100, 10_000])
+def test_a_state_that_is_not_json_closes_its_sender_however_long_it_is(
+    database: TestDatabase, start_daemon: StartDaemon, size: int
+) -> None:
+    ada = database.add_user("ada")
+    database.add_diagram("one", ada)
+    with Client(start_daemon(database), "one", ada) as offender:
+        offender.send(show(Entry(1, 0, f'"{"x" * size}')))
+        assert offender.wait_for_close() == (4400, "malformed message: a value is not JSON")
+
+
 def test_an_echo_of_what_everybody_shows_is_no_offence_whatever_its_size(stage: Stage) -> None:
     stage.bystander.send(show(Entry(1, 0, f'"{"x" * 200}"'), Entry(2, 0, f'"{"x" * 80}"')))
     [first, second] = stage.expect_shown([Entry(1, AHEAD, f'"{"x" * 200}"'), Entry(2, AHEAD, f'"{"x" * 80}"')])

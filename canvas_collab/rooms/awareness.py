@@ -25,6 +25,9 @@ STALE_AFTER = 30.0
 #: showed something: fewer than this, as clients renew what they show every 15 seconds.
 AHEAD = 4096
 
+#: Whether longer states are JSON has to be found out before they come here: that takes longer than one step may.
+LONG = 2**12
+
 
 @define
 class Outcome:
@@ -135,7 +138,7 @@ class Awareness:
 
         :param is_opening: whether that is what the connection said first: its client may be back from another one,
             and has its old clock.
-        :raises Malformed: if a state that counts is not JSON.
+        :raises Malformed: if a state that counts, and is not :data:`LONG`, is not JSON.
         """
         outcome = Outcome()
         for entry in entries:
@@ -157,7 +160,7 @@ class Awareness:
         if max(len(state.present), state.entered) >= self._clients_per_owner:
             outcome.refused += 1
             return
-        check_json(entry.state)
+        _check(entry.state)
         state.entered += 1
         client = _Client(entry.client_id, entry.clock + AHEAD, entry.state, owner, user, now, entry.clock)
         self._clients[entry.client_id] = state.present[entry.client_id] = client
@@ -200,7 +203,7 @@ class Awareness:
         if client.client_id not in state.present and len(state.present) >= self._clients_per_owner:
             outcome.refused += 1
             return
-        check_json(entry.state)
+        _check(entry.state)
         if client.has_left:
             self._departures.cancel(client.user, client.client_id)
         else:
@@ -286,6 +289,11 @@ class Awareness:
     def encode_known(self) -> list[bytes]:
         """The states of all who are here, and that of those who have left lately that they have, each encoded."""
         return [client.encode() for client in self._clients.values()]
+
+
+def _check(state: str) -> None:
+    if len(state) <= LONG:
+        check_json(state)
 
 
 def _raise_to(client: _Client) -> Entry:

@@ -17,9 +17,11 @@ from canvas_collab.access.roles import Access
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.closing import CloseCode, Offence
+from canvas_collab.protocol.json_text import check_json
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.state_vector import EMPTY_STATE_VECTOR
 from canvas_collab.protocol.update import Update, decode_update
+from canvas_collab.rooms.awareness import LONG
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.rooms.room import Room
 
@@ -226,6 +228,10 @@ class Connection:
             # A client that opens its connection announces itself, alone.
             is_opening = reader.count == 1 and not self._has_announced
             self._has_announced = self._has_announced or any(not entry.has_left for entry in entries)
+            for entry in entries:
+                if len(entry.state) > LONG:
+                    check_json(entry.state)
+                    yield
             outcome = room.show(self, entries, is_opening)
             if outcome.corrections:
                 self._send_all(room.correct(self, outcome.corrections))

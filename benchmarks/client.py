@@ -67,6 +67,7 @@ class Client:
         "_times",
         "_token",
         "_unsent",
+        "ahead",
         "bytes",
         "connected_at",
         "frames",
@@ -89,6 +90,8 @@ class Client:
         self.prefix = encode_var_string(self.room) if place.hocuspocus else b""
         #: When each of its updates was sent.
         self.sent_at: list[float] = []
+        # How far the server shows the cursor ahead of the clock that was said first.
+        self.ahead = 0
         #: How far the others' clocks have come, as it has heard.
         self.seen: dict[int, int] = {}
         self.frames = self.bytes = 0
@@ -168,7 +171,7 @@ class Client:
 
     def point(self) -> None:
         """Move the cursor."""
-        clock = len(self.sent_at) + 1
+        clock = len(self.sent_at) + 1 + self.ahead
         state = (
             f'{{"user":{{"name":"Person {self.number}","color":"#30bced"}},'
             f'"cursor":{{"x":{(clock * 37) % 1920},"y":{(clock * 19) % 1080}}}}}'

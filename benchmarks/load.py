@@ -27,6 +27,7 @@ from benchmarks.processes import waited_seconds
 from canvas_collab.protocol import awareness
 from canvas_collab.protocol.lib0 import Decoder, encode_var_bytes, encode_var_string, encode_var_uint
 from canvas_collab.protocol.update import decode_update
+from canvas_collab.rooms.awareness import AHEAD
 
 __all__ = ["FIRST_CLIENT_ID", "Generator", "Kind", "Load", "Place", "Report", "percentile", "run"]
 
@@ -132,6 +133,8 @@ class _Message:
     control: _Control = _Control.NONE
     stretches: Sequence[tuple[int, int, int]] = ()
     cursors: Sequence[tuple[int, int, bytes]] = ()
+    #: How far the clocks of cursors are ahead of what their clients said first.
+    ahead: int = 0
 
 
 class Generator:
@@ -339,6 +342,8 @@ class Generator:
                 news = []
                 for number, clock, encoded in message.cursors:
                     before = seen.get(number, 0)
+                    if number == own and not client.ahead:
+                        client.ahead = message.ahead
                     if number != own and clock > before:
                         self._arrived(client, number, before, clock, when)
                         news.append(encoded)
@@ -377,7 +382,10 @@ class Generator:
             stretches = self._stretches(decoder.var_bytes())
             return _Message(_Control.STEP_2 if step == 1 else _Control.NONE, stretches)
         if kind == 1:
-            return _Message(cursors=self._cursors(decoder.var_bytes()))
+            cursors = self._cursors(decoder.var_bytes())
+            # Other servers leave clocks as they are.
+            ahead = AHEAD if cursors and cursors[0][1] > AHEAD else 0
+            return _Message(cursors=[(number, clock - ahead, entry) for number, clock, entry in cursors], ahead=ahead)
         if kind == 2 and self._load.place.hocuspocus:
             return _Message({1: _Control.DENIED, 2: _Control.AUTHENTICATED}.get(step or 0, _Control.NONE))
         return _Message()

@@ -166,13 +166,19 @@ class Settings:
         "MAX_MESSAGE_SIZE", 16 * 2**20, variables.integer(1024, 2**31), "The largest message a client may send."
     )
     max_awareness_size: int = _setting(
-        "MAX_AWARENESS_SIZE", 64 * 2**10, variables.integer(256, 2**24), "The largest awareness message."
+        "MAX_AWARENESS_SIZE", 2**20, variables.integer(256, 2**24), "The largest awareness message."
     )
     max_awareness_clients: int = _setting(
         "MAX_AWARENESS_CLIENTS",
         32,
         variables.integer(1, 10000),
         "How many awareness clients one connection may announce.",
+    )
+    max_awareness_remembered: int = _setting(
+        "MAX_AWARENESS_REMEMBERED",
+        1000,
+        variables.integer(1, 10**6),
+        "How many awareness clients of one user are remembered for a while after they have left.",
     )
     max_documents: int = _setting(
         "MAX_DOCUMENTS", 1000, variables.integer(1, 10**6), "How many documents one Hocuspocus connection may open."

@@ -98,7 +98,7 @@ def collaboration_service(
             reactor,
             name,
             stored.document,
-            Awareness(settings.max_awareness_clients),
+            Awareness(settings.max_awareness_clients, settings.max_awareness_remembered),
             Pace(settings.fanout_share, window),
             Pace(settings.fanout_share / 2, window, AWARENESS_WINDOW),
             keep,

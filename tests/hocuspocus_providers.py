@@ -23,10 +23,20 @@ class Providers(YjsClients):
     """The Node process, with the commands for providers."""
 
     def socket(
-        self, name: str, url: str, *, version: ProviderVersion = "4.8.0", headers: Mapping[str, str] | None = None
+        self,
+        name: str,
+        url: str,
+        *,
+        version: ProviderVersion = "4.8.0",
+        headers: Mapping[str, str] | None = None,
+        **options: Json,
     ) -> ProviderSocket:
-        """A socket that several providers can share; it opens by itself."""
-        self.call("createSocket", name=name, url=url, version=version, headers=dict(headers or {}))
+        """A socket that several providers can share; it opens by itself.
+
+        :param options: more of the socket's configuration, in its own words.
+        """
+        headers = dict(headers or {})
+        self.call("createSocket", name=name, url=url, version=version, headers=headers, socketOptions=options)
         return ProviderSocket(self, name, version)
 
     def provider(

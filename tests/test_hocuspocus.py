@@ -17,6 +17,7 @@ from canvas_collab.protocol import awareness, hocuspocus, sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.closing import CloseCode
 from canvas_collab.protocol.lib0 import Decoder
+from canvas_collab.rooms.awareness import AHEAD
 from canvas_collab.websocket.hocuspocus import Hocuspocus
 from canvas_collab.websocket.pending import PendingTotal
 from tests.conftest import StartDaemon
@@ -68,6 +69,10 @@ class Stage:
 
     def socket(self, path: str = "/") -> RawHocuspocus:
         return RawHocuspocus(self.daemon, path)
+
+    def expect_shown(self, entry: Entry) -> None:
+        while not any(awareness.decode(payload) == [entry] for payload in self.bystander.awareness):
+            self.bystander.receive()
 
     def expect_bystander_unharmed(self) -> None:
         self.bystander.edit(typed("still here"))
@@ -233,11 +238,9 @@ def test_leaving_a_document_takes_its_cursor_away(stage: Stage) -> None:
     with stage.socket() as socket:
         socket.open(ONE, stage.ada.token)
         socket.send(ONE, sync.encode_awareness(awareness.encode([Entry(7, 1, '{"x":1}')])))
-        while not any(awareness.decode(payload) == [Entry(7, 1, '{"x":1}')] for payload in stage.bystander.awareness):
-            stage.bystander.receive()
+        stage.expect_shown(Entry(7, 1 + AHEAD, '{"x":1}'))
         socket.send(ONE, b"\x07")
-        while not any(awareness.decode(payload) == [Entry(7, 2, "null")] for payload in stage.bystander.awareness):
-            stage.bystander.receive()
+        stage.expect_shown(Entry(7, 1 + AHEAD, "null"))
 
 
 # Acknowledgements
@@ -417,12 +420,18 @@ def test_keeping_messages_takes_work_in_proportion_to_their_number() -> None:
     assert calls(1000) < 2.2 * calls(500)
 
 
-def test_a_stateless_message_over_its_size_closes_its_sender(stage: Stage) -> None:
-    with stage.socket() as socket:
+def test_a_stateless_message_over_its_size_is_dropped_and_its_sender_stays(stage: Stage) -> None:
+    with stage.socket() as socket, stage.socket() as other:
         socket.open(ONE, stage.ada.token)
-        socket.send(ONE, hocuspocus.encode_stateless("é" * 51))
-        closed = socket.wait_closed()
-    assert (closed.code, "100 bytes" in closed.reason) == (4413, True)
+        other.open(ONE, stage.ada.token)
+        for _ in range(3):
+            socket.send(ONE, hocuspocus.encode_stateless("é" * 51))
+        socket.send(ONE, hocuspocus.encode_stateless("small"))
+        assert other.wait_for(ONE, b"\x05") == hocuspocus.encode_stateless("small")
+        socket.edit(ONE, typed("still here"))
+        socket.wait_for(ONE, hocuspocus.SAVED)
+    [event] = stage.daemon.events("stateless message dropped")
+    assert "100 bytes" in event["reason"]
     stage.expect_bystander_unharmed()
 
 

@@ -12,6 +12,7 @@ from pycrdt import Doc, Text
 
 from canvas_collab.protocol import awareness, sync
 from canvas_collab.protocol.awareness import Entry
+from canvas_collab.rooms.awareness import AHEAD
 from canvas_collab.websocket.client import MAX_HANDSHAKE_SIZE
 from tests import poison
 from tests.conftest import StartDaemon
@@ -48,6 +49,21 @@ class Stage:
         with Client(self.daemon, "one", self.bob) as again:
             again.wait_for("still here")
 
+    def expect_shown(self, entries: list[Entry]) -> list[Entry]:
+        """The bystander hears this and of nobody else."""
+        while awareness.encode(entries) not in self.bystander.awareness:
+            self.bystander.receive()
+        heard = {entry.client_id for payload in self.bystander.awareness for entry in awareness.decode(payload)}
+        assert heard == {entry.client_id for entry in entries}
+        return entries
+
+    def expect_edit_of_the_offender(self) -> None:
+        """The offender goes on drawing."""
+        doc: Doc = Doc()
+        doc["text"] = Text("drawn by the offender")
+        self.offender.edit(doc.get_update())
+        self.bystander.wait_for("drawn by the offender")
+
 
 @pytest.fixture
 def stage(database: TestDatabase, start_daemon: StartDaemon) -> Iterator[Stage]:
@@ -68,14 +84,41 @@ def test_a_message_over_its_size_closes_its_sender(stage: Stage) -> None:
     stage.expect_close(1009, "")
 
 
-def test_an_awareness_message_over_its_size_closes_its_sender(stage: Stage) -> None:
-    stage.offender.send(show(Entry(1, 0, f'"{"x" * 300}"')))
-    stage.expect_close(4413, "300 bytes")
+def test_an_awareness_message_over_its_size_is_dropped_and_its_sender_stays(stage: Stage) -> None:
+    for clock in range(20):
+        stage.offender.send(show(Entry(1, clock, f'"{"x" * 300}"')))
+    stage.offender.send(show(Entry(2, 0, "{}")))
+    stage.expect_shown([Entry(2, AHEAD, "{}")])
+    stage.expect_edit_of_the_offender()
+    assert len(stage.daemon.events("awareness dropped")) == 1
+    assert "300 bytes" in stage.daemon.wait_for_event("awareness dropped", user=stage.bob.id)["reason"]
 
 
-def test_announcing_too_many_awareness_clients_closes_the_sender(stage: Stage) -> None:
+def test_of_more_awareness_clients_than_one_may_announce_the_others_are_dropped(stage: Stage) -> None:
     stage.offender.send(show(*(Entry(number, 0, "{}") for number in range(3))))
-    stage.expect_close(4413, "2 awareness clients")
+    stage.expect_shown([Entry(0, AHEAD, "{}"), Entry(1, AHEAD, "{}")])
+    stage.expect_edit_of_the_offender()
+    assert "too many" in stage.daemon.wait_for_event("awareness dropped", user=stage.bob.id)["reason"]
+
+
+@pytest.mark.parametrize("size", [100, 10_000])
+def test_a_state_that_is_not_json_closes_its_sender_however_long_it_is(
+    database: TestDatabase, start_daemon: StartDaemon, size: int
+) -> None:
+    ada = database.add_user("ada")
+    database.add_diagram("one", ada)
+    with Client(start_daemon(database), "one", ada) as offender:
+        offender.send(show(Entry(1, 0, f'"{"x" * size}')))
+        assert offender.wait_for_close() == (4400, "malformed message: a value is not JSON")
+
+
+def test_an_echo_of_what_everybody_shows_is_no_offence_whatever_its_size(stage: Stage) -> None:
+    stage.bystander.send(show(Entry(1, 0, f'"{"x" * 200}"'), Entry(2, 0, f'"{"x" * 80}"')))
+    [first, second] = stage.expect_shown([Entry(1, AHEAD, f'"{"x" * 200}"'), Entry(2, AHEAD, f'"{"x" * 80}"')])
+    # Not word for word, as when only some of it counted for a client.
+    stage.offender.send(show(second, first))
+    stage.expect_edit_of_the_offender()
+    assert stage.daemon.events("awareness dropped") == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from canvas_collab.document.document import Document
 from canvas_collab.protocol import awareness, sync
 from canvas_collab.protocol.awareness import Entry
-from canvas_collab.rooms.awareness import STALE_AFTER, Awareness
+from canvas_collab.rooms.awareness import AHEAD, STALE_AFTER, Awareness
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.rooms.pacing import Pace
 from canvas_collab.rooms.room import Room
@@ -24,6 +24,9 @@ from tests.python_clients import AWARENESS, RawConnection, awareness_message, re
 from tests.yjs_clients import VERSIONS, Version, YjsClients
 
 CURSOR = {"cursor": {"x": 10, "y": 20}}
+
+#: The clock at which the others hear what a client says first, at its own clock 1.
+FIRST = 1 + AHEAD
 
 
 @pytest.fixture
@@ -57,22 +60,23 @@ def said_until(connection: RawConnection, client_id: int, clock: int) -> list[tu
     return heard
 
 
-def test_awareness_is_echoed_to_its_sender(enter: Any) -> None:
+def test_awareness_is_echoed_to_its_sender_after_the_clock_to_go_on_from(enter: Any) -> None:
     sender = enter()
 
     sender.send_awareness((7, 1, CURSOR))
 
-    assert sender.receive_awareness(7) == (7, 1, CURSOR)
+    assert sender.receive_awareness(7) == (7, FIRST - 1, None)
+    assert sender.receive_awareness(7) == (7, FIRST, CURSOR)
 
 
 def test_a_renewal_without_a_change_is_echoed_too_as_that_keeps_a_connection_alive(enter: Any) -> None:
     sender = enter()
     sender.send_awareness((7, 1, CURSOR))
-    assert sender.receive_awareness(7) == (7, 1, CURSOR)
+    said_until(sender, 7, FIRST)
 
-    sender.send_awareness((7, 2, CURSOR))
+    sender.send_awareness((7, FIRST + 1, CURSOR))
 
-    assert sender.receive_awareness(7) == (7, 2, CURSOR)
+    assert sender.receive_awareness(7) == (7, FIRST + 1, CURSOR)
 
 
 def test_everybody_hears_of_a_cursor_and_who_comes_later_is_told_at_once(diagram: Diagram, enter: Any) -> None:
@@ -80,33 +84,40 @@ def test_everybody_hears_of_a_cursor_and_who_comes_later_is_told_at_once(diagram
 
     sender.send_awareness((7, 1, CURSOR))
 
-    assert listener.receive_awareness(7) == (7, 1, CURSOR)
-    assert enter(diagram.viewer).receive_awareness(7) == (7, 1, CURSOR)
+    assert listener.receive_awareness(7) == (7, FIRST, CURSOR)
+    # At a clock of its own, as it may have been here before.
+    assert enter(diagram.viewer).receive_awareness(7) == (7, FIRST + 1, CURSOR)
 
 
 def test_a_query_is_answered_with_all_who_are_present(diagram: Diagram, enter: Any) -> None:
-    first, second = enter(), enter()
+    first, second, asking = enter(), enter(), enter(diagram.viewer)
     first.send_awareness((7, 1, CURSOR))
-    first.receive_awareness(7)
+    said_until(asking, 7, FIRST)
     second.send_awareness((8, 3, {"name": "second"}))
-    second.receive_awareness(8)
-    asking = enter(diagram.viewer)
-    asking.sync()
+    said_until(asking, 8, 3 + AHEAD)
 
     asking.query_awareness()
 
     answer = asking.receive_until(lambda message: message[0] == AWARENESS)[-1]
-    assert sorted(read_awareness(answer)) == [(7, 1, CURSOR), (8, 3, {"name": "second"})]
+    assert sorted(read_awareness(answer)) == [(7, FIRST, CURSOR), (8, 3 + AHEAD, {"name": "second"})]
+
+
+def test_a_query_in_an_empty_room_is_answered_too(enter: Any) -> None:
+    asking = enter()
+
+    asking.query_awareness()
+
+    assert read_awareness(asking.receive_until(lambda message: message[0] == AWARENESS)[-1]) == []
 
 
 def test_a_cursor_goes_when_its_connection_ends(enter: Any) -> None:
     sender, listener = enter(), enter()
-    sender.send_awareness((7, 5, CURSOR))
-    assert listener.receive_awareness(7) == (7, 5, CURSOR)
+    sender.send_awareness((7, 1, CURSOR))
+    assert listener.receive_awareness(7) == (7, FIRST, CURSOR)
 
     sender.close()
 
-    assert listener.receive_awareness(7) == (7, 6, None)
+    assert listener.receive_awareness(7) == (7, FIRST, None)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -116,12 +127,15 @@ def test_the_cursor_of_a_client_whose_network_fails_goes_and_comes_back_with_it(
     listener = enter()
     client = diagram.join(yjs, "client", version=version)
     client.set_awareness(CURSOR)
-    assert (client.client_id, 1, CURSOR) in said_until(listener, client.client_id, 1)
+    heard: list[tuple[int, int, Any]] = []
+    while not heard or heard[-1][2] != CURSOR:
+        heard.append(listener.receive_awareness(client.client_id))
+    clock = heard[-1][1]
 
     client.drop()
 
-    assert listener.receive_awareness(client.client_id) == (client.client_id, 2, None)
-    assert listener.receive_awareness(client.client_id) == (client.client_id, 3, CURSOR)
+    assert listener.receive_awareness(client.client_id) == (client.client_id, clock, None)
+    assert listener.receive_awareness(client.client_id) == (client.client_id, clock + 1, CURSOR)
 
 
 @pytest.mark.parametrize("who", ["another user", "the same user"])
@@ -129,17 +143,17 @@ def test_who_re_sends_somebodys_awareness_does_not_come_to_own_it(diagram: Diagr
     user: User = diagram.owner if who == "another user" else diagram.editor
     sender, echoing, listener = enter(diagram.editor), enter(user), enter(diagram.viewer)
     sender.send_awareness((7, 1, CURSOR))
-    assert echoing.receive_awareness(7) == (7, 1, CURSOR)
-    assert listener.receive_awareness(7) == (7, 1, CURSOR)
+    assert echoing.receive_awareness(7) == (7, FIRST, CURSOR)
+    assert listener.receive_awareness(7) == (7, FIRST, CURSOR)
 
-    echoing.send_awareness((7, 1, CURSOR))
+    echoing.send_awareness((7, FIRST, CURSOR))
     echoing.sync()
     echoing.close()
-    sender.send_awareness((7, 2, CURSOR))
-    assert listener.receive_awareness(7) == (7, 2, CURSOR)
+    sender.send_awareness((7, FIRST + 1, CURSOR))
+    assert listener.receive_awareness(7) == (7, FIRST + 1, CURSOR)
 
     sender.close()
-    assert listener.receive_awareness(7) == (7, 3, None)
+    assert listener.receive_awareness(7) == (7, FIRST + 1, None)
 
 
 def test_what_is_re_sent_after_its_owner_has_left_brings_nobody_back(diagram: Diagram, enter: Any) -> None:
@@ -148,12 +162,12 @@ def test_what_is_re_sent_after_its_owner_has_left_brings_nobody_back(diagram: Di
     echoing.receive_awareness(7)
     sender.close()
     listener.receive_awareness(7)
-    assert listener.receive_awareness(7) == (7, 2, None)
+    assert listener.receive_awareness(7) == (7, FIRST, None)
 
-    echoing.send_awareness((7, 1, CURSOR))
+    echoing.send_awareness((7, FIRST, CURSOR))
     echoing.send_awareness((8, 1, {}))
 
-    assert said_until(listener, 8, 1) == [(8, 1, {})]
+    assert said_until(listener, 8, FIRST) == [(8, FIRST, {})]
 
 
 def test_nobody_can_move_or_remove_the_cursor_of_another_user(diagram: Diagram, enter: Any) -> None:
@@ -161,25 +175,26 @@ def test_nobody_can_move_or_remove_the_cursor_of_another_user(diagram: Diagram, 
     sender.send_awareness((7, 1, CURSOR))
     listener.receive_awareness(7)
 
-    other.send_awareness((7, 9, {"cursor": "moved"}))
-    other.send_awareness((7, 9, None))
+    other.send_awareness((7, FIRST + 9, {"cursor": "moved"}))
+    other.send_awareness((7, FIRST + 9, None))
     other.send_awareness((8, 1, {}))
 
-    assert said_until(listener, 8, 1) == [(8, 1, {})]
+    assert said_until(listener, 8, FIRST) == [(8, FIRST, {})]
 
 
 def test_a_client_that_is_back_on_a_new_connection_stays_when_the_old_one_ends(diagram: Diagram, enter: Any) -> None:
     old, listener = enter(), enter(diagram.viewer)
     old.send_awareness((7, 1, CURSOR))
+    assert listener.receive_awareness(7) == (7, FIRST, CURSOR)
     new = enter()
-    new.send_awareness((7, 2, CURSOR))
-    said_until(listener, 7, 2)
+    new.send_awareness((7, FIRST, CURSOR))
+    new.sync()
 
     old.close()
     diagram.daemon.wait_for_event("connection closed")
     new.send_awareness((8, 1, {}))
 
-    assert (7, 3, None) not in said_until(listener, 8, 1)
+    assert said_until(listener, 8, FIRST) == [(8, FIRST, {})]
 
 
 class Listener:
@@ -207,20 +222,20 @@ def test_an_entry_that_was_not_renewed_is_taken_out_and_counts_again_once_it_is(
     room.join(sender)
     room.join(listener)
     entry = awareness_message([(7, 4, CURSOR)])
-    room.show(sender, decoded(entry))
+    room.announce(room.show(sender, decoded(entry)).news)
 
     clock.advance(STALE_AFTER - 1)
     room.expire()
     clock.advance(1)
-    assert listener.heard == [(7, 4, CURSOR)]
+    assert listener.heard == [(7, 4 + AHEAD, CURSOR)]
 
     room.expire()
     clock.advance(1)
-    assert listener.heard[1:] == [(7, 4, None)]
+    assert listener.heard[1:] == [(7, 4 + AHEAD, None)]
 
-    room.show(sender, decoded(awareness_message([(7, 5, CURSOR)])))
+    room.announce(room.show(sender, decoded(awareness_message([(7, 5 + AHEAD, CURSOR)]))).news)
     clock.advance(1)
-    assert listener.heard[2:] == [(7, 5, CURSOR)]
+    assert listener.heard[2:] == [(7, 5 + AHEAD, CURSOR)]
 
 
 def decoded(message: bytes) -> list[Entry]:

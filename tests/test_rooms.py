@@ -14,11 +14,12 @@ from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.closing import CloseCode
 from canvas_collab.protocol.steps import complete
 from canvas_collab.protocol.update import decode_update
-from canvas_collab.rooms.awareness import STALE_AFTER, Awareness
+from canvas_collab.rooms.awareness import AHEAD, STALE_AFTER, Awareness
 from canvas_collab.rooms.connection import Connection
+from canvas_collab.rooms.echoes import REMEMBERED
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.rooms.pacing import Pace
-from canvas_collab.rooms.room import ECHOES, Room
+from canvas_collab.rooms.room import AWARENESS_SIZE, Room
 from canvas_collab.rooms.rooms import Rooms
 
 
@@ -207,12 +208,18 @@ def test_an_edit_that_holds_nothing_is_neither_kept_nor_sent(meeting: Meeting) -
     assert all(member.received == [] for member in meeting.members)
 
 
+def show(meeting: Meeting, member: FakeMember, *entries: Entry, is_opening: bool = False) -> list[Entry]:
+    outcome = meeting.room.show(member, list(entries), is_opening)
+    meeting.room.announce(outcome.news)
+    return outcome.corrections
+
+
 def test_awareness_reaches_everybody_its_sender_too_collapsed_to_the_latest(meeting: Meeting) -> None:
     ada, *_ = meeting.members
     for clock in range(4):
-        meeting.room.show(ada, [Entry(1, clock, "{}")])
+        show(meeting, ada, Entry(1, clock, "{}"))
     meeting.clock.advance(WINDOW)
-    expected = [shown(Entry(1, clock, "{}")) for clock in (0, 3)]
+    expected = [shown(Entry(1, clock + AHEAD, "{}")) for clock in (0, 3)]
     assert all(member.received == expected for member in meeting.members)
 
 
@@ -221,60 +228,138 @@ def test_a_cursor_is_not_shown_before_what_it_may_stand_in(meeting: Meeting) -> 
     meeting.edit(ada, update_of("one"))
     update = update_of("two")
     meeting.edit(ada, update)
-    meeting.room.show(ada, [Entry(1, 0, "{}")])
+    show(meeting, ada, Entry(1, 0, "{}"))
     meeting.clock.advance(WINDOW)
-    assert bob.received[1:] == [sync.encode_update(update), shown(Entry(1, 0, "{}"))]
+    assert bob.received[1:] == [sync.encode_update(update), shown(Entry(1, AHEAD, "{}"))]
 
 
 def test_what_comes_back_word_for_word_is_known_for_an_echo(meeting: Meeting) -> None:
-    ada, *_ = meeting.members
-    echo = awareness_format.encode([Entry(1, 0, "{}")])
-    assert not meeting.room.is_echo(echo)
-    meeting.room.show(ada, [Entry(1, 0, "{}")])
-    assert meeting.room.is_echo(echo)
-    assert not meeting.room.is_echo(awareness_format.encode([Entry(1, 1, "{}")]))
-
-
-def test_somebody_who_was_gone_and_says_the_same_again_is_not_taken_for_an_echo(meeting: Meeting) -> None:
     ada, bob, _ = meeting.members
-    meeting.room.show(ada, [Entry(1, 0, "{}")])
+    echo = awareness_format.encode([Entry(1, AHEAD, "{}")])
+    assert not meeting.room.is_echo(bob, echo)
+    show(meeting, ada, Entry(1, 0, "{}"))
+    assert meeting.room.is_echo(bob, echo)
+    assert not meeting.room.is_echo(bob, awareness_format.encode([Entry(1, 2, "{}")]))
+
+
+def test_so_is_what_one_is_told_alone_and_for_them_alone(meeting: Meeting) -> None:
+    ada, bob, _ = meeting.members
+    show(meeting, ada, Entry(1, 0, "{}"))
+    dee = FakeMember("dee")
+    meeting.room.join(dee)
+    [told] = payloads(meeting.room.introduce(dee))
+    assert awareness_format.decode(told) == [Entry(1, AHEAD + 1, "{}")]
+    assert meeting.room.is_echo(dee, told)
+    assert not meeting.room.is_echo(bob, told)
+    [answer] = payloads(meeting.room.everybody(bob))
+    assert meeting.room.is_echo(bob, answer)
+
+
+def payloads(messages: list[Outgoing]) -> list[bytes]:
+    decoded = [sync.decode(message.payload) for message in messages]
+    return [message.payload for message in decoded if isinstance(message, sync.AwarenessUpdate)]
+
+
+def test_a_query_is_answered_with_the_same_messages_while_nothing_changes(meeting: Meeting) -> None:
+    ada, bob, cyd = meeting.members
+    assert payloads(meeting.room.everybody(bob)) == [awareness_format.NOBODY]
+    show(meeting, ada, Entry(1, 0, "{}"))
+    assert payloads(meeting.room.everybody(bob)) == [awareness_format.encode([Entry(1, AHEAD, "{}")])]
+    assert meeting.room.everybody(bob)[0] is meeting.room.everybody(cyd)[0]
+    show(meeting, ada, Entry(1, AHEAD, "null"))
+    assert payloads(meeting.room.everybody(cyd)) == [awareness_format.NOBODY]
+
+
+def test_it_is_known_for_how_long_nothing_was_sent_that_all_hear(meeting: Meeting) -> None:
+    ada, bob, _ = meeting.members
+    assert meeting.room.silence == float("inf")
+    # An edit is not heard by its sender.
+    meeting.edit(bob, update_of("hello"))
+    assert meeting.room.silence == float("inf")
+    show(meeting, ada, Entry(1, 0, "{}"))
+    assert meeting.room.silence == 0
+    meeting.clock.advance(3)
+    assert meeting.room.silence == 3
+
+
+def test_who_comes_back_and_says_the_same_again_is_not_taken_for_an_echo_and_is_seen_again(meeting: Meeting) -> None:
+    ada, bob, _ = meeting.members
+    show(meeting, ada, Entry(1, 0, "{}"))
+    meeting.clock.advance(WINDOW)
+    show(meeting, ada, Entry(1, AHEAD + 1, "{}"))
+    meeting.clock.advance(WINDOW)
     meeting.room.leave(ada)
-    assert not meeting.room.is_echo(awareness_format.encode([Entry(1, 0, "{}")]))
-    assert meeting.room.show(bob, [Entry(1, 0, "{}")]) == [Entry(1, 1, "null")]
+    back = FakeMember("ada")
+    meeting.room.join(back)
+    assert meeting.room.is_echo(bob, awareness_format.encode([Entry(1, AHEAD + 1, "{}")]))
+    assert not meeting.room.is_echo(back, awareness_format.encode([Entry(1, AHEAD + 1, "{}")]))
+    meeting.clock.advance(WINDOW)
+    meeting.forget()
+    assert show(meeting, back, Entry(1, AHEAD + 1, "{}"), is_opening=True) == []
+    meeting.clock.advance(WINDOW)
+    assert bob.received == back.received == [shown(Entry(1, AHEAD + 2, "{}"))]
 
 
 def test_echoes_are_remembered_for_a_while(meeting: Meeting) -> None:
     ada, *_ = meeting.members
-    for clock in range(ECHOES + 1):
-        meeting.room.show(ada, [Entry(1, clock, "{}")])
+    clocks = range(AHEAD, AHEAD + REMEMBERED + 1)
+    for clock in clocks:
+        show(meeting, ada, Entry(1, clock - AHEAD, "{}") if clock == AHEAD else Entry(1, clock, "{}"))
         meeting.clock.advance(WINDOW)
-    echoes = [meeting.room.is_echo(awareness_format.encode([Entry(1, clock, "{}")])) for clock in range(ECHOES + 1)]
-    assert echoes == [False] + [True] * ECHOES
+    echoes = [meeting.room.is_echo(ada, awareness_format.encode([Entry(1, clock, "{}")])) for clock in clocks]
+    assert echoes == [False] + [True] * REMEMBERED
+
+
+def test_what_is_more_than_one_message_should_have_is_sent_in_several(meeting: Meeting) -> None:
+    ada, bob, _ = meeting.members
+    everybody = [FakeMember(f"user {number}") for number in range(3000)]
+    show(meeting, ada, Entry(1, 0, "{}"))
+    for number, member in enumerate(everybody):
+        meeting.room.join(member)
+        show(meeting, member, Entry(100 + number, 0, '{"user":"Somebody","at":{"x":100,"y":100},"color":"#ff8800"}'))
+    meeting.forget()
+    meeting.clock.advance(WINDOW)
+    assert all(len(message) < AWARENESS_SIZE + 10 for message in bob.received)
+    heard = [entry for message in bob.received for entry in entries_in(message)]
+    assert len(heard) == 3000
+    late = FakeMember("late")
+    meeting.room.join(late)
+    told = meeting.room.introduce(late)
+    assert len(told) == len(bob.received)
+    assert all(len(message.payload) < AWARENESS_SIZE + 10 for message in told)
+    assert sum(len(entries_in(message.payload)) for message in told) == 3001
+    assert all(meeting.room.is_echo(late, payload) for payload in payloads(told))
+
+
+def entries_in(message: bytes) -> list[Entry]:
+    update = sync.decode(message)
+    assert isinstance(update, sync.AwarenessUpdate)
+    return awareness_format.decode(update.payload)
 
 
 def test_a_member_who_leaves_takes_their_cursor_along(meeting: Meeting) -> None:
     ada, bob, _ = meeting.members
-    meeting.room.show(ada, [Entry(1, 0, "{}")])
+    show(meeting, ada, Entry(1, 0, "{}"))
     meeting.room.leave(ada)
     meeting.clock.advance(1)
-    assert bob.received[-1] == shown(Entry(1, 1, "null"))
+    assert bob.received[-1] == shown(Entry(1, AHEAD, "null"))
     assert len(ada.received) == 1
 
 
 def test_a_cursor_that_is_not_renewed_goes(meeting: Meeting) -> None:
     ada, bob, _ = meeting.members
-    meeting.room.show(ada, [Entry(1, 0, "{}")])
+    show(meeting, ada, Entry(1, 0, "{}"))
     meeting.clock.advance(STALE_AFTER)
     meeting.room.expire()
     meeting.clock.advance(1)
-    assert bob.received[-1] == shown(Entry(1, 0, "null"))
+    assert bob.received[-1] == shown(Entry(1, AHEAD, "null"))
 
 
 def test_a_room_that_is_closed_sends_nothing_any_more(meeting: Meeting) -> None:
     ada, *_ = meeting.members
     for clock in range(2):
         meeting.edit(ada, update_of("x"))
-        meeting.room.show(ada, [Entry(1, clock, "{}")])
+        show(meeting, ada, Entry(1, clock, "{}"))
     meeting.forget()
     meeting.room.close()
     meeting.clock.advance(1)
@@ -290,7 +375,7 @@ def test_one_who_does_not_read_is_sent_what_has_changed_once_they_read_again(mee
     for update in missed:
         meeting.clock.advance(WINDOW)
         meeting.edit(ada, update)
-    meeting.room.show(ada, [Entry(1, 0, "{}")])
+    show(meeting, ada, Entry(1, 0, "{}"))
     # It has nothing before it is told to catch up, though it reads: what came in between would stand on nothing.
     bob.reads = True
     meeting.clock.advance(WINDOW)
@@ -303,7 +388,7 @@ def test_one_who_does_not_read_is_sent_what_has_changed_once_they_read_again(mee
     assert len(caught_up.runs) == 4
     bobs = Document([decode_update(sync_update(bob.received[0])), caught_up])
     assert bobs.encode() == meeting.room.document.encode()
-    assert everybody.payload == shown(Entry(1, 0, "{}"))
+    assert everybody.payload == shown(Entry(1, AHEAD, "{}"))
     assert complete(meeting.room.catch_up(bob)) == []
     meeting.clock.advance(WINDOW)
     meeting.edit(ada, update_of("five"))
@@ -320,7 +405,7 @@ def test_one_who_falls_behind_misses_nothing_of_the_update_that_they_were_not_se
     bob.reads = False
     meeting.clock.advance(WINDOW)
     meeting.edit(ada, typist.get_update(before))
-    changes, _ = complete(meeting.room.catch_up(bob))
+    [changes] = complete(meeting.room.catch_up(bob))
     bobs: Doc = Doc()
     bobs.apply_update(sync_update(bob.received[0]))
     bobs.apply_update(sync_update(changes.payload))

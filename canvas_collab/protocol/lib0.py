@@ -101,6 +101,12 @@ class Decoder:
             raise Malformed("the message ends inside a value")
         return self._data[start : self.position]
 
+    def skip(self, size: int) -> None:
+        """Leave out so many bytes."""
+        self.position += size
+        if self.position > self._end:
+            raise Malformed("the message ends inside a value")
+
     def var_int(self) -> int:
         """Read a signed integer: the sign and six bits in the first byte, then seven to a byte."""
         byte = self.byte()

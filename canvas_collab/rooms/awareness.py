@@ -1,143 +1,305 @@
 """Who is in a room and what they show of themselves: the latest state per client, and which connection owns it.
 
-The y-websocket clients re-send every awareness change they hear, so that one change comes back once from everybody
-who heard it.  These echoes bring nothing newer and are recognised by client id and clock alone.
+A client takes a state in only if its clock is higher than the one that it remembers, and it remembers the clocks of
+those who have left, and of everybody from before it lost its connection.  Therefore the clock at which the others
+hear a state can be ahead of its client's own: whoever enters, returns, or is shown to somebody who joins is shown at
+a clock that is new to them.  A client raises its own clock when it hears of itself at a higher one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 
-from attrs import define
+from attrs import define, field
 
-from canvas_collab.protocol.awareness import LEFT, Entry
+from canvas_collab.protocol.awareness import LEFT, Entry, Reader
 from canvas_collab.protocol.json_text import check_json
+from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
+from canvas_collab.rooms.departures import Departures
 
 #: An entry that was not renewed for so many seconds is stale, as y-protocols has it; clients renew after half of that.
 STALE_AFTER = 30.0
 
+#: Who enters is shown at a clock so far ahead of its own.  It may have been in this room before the daemon was
+#: restarted, and the others then have heard of it at clocks ahead of its own by one for each who had joined since it
+#: showed something: fewer than this, as clients renew what they show every 15 seconds.
+AHEAD = 4096
 
-class TooManyClients(ValueError):
-    """One connection tried to speak for more clients than it may."""
+#: Whether longer states are JSON has to be found out before they come here: that takes longer than one step may.
+LONG = 2**12
 
 
 @define
-class _Client:
-    """What is known of one client id; `owner` is the connection that spoke for it last, `user` whose that is."""
+class Outcome:
+    """What came of awareness states that a connection sent."""
 
-    entry: Entry
+    #: What the others should hear.
+    news: list[Entry] = field(factory=list)
+    #: What the sender should hear before that: its clock is behind, or it was taken for gone.
+    corrections: list[Entry] = field(factory=list)
+    #: How many clients were over what one connection may announce.
+    refused: int = 0
+
+
+@define(eq=False)
+class _Client:
+    """What is known of one client id.
+
+    `owner` is the connection that shows it, `user` whose that is.  `clock` is what the others have heard, `heard` what
+    the owner said last.  `claimant` is a newer connection that says it has this client now.
+    """
+
+    client_id: int
+    clock: int
+    state: str
     owner: Hashable
     user: str
     renewed: float
+    heard: int
+    claimant: Hashable | None = None
+    _head: bytes = b""
+    _tail: bytes = b""
+
+    @property
+    def entry(self) -> Entry:
+        return Entry(self.client_id, self.clock, self.state)
+
+    @property
+    def has_left(self) -> bool:
+        return self.state is LEFT
+
+    def show(self, clock: int, state: str) -> None:
+        self.clock, self.state, self._tail = clock, state, b""
+
+    def encode(self) -> bytes:
+        """The entry encoded: what does not change with the clock is kept, as everybody who joins is sent it."""
+        if not self._tail:
+            self._head, self._tail = encode_var_uint(self.client_id), encode_var_string(self.state)
+        return self._head + encode_var_uint(self.clock) + self._tail
+
+
+@define(eq=False)
+class _Owner:
+    """A connection that shows clients: those that are here, those that it claims, and how many were new lately."""
+
+    present: dict[int, _Client] = field(factory=dict)
+    claims: set[int] = field(factory=set)
+    since: float = float("-inf")
+    entered: int = 0
 
 
 class Awareness:
     """The awareness states of one room.  Time is passed in, in seconds of a monotonic clock."""
 
-    __slots__ = ("_clients", "_clients_per_owner", "_present")
+    __slots__ = ("_clients", "_clients_per_owner", "_departures", "_owners", "version")
 
-    def __init__(self, clients_per_owner: int) -> None:
-        """:param clients_per_owner: how many client ids one connection may announce."""
+    def __init__(self, clients_per_owner: int, remembered: int = 1000) -> None:
+        """:param clients_per_owner: how many client ids one connection may announce, and how many new ones within
+            the time after which a state is stale.
+        :param remembered: how many clients of one user are remembered after they have left.
+        """
         self._clients: dict[int, _Client] = {}
-        # Those of them that have not left, by owner: those that have may be many more.
-        self._present: dict[Hashable, dict[int, _Client]] = {}
+        self._owners: dict[Hashable, _Owner] = {}
+        self._departures = Departures(remembered)
         self._clients_per_owner = clients_per_owner
+        #: Changes whenever what is known does.
+        self.version = 0
+
+    def most_entries(self) -> int:
+        """How many entries a message can have that are of any use."""
+        return len(self._clients) + self._clients_per_owner
+
+    def is_of_another(self, client_id: int, user: str) -> bool:
+        """Whether a client is another user's: whatever this one says of it changes nothing, as a rule it is an echo."""
+        known = self._clients.get(client_id)
+        return known is not None and known.user != user
+
+    def is_old(self, payload: bytes) -> bool:
+        """Whether an awareness update tells nothing that is not known, judged by client ids and clocks alone.
+
+        :raises Malformed: if it is none.
+        """
+        reader = Reader(payload)
+        if reader.count > len(self._clients):
+            return False
+        clients = self._clients
+
+        def is_known(client_id: int, clock: int) -> bool:
+            return client_id in clients and clock <= clients[client_id].clock
+
+        return all(not reader.read(1, is_known) for _ in range(reader.count))
 
     def apply(
-        self, entries: Iterable[Entry], owner: Hashable, user: str, now: float
-    ) -> tuple[list[Entry], list[Entry]]:
+        self, entries: Iterable[Entry], owner: Hashable, user: str, now: float, is_opening: bool = False
+    ) -> Outcome:
         """Take in what the connection `owner` of `user` sent.
 
-        An entry counts if its clock is higher than the known one, or equal and it says that the client has left.
-        Nobody may change the state of a client that a connection of another user owns.
+        Nobody changes the state of a client that a connection of another user owns, or owned and is remembered for.
 
-        :return: what the others should hear, and what the sender should be told because it has fallen behind: that
-            the server took one of its clients for gone.
-        :raises Malformed: if a state that counts is not JSON.
-        :raises TooManyClients: if `owner` would own too many.
+        :param is_opening: whether that is what the connection said first: its client may be back from another one,
+            and has its old clock.
+        :raises Malformed: if a state that counts, and is not :data:`LONG`, is not JSON.
         """
-        news: list[Entry] = []
-        corrections: list[Entry] = []
+        outcome = Outcome()
         for entry in entries:
             known = self._clients.get(entry.client_id)
             if known is None:
-                if entry.has_left:
-                    continue
-                self._enter(_Client(entry, owner, user, now))
-                news.append(entry)
-            elif not _counts(entry, known.entry):
-                if known.entry.has_left and not entry.has_left:
-                    corrections.append(known.entry)
-            elif known.entry.has_left:
                 if not entry.has_left:
-                    self._enter(_Client(entry, owner, user, now))
-                    news.append(entry)
+                    self._enter(entry, owner, user, now, outcome)
             elif known.user == user:
-                if entry.has_left:
-                    self._exit(known)
-                    known.entry, known.renewed = entry, now
-                elif known.owner is owner:
-                    check_json(entry.state)
-                    known.entry, known.renewed = entry, now
-                else:
-                    # A client that is back on a new connection, while the old one is not known to be dead yet.
-                    self._enter(_Client(entry, owner, user, now))
-                    self._exit(known)
-                news.append(entry)
-        return news, corrections
+                self._hear(known, entry, owner, now, is_opening, outcome)
+        if outcome.news:
+            self.version += 1
+        return outcome
+
+    def _enter(self, entry: Entry, owner: Hashable, user: str, now: float, outcome: Outcome) -> None:
+        """A client comes that is not known here; it may have been, before this room was in memory."""
+        state = self._owners.setdefault(owner, _Owner())
+        if now - state.since >= STALE_AFTER:
+            state.since, state.entered = now, 0
+        if max(len(state.present), state.entered) >= self._clients_per_owner:
+            outcome.refused += 1
+            return
+        _check(entry.state)
+        state.entered += 1
+        client = _Client(entry.client_id, entry.clock + AHEAD, entry.state, owner, user, now, entry.clock)
+        self._clients[entry.client_id] = state.present[entry.client_id] = client
+        outcome.corrections.append(_raise_to(client))
+        outcome.news.append(client.entry)
+
+    def _hear(
+        self, known: _Client, entry: Entry, owner: Hashable, now: float, is_opening: bool, outcome: Outcome
+    ) -> None:
+        """A client is heard of that is known, by a connection of its user."""
+        is_owner = known.owner is owner
+        # By its owner's own count, where the others' may be ahead.
+        is_newer = entry.clock > (known.heard if is_owner else known.clock)
+        if entry.has_left:
+            is_its_own = is_owner or known.claimant is owner
+            if not known.has_left and is_its_own and entry.clock >= known.heard:
+                self._leave(known, max(entry.clock, known.clock), now)
+                known.heard = entry.clock
+                outcome.news.append(known.entry)
+        elif known.has_left:
+            if is_newer or is_opening:
+                self._show(known, entry, owner, now, outcome)
+            else:
+                outcome.corrections.append(known.entry)
+        elif is_owner:
+            if is_newer and (entry.clock, entry.state) == (known.clock, known.state):
+                # It has heard of itself, and has raised its clock.
+                known.heard, known.renewed = entry.clock, now
+            elif is_newer:
+                self._show(known, entry, owner, now, outcome)
+        elif is_newer or (is_opening and entry.state != known.state):
+            # A client that is back on a new connection, while the old one is not known to be dead yet.
+            self._show(known, entry, owner, now, outcome)
+        elif is_opening:
+            self._claim(known, owner)
+
+    def _show(self, client: _Client, entry: Entry, owner: Hashable, now: float, outcome: Outcome) -> None:
+        """A state is news, at whichever clock; and `owner` owns its client from now on."""
+        state = self._owners.setdefault(owner, _Owner())
+        if client.client_id not in state.present and len(state.present) >= self._clients_per_owner:
+            outcome.refused += 1
+            return
+        _check(entry.state)
+        if client.has_left:
+            self._departures.cancel(client.user, client.client_id)
+        else:
+            del self._owners[client.owner].present[client.client_id]
+        state.present[client.client_id] = client
+        clock = max(entry.clock, client.clock + 1)
+        client.show(clock, entry.state)
+        if clock > entry.clock + 1:
+            outcome.corrections.append(_raise_to(client))
+        client.owner, client.heard, client.renewed, client.claimant = owner, entry.clock, now, None
+        outcome.news.append(client.entry)
+
+    def _claim(self, client: _Client, owner: Hashable) -> None:
+        """A client is back on a new connection and shows the same as on the old one, which is not known to be dead."""
+        client.claimant = owner
+        self._owners.setdefault(owner, _Owner()).claims.add(client.client_id)
 
     def leave(self, owner: Hashable, now: float) -> list[Entry]:
         """A connection has ended: its clients leave.  Returns what the others should hear."""
+        state = self._owners.pop(owner, None)
+        if state is None:
+            return []
+        for client_id in state.claims:
+            if client_id in self._clients and self._clients[client_id].claimant is owner:
+                self._clients[client_id].claimant = None
         gone = []
-        for client in self._present.pop(owner, {}).values():
-            entry = client.entry
-            client.entry = Entry(entry.client_id, entry.clock + 1, LEFT)
-            client.renewed = now
-            gone.append(client.entry)
+        for client in state.present.values():
+            if client.claimant in self._owners:
+                client.owner, client.claimant, client.renewed = client.claimant, None, now
+                self._owners[client.owner].present[client.client_id] = client
+            else:
+                self._depart(client, client.clock, now)
+                gone.append(client.entry)
+        self.version += 1
         return gone
 
     def expire(self, now: float) -> list[Entry]:
         """Take out what has gone stale, and forget who left long ago.  Returns what the others should hear."""
         gone = []
-        for client_id, client in list(self._clients.items()):
-            if now - client.renewed < STALE_AFTER:
+        for client in list(self._clients.values()):
+            if now - client.renewed < STALE_AFTER or client.client_id not in self._clients:
                 continue
-            if client.entry.has_left:
-                del self._clients[client_id]
+            if client.has_left:
+                self._departures.cancel(client.user, client.client_id)
+                del self._clients[client.client_id]
             else:
-                self._exit(client)
                 # The clock stays, so that the next renewal of a client that was only slow counts again.
-                client.entry = Entry(client_id, client.entry.clock, LEFT)
-                client.renewed = now
+                self._leave(client, client.clock, now)
                 gone.append(client.entry)
+        self.version += 1
         return gone
+
+    def _leave(self, client: _Client, clock: int, now: float) -> None:
+        """A client is not here any more, and its connection may still be."""
+        del self._owners[client.owner].present[client.client_id]
+        self._depart(client, clock, now)
+
+    def _depart(self, client: _Client, clock: int, now: float) -> None:
+        """Remember of a client that it has left: as y-protocols has it, at the clock of its last state."""
+        client.show(clock, LEFT)
+        client.renewed, client.claimant = now, None
+        for client_id in self._departures.add(client.user, client.client_id):
+            del self._clients[client_id]
 
     def present(self) -> list[Entry]:
         """The states of all who are here."""
-        return [client.entry for owned in self._present.values() for client in owned.values()]
+        return [client.entry for client in self._present()]
 
-    def known(self) -> list[Entry]:
-        """The states of all who are here, and that of those who have left lately that they have."""
-        return [client.entry for client in self._clients.values()]
+    def _present(self) -> Iterator[_Client]:
+        return (client for state in self._owners.values() for client in state.present.values())
 
-    def _enter(self, client: _Client) -> None:
-        """A client is here, for the first time, or again, or with another owner."""
-        check_json(client.entry.state)
-        owned = self._present.setdefault(client.owner, {})
-        if len(owned) >= self._clients_per_owner:
-            raise TooManyClients(f"one connection may announce {self._clients_per_owner} awareness clients, no more")
-        owned[client.entry.client_id] = self._clients[client.entry.client_id] = client
+    def encode_present(self) -> list[bytes]:
+        """The states of all who are here, each encoded."""
+        return [client.encode() for client in self._present()]
 
-    def _exit(self, client: _Client) -> None:
-        """A client is not here any more, or not with this owner."""
-        owned = self._present[client.owner]
-        del owned[client.entry.client_id]
-        if not owned:
-            del self._present[client.owner]
+    def introduce(self) -> list[bytes]:
+        """The same for somebody who joins, who may know these very clocks from earlier: at higher ones."""
+        for client in self._present():
+            client.clock += 1
+        self.version += 1
+        return self.encode_present()
+
+    def encode_known(self) -> list[bytes]:
+        """The states of all who are here, and that of those who have left lately that they have, each encoded."""
+        return [client.encode() for client in self._clients.values()]
 
 
-def _counts(entry: Entry, known: Entry) -> bool:
-    """Whether `entry` is newer than what is known of its client, by y-protocols' rule."""
-    if entry.clock != known.clock:
-        return entry.clock > known.clock
-    return entry.has_left and not known.has_left
+def _check(state: str) -> None:
+    if len(state) <= LONG:
+        check_json(state)
+
+
+def _raise_to(client: _Client) -> Entry:
+    """What tells a client at which clock it is shown.
+
+    It may have gone on meanwhile, and would take what it hears of itself for newer.  Told that it has left, at a clock
+    below, it raises its clock to that one and keeps its state.
+    """
+    return Entry(client.client_id, client.clock - 1, LEFT)

@@ -8,21 +8,29 @@ from __future__ import annotations
 import enum
 from typing import Protocol
 
+from twisted.logger import Logger
+
 from canvas_collab.access.admission import Admission, Denied
 from canvas_collab.access.auth import Credential
 from canvas_collab.access.roles import Access
 from canvas_collab.access.turns import Asker
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
-from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.closing import CloseCode, Offence
+from canvas_collab.protocol.json_text import check_long_json
 from canvas_collab.protocol.lib0 import Malformed, TooLarge
 from canvas_collab.protocol.state_vector import EMPTY_STATE_VECTOR
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import Update, read_update
-from canvas_collab.rooms.awareness import TooManyClients
+from canvas_collab.rooms.awareness import LONG
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.rooms.room import Room
+
+#: So many states of an awareness message are read at once.
+STATES_PER_STEP = 256
+
+#: A connection whose messages are dropped is logged again after so many seconds.
+LOG_AGAIN_AFTER = 60.0
 
 #: A document that is full may grow by this share through deletions, which are how it becomes smaller again.
 ROOM_FOR_DELETIONS = 0.25
@@ -94,8 +102,12 @@ class Effect(enum.Enum):
 class Connection:
     """A client in a room.  It hears of everything; what it says counts as far as its role allows."""
 
+    log = Logger()
+
     __slots__ = (
+        "_has_announced",
         "_journal",
+        "_logged",
         "_max_awareness_size",
         "_max_document_size",
         "access",
@@ -129,6 +141,9 @@ class Connection:
         self._journal = journal
         self._max_awareness_size = max_awareness_size
         self._max_document_size = max_document_size
+        self._has_announced = False
+        # When it was logged last that messages are dropped.
+        self._logged = float("-inf")
 
     @property
     def may_write(self) -> bool:
@@ -138,9 +153,7 @@ class Connection:
     def join(self) -> None:
         """Be part of the room from now on, and hear who else is."""
         self.room.join(self)
-        present = self.room.awareness.present()
-        if present:
-            self._send_awareness(present)
+        self._send_all(self.room.introduce(self))
 
     def ask(self) -> Steps[None]:
         """Ask the client for what it has and the server has not."""
@@ -149,8 +162,16 @@ class Connection:
 
     def catch_up(self) -> Steps[None]:
         """The client reads again: send what it has missed."""
-        for message in (yield from self.room.catch_up(self)):
-            self.carrier.send(message)
+        self._send_all((yield from self.room.catch_up(self)))
+
+    def keep_alive(self, silence: float) -> None:
+        """Send something that says nothing, unless everybody was sent something in the last `silence` seconds.
+
+        A client that hears nothing for half a minute closes the connection.  WebSocket's own pings do not count for
+        it, and one that shows nothing of itself may hear nothing for hours.
+        """
+        if self.room.silence > silence:
+            self.offer(Outgoing(sync.encode_awareness(awareness_format.NOBODY)))
 
     def leave(self) -> None:
         """The client has gone."""
@@ -172,11 +193,11 @@ class Connection:
             if isinstance(message, sync.SyncStep2):
                 return (yield from self._take_step_2(message.update))
             if isinstance(message, sync.AwarenessUpdate):
-                self._show(message.payload)
+                yield from self._show(message.payload)
             elif isinstance(message, sync.SyncStep1):
                 yield from self._answer_step_1(message.state_vector)
             else:
-                self._send_awareness(self.room.awareness.present())
+                self._send_all(self.room.everybody(self))
         except TooLarge as error:
             raise Offence(CloseCode.TOO_LARGE, f"too large: {error}") from error
         except Malformed as error:
@@ -218,25 +239,61 @@ class Connection:
 
     def _answer_step_1(self, state_vector: bytes) -> Steps[None]:
         if state_vector == EMPTY_STATE_VECTOR:
-            for message in (yield from self.room.whole()):
-                self.carrier.send(message)
+            self._send_all((yield from self.room.whole()))
         else:
             self._send(sync.encode_step_2((yield from self.room.document.difference(state_vector))))
 
-    def _show(self, payload: bytes) -> None:
-        if len(payload) > self._max_awareness_size:
-            raise Offence(CloseCode.TOO_LARGE, f"an awareness message may have {self._max_awareness_size} bytes")
-        if self.room.is_echo(payload):
-            return
-        try:
-            corrections = self.room.show(self, awareness_format.decode(payload))
-        except TooManyClients as error:
-            raise Offence(CloseCode.TOO_LARGE, str(error)) from error
-        if corrections:
-            self._send_awareness(corrections)
+    def _show(self, payload: bytes) -> Steps[None]:
+        """Take an awareness update, a part at a time.
 
-    def _send_awareness(self, entries: list[Entry]) -> None:
-        self._send(sync.encode_awareness(awareness_format.encode(entries)))
+        What is over a limit is dropped and the connection stays: it may have edits to send, and would come back and
+        show the same again.
+        """
+        room = self.room
+        if room.is_echo(self, payload):
+            return
+        if len(payload) > self._max_awareness_size:
+            if not room.awareness.is_old(payload):
+                self._dropped(f"an awareness message may have {self._max_awareness_size} bytes")
+            return
+        reader = awareness_format.Reader(payload)
+        most, refused = room.awareness.most_entries(), 0
+        while reader.remaining and reader.count - reader.remaining < most:
+            entries = reader.read(STATES_PER_STEP, self._is_of_another)
+            # A client that opens its connection announces itself, alone.
+            is_opening = reader.count == 1 and not self._has_announced
+            self._has_announced = self._has_announced or any(not entry.has_left for entry in entries)
+            for entry in entries:
+                if len(entry.state) > LONG:
+                    yield from check_long_json(entry.state)
+            outcome = room.show(self, entries, is_opening)
+            if outcome.corrections:
+                self._send_all(room.correct(self, outcome.corrections))
+            room.announce(outcome.news)
+            refused += outcome.refused
+            yield
+        if refused or reader.remaining:
+            self._dropped("one connection announces too many awareness clients")
+
+    def _is_of_another(self, client_id: int, clock: int) -> bool:
+        return self.room.awareness.is_of_another(client_id, self.user_id)
+
+    def _dropped(self, reason: str) -> None:
+        if self.may_be_logged():
+            client = self.carrier.client
+            self.log.info("awareness dropped", reason=reason, room=self.room.name, user=self.user_id, client=client)
+
+    def may_be_logged(self) -> bool:
+        """Whether it is time to log again that a message of this client is dropped."""
+        now = self.room.now
+        if now - self._logged < LOG_AGAIN_AFTER:
+            return False
+        self._logged = now
+        return True
+
+    def _send_all(self, messages: list[Outgoing]) -> None:
+        for message in messages:
+            self.carrier.send(message)
 
     def _send(self, payload: bytes) -> None:
         self.carrier.send(Outgoing(payload))

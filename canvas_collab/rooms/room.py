@@ -15,7 +15,8 @@ from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import Update, encode_update_in_steps
-from canvas_collab.rooms.awareness import Awareness
+from canvas_collab.rooms.awareness import Awareness, Outcome
+from canvas_collab.rooms.echoes import Echoes
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.rooms.pacing import Pace
 
@@ -24,8 +25,8 @@ from canvas_collab.rooms.pacing import Pace
 SMALL = 64 * 2**10
 STALE_GROWTH = 1.1
 
-#: So many awareness messages are remembered for a while, to know them when they come back.
-ECHOES = 128
+#: Awareness updates have at most so many bytes, unless a single state has more.
+AWARENESS_SIZE = 32 * 2**10
 
 #: A larger update is taken in, kept and passed on in parts of about so many bytes, each of which is an update.
 PART_SIZE = 2**18
@@ -76,13 +77,15 @@ class Room(Generic[MemberT]):
         "_awareness_pace",
         "_behind",
         "_call",
+        "_echoes",
         "_edits_under_way",
+        "_everybody",
+        "_everybody_heard",
         "_is_from_elsewhere",
         "_journal",
         "_pace",
         "_reactor",
         "_senders",
-        "_sent_awareness",
         "_stateless",
         "_updates",
         "_waiting_for_edits",
@@ -126,20 +129,25 @@ class Room(Generic[MemberT]):
         self._awareness_is_due = False
         # Who does not read, and up to which clock of which author each of them has everything.
         self._behind: dict[MemberT, Mapping[int, int]] = {}
-        # By their hashes, in the order of sending.
-        self._sent_awareness: dict[int, None] = {}
+        self._echoes = Echoes()
+        # The answer to a query of awareness: of which version it is, the updates, and the messages with them.
+        self._everybody: tuple[int, list[bytes], list[Outgoing]] | None = None
+        # When everybody was sent something last.
+        self._everybody_heard = float("-inf")
         self._whole: _Whole | None = None
         self._whole_is_wanted = False
 
     def join(self, member: MemberT) -> None:
         """A connection has opened."""
         self.members.add(member)
+        self._echoes.joined(member)
 
     def leave(self, member: MemberT) -> None:
         """A connection has ended: its awareness clients leave with it."""
         self.members.discard(member)
         self._behind.pop(member, None)
-        self._announce(self.awareness.leave(member, self._reactor.seconds()))
+        self._echoes.left(member)
+        self.announce(self.awareness.leave(member, self._reactor.seconds()))
 
     def edit(self, sender: MemberT, update: Update) -> Steps[None]:
         """Take an update in, keep it, and pass it on to the others, in steps."""
@@ -184,19 +192,50 @@ class Room(Generic[MemberT]):
             self._schedule()
         return bool(taken)
 
-    def show(self, sender: MemberT, entries: list[Entry]) -> list[Entry]:
-        """Take awareness states in and pass on what is new; returns what the sender should be told.
+    def show(self, sender: MemberT, entries: list[Entry], is_opening: bool = False) -> Outcome:
+        """Take awareness states in; :meth:`announce` is for what is new.
 
         :raises Malformed: if a state is not JSON.
-        :raises TooManyClients: if the sender announces too many.
         """
-        news, corrections = self.awareness.apply(entries, sender, sender.user_id, self._reactor.seconds())
-        self._announce(news)
-        return corrections
+        return self.awareness.apply(entries, sender, sender.user_id, self.now, is_opening)
 
-    def is_echo(self, payload: bytes) -> bool:
-        """Whether an awareness update is one that the room has sent, word for word: then it is no news to anybody."""
-        return hash(payload) in self._sent_awareness
+    def is_echo(self, member: MemberT, payload: bytes) -> bool:
+        """Whether an awareness update is one that this member was sent, word for word."""
+        return self._echoes.is_echo(member, payload)
+
+    def introduce(self, member: MemberT) -> list[Outgoing]:
+        """The messages that tell somebody who joins who is here."""
+        return self._tell(member, awareness_format.pack(self.awareness.introduce(), AWARENESS_SIZE))
+
+    def everybody(self, member: MemberT) -> list[Outgoing]:
+        """The messages that answer a query of who is here."""
+        if self._everybody is None or self._everybody[0] != self.awareness.version:
+            packed = awareness_format.pack(self.awareness.encode_present(), AWARENESS_SIZE)
+            payloads = packed or [awareness_format.NOBODY]
+            messages = [Outgoing(sync.encode_awareness(payload)) for payload in payloads]
+            self._everybody = self.awareness.version, payloads, messages
+        _, payloads, messages = self._everybody
+        self._tell(member, payloads)
+        return messages
+
+    def correct(self, member: MemberT, entries: list[Entry]) -> list[Outgoing]:
+        """The messages that tell a member how clocks stand."""
+        return self._tell(member, awareness_format.pack(map(awareness_format.encode_entry, entries), AWARENESS_SIZE))
+
+    def _tell(self, member: MemberT, payloads: list[bytes]) -> list[Outgoing]:
+        for payload in payloads:
+            self._echoes.told(member, payload)
+        return [Outgoing(sync.encode_awareness(payload)) for payload in payloads]
+
+    @property
+    def now(self) -> float:
+        """The time, in seconds of a monotonic clock."""
+        return self._reactor.seconds()
+
+    @property
+    def silence(self) -> float:
+        """How many seconds ago everybody who is here was sent something."""
+        return self.now - self._everybody_heard
 
     def catch_up(self, member: MemberT) -> Steps[list[Outgoing]]:
         """The messages that tell a member what it has missed while it did not read, in steps."""
@@ -204,10 +243,10 @@ class Room(Generic[MemberT]):
         if clocks is None:
             return []
         missed = yield from self.document.beyond(clocks)
-        everybody = awareness_format.encode(self.awareness.known())
+        everybody = awareness_format.pack(self.awareness.encode_known(), AWARENESS_SIZE)
         return [
             Outgoing(sync.encode_update(missed)),
-            Outgoing(sync.encode_awareness(everybody)),
+            *self._tell(member, everybody),
         ]
 
     def whole(self) -> Steps[list[Outgoing]]:
@@ -238,7 +277,7 @@ class Room(Generic[MemberT]):
 
     def expire(self) -> None:
         """Take out awareness states that were not renewed, and what nobody has asked for since the last time."""
-        self._announce(self.awareness.expire(self._reactor.seconds()))
+        self.announce(self.awareness.expire(self._reactor.seconds()))
         if not self._whole_is_wanted:
             self._whole = None
         self._whole_is_wanted = False
@@ -275,11 +314,10 @@ class Room(Generic[MemberT]):
         started = self._reactor.seconds()
         news, self._awareness_news = self._awareness_news, {}
         # To the sender as well: clients take a connection on which they hear nothing for dead.
-        payload = awareness_format.encode(news.values())
-        self._sent_awareness[hash(payload)] = None
-        if len(self._sent_awareness) > ECHOES:
-            del self._sent_awareness[next(iter(self._sent_awareness))]
-        self._broadcast(Outgoing(sync.encode_awareness(payload)))
+        for payload in awareness_format.pack(map(awareness_format.encode_entry, news.values()), AWARENESS_SIZE):
+            self._echoes.sent(payload)
+            self._broadcast(Outgoing(sync.encode_awareness(payload)))
+        self._everybody_heard = self._reactor.seconds()
         self._awareness_pace.flushed(started, self._reactor.seconds())
 
     def close(self) -> None:
@@ -306,13 +344,11 @@ class Room(Generic[MemberT]):
                     clocks[author] = min(clocks.get(author, 0), runs[0].clock)
             behind.update((member, clocks) for member in laggards)
 
-    def _announce(self, entries: list[Entry]) -> None:
+    def announce(self, entries: list[Entry]) -> None:
+        """Pass on to everybody what is new in awareness."""
         if not entries:
             return
         self._awareness_news.update((entry.client_id, entry) for entry in entries)
-        if any(entry.has_left for entry in entries):
-            # Who comes back has to be heard, and may say the same as before.
-            self._sent_awareness.clear()
         if self._awareness_call is None and not self._awareness_is_due:
             if delay := self._awareness_pace.delay(self._reactor.seconds()):
                 self._awareness_call = self._reactor.callLater(delay, self.flush_awareness)

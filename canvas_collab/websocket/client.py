@@ -382,6 +382,9 @@ class ServerProtocol(WebSocketServerProtocol):
         """
         if not self.may_send:
             return
+        if self._dialect is not None and self._stalled is None:
+            # What was sent a moment before the last time is not heard until the next: that would be too long.
+            self._dialect.keep_alive(self.factory.settings.ping_interval / 4)
         if self._was_heard or self._stalled is not None:
             self._was_heard = self._was_pinged = False
         elif not self._was_pinged:

@@ -60,6 +60,9 @@ class Dialect(Protocol):
     def drained(self) -> Steps[None]:
         """The client has read all that waited for it, after it had not read for a while: send what it has missed."""
 
+    def keep_alive(self, silence: float) -> None:
+        """Have the client hear something, unless it was sent something that all are in the last `silence` seconds."""
+
     def closed(self, code: int | None, reason: str | None) -> None:
         """The socket has gone."""
 

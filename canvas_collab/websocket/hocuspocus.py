@@ -117,6 +117,12 @@ class Hocuspocus:
             yield from document.connection.catch_up()
             yield
 
+    def keep_alive(self, silence: float) -> None:
+        """Have the client hear something: any document's message will do for the whole socket."""
+        for document in self._documents.values():
+            document.connection.keep_alive(silence)
+            break
+
     def closed(self, code: int | None, reason: str | None) -> None:
         """The socket has gone, and all documents with it."""
         if self._deadline is not None and self._deadline.active():

@@ -14,7 +14,7 @@ from canvas_collab.config import Settings
 from canvas_collab.persistence.journal import Journal
 from canvas_collab.protocol import hocuspocus as envelope
 from canvas_collab.protocol import sync
-from canvas_collab.protocol.closing import CloseCode, Offence
+from canvas_collab.protocol.closing import CloseCode
 from canvas_collab.protocol.hocuspocus import Authentication, Body, Close, Stateless, SyncReply
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import Update
@@ -100,8 +100,10 @@ class OpenDocument:
         settings = self._hocuspocus.settings
         if len(message.payload.encode()) > settings.max_stateless_size:
             reason = f"a stateless message may have {settings.max_stateless_size} bytes"
-            raise Offence(CloseCode.TOO_LARGE, reason)
-        if settings.stateless and self.connection.may_write:
+            if self.connection.may_be_logged():
+                where = {"room": self.connection.room.name, "user": self.connection.user_id}
+                self.log.info("stateless message dropped", reason=reason, client=self.client, **where)
+        elif settings.stateless and self.connection.may_write:
             self.connection.relay(Outgoing(envelope.encode_stateless(message.payload)))
 
     async def _renew(self) -> None:

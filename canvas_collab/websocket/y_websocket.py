@@ -101,6 +101,11 @@ class YWebsocket:
         if self._acknowledgements is not None:
             self._acknowledgements.drained()
 
+    def keep_alive(self, silence: float) -> None:
+        """Have the client hear something."""
+        if self._connection is not None:
+            self._connection.keep_alive(silence)
+
     def closed(self, code: int | None, reason: str | None) -> None:
         """The socket has gone."""
         connection, self._connection = self._connection, None

@@ -22,6 +22,13 @@ export class Client extends Participant {
         (code, reason) => this.note(this.closes, { code, reason })
       )
     }))
+    this.awarenessMessages = 0
+    const takeAwareness = this.provider.messageHandlers[1]
+    this.provider.messageHandlers[1] = (...message) => {
+      takeAwareness(...message)
+      this.awarenessMessages += 1
+      this.changed()
+    }
     this.provider.on('connection-error', event => this.note(this.errors, event.message))
     this.provider.on('closed', ({ code, reason }) => {
       this.givenUp = { code, reason }
@@ -33,6 +40,8 @@ export class Client extends Participant {
   get connected () { return this.provider.wsconnected }
 
   get synced () { return this.connected && this.provider.synced }
+
+  get state () { return { ...super.state, awarenessMessages: this.awarenessMessages } }
 
   connect () { this.provider.connect() }
 

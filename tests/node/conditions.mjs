@@ -26,6 +26,7 @@ export const CONDITIONS = {
     const expected = wanted.map(state => JSON.stringify(ordered(state))).sort()
     return clients => clients.every(client => same(states(client), expected))
   },
+  awarenessMessages: ({ count }) => clients => clients.every(client => client.awarenessMessages >= count),
   closed: ({ count = 1 }) => clients => clients.every(client => client.closes.length >= count),
   refused: ({ count = 1 }) => clients => clients.every(client => client.refusals.length >= count),
   givenUp: () => clients => clients.every(client => client.givenUp !== null),

@@ -21,7 +21,7 @@ const RETRY = { delay: 100, minDelay: 100, maxDelay: 400 }
 
 /** One socket: a HocuspocusProviderWebsocket, and how it ended each time. Emits `changed`. */
 export class HocuspocusSocket extends EventEmitter {
-  constructor ({ url, version, headers = {}, connect = true }) {
+  constructor ({ url, version, headers = {}, connect = true, socketOptions = {} }) {
     super()
     this.setMaxListeners(0)
     this.version = version
@@ -31,6 +31,7 @@ export class HocuspocusSocket extends EventEmitter {
     this.options = {
       url,
       ...RETRY,
+      ...socketOptions,
       ...(isOld(version) ? { connect } : { autoConnect: connect }),
       WebSocketPolyfill: socketClass(
         headers,

@@ -47,7 +47,9 @@ export class Participant extends EventEmitter {
   }
 
   /** What is known without looking into the document. */
-  get state () { return { connected: this.connected, synced: this.synced } }
+  get state () {
+    return { connected: this.connected, synced: this.synced, people: this.provider.awareness.getStates().size }
+  }
 
   report () {
     return {

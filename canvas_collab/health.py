@@ -9,8 +9,11 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.web.http import combinedLogFormatter, datetimeToLogString
+from twisted.web.iweb import IAccessLogFormatter
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.server import NOT_DONE_YET, Request, Site
+from zope.interface import provider
 
 from canvas_collab import __version__
 from canvas_collab.database.pool import Database
@@ -99,6 +102,18 @@ class _Json(Resource):
 
         Deferred.fromCoroutine(answer()).addErrback(request.processingFailed)
         return NOT_DONE_YET
+
+
+@provider(IAccessLogFormatter)
+def _log_line(_timestamp: str, request: Request) -> str:
+    """An access log's line with the time of day, which the reactor's clock does not know."""
+    line: str = combinedLogFormatter(datetimeToLogString(), request)
+    return line
+
+
+def health_site(health: Health) -> Site:
+    """What answers on the health port."""
+    return Site(health_resource(health), logFormatter=_log_line)
 
 
 def health_resource(health: Health) -> Resource:

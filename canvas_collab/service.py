@@ -11,7 +11,6 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.web.server import Site
 
 from canvas_collab.access.admission import Doorkeeper
 from canvas_collab.access.auth import Sessions
@@ -20,7 +19,7 @@ from canvas_collab.config import Settings
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database, within
 from canvas_collab.descriptors import allow_descriptors
-from canvas_collab.health import Figures, Health, health_resource
+from canvas_collab.health import Figures, Health, health_site
 from canvas_collab.persistence.compactor import compact_beside, give_up
 from canvas_collab.persistence.history import History
 from canvas_collab.persistence.journal import Journal
@@ -120,7 +119,7 @@ def collaboration_service(
         [
             *before,
             # Stops late, so that those who ask hear that the daemon is on its way out.
-            strports.service(health_endpoint, Site(health_resource(health)), reactor=reactor),
+            strports.service(health_endpoint, health_site(health), reactor=reactor),
             database,
             Notifications(reactor, settings.database_url, neighbours.added, neighbours.missed),
             journal,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from attrs import frozen
 from twisted.internet.threads import deferToThread
@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from canvas_collab.database.bytea import Bytea, ByteaArray
 from canvas_collab.database.catalogue import Catalogue
-from canvas_collab.database.pool import Cursor, Database, Row
+from canvas_collab.database.pool import Cursor, Database, Locked, Row
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import Snapshot, read_document, snapshot_of, wants_compaction
 from canvas_collab.persistence.compactor import CompactionFailed
@@ -35,6 +35,14 @@ class LogEntry:
     document_id: str
     user_id: str
     update: bytes
+
+
+class DocumentsLocked(Exception):
+    """Entries cannot be kept now since somebody else holds a row's lock: that of `documents`, if it is known which."""
+
+    def __init__(self, documents: Iterable[str] = ()) -> None:
+        super().__init__("somebody else has locked a row")
+        self.documents = frozenset(documents)
 
 
 @frozen
@@ -69,6 +77,12 @@ LOAD = """
     ORDER BY id
 """
 
+#: How long the log waits for a lock, in milliseconds: everybody's entries wait with it. Nothing that the daemon does
+#: locks what is waited for.
+LOCK_TIMEOUT_MS = 100
+
+_PATIENCE = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};"
+
 # The join gives up the name, and keeps the edit, of a user whose account was deleted in the meantime.
 APPEND = """
     WITH batch AS (
@@ -88,6 +102,11 @@ APPEND = """
     SELECT pg_notify('{channel}', concat_ws(' ', %s::text, min(id), max(id))) FROM added
 """
 
+_LOCKED = """
+    WITH free AS (SELECT id FROM yjs_document WHERE id = ANY(%(ids)s) FOR KEY SHARE SKIP LOCKED)
+    SELECT id FROM yjs_document WHERE id = ANY(%(ids)s) AND id NOT IN (SELECT id FROM free)
+"""
+
 _ADDED = """
     SELECT document_id, update FROM yjs_update_log
      WHERE id BETWEEN %s AND %s AND document_id = ANY(%s::text[]) ORDER BY id
@@ -103,6 +122,9 @@ _WORTH_COMPACTING = """
 
 # The lock leaves room for appending: a foreign key needs no more than FOR KEY SHARE of the document's row.
 LOCK_SNAPSHOT = "SELECT data, layout, checksum FROM yjs_document WHERE id = %s FOR NO KEY UPDATE"
+
+#: How long folding waits for somebody else who has locked the document, in milliseconds: other documents wait with it.
+FOLD_LOCK_TIMEOUT_MS = 1000
 
 _UNMERGED = """
     SELECT id, update FROM yjs_update_log
@@ -173,16 +195,21 @@ class DocumentStore:
         return StoredDocument(document, snapshot.size, size)
 
     async def append(self, entries: Sequence[LogEntry]) -> None:
-        """Append entries to the log, in their order, all or none."""
-        await self._database.query(
-            self._append,
-            (
-                [entry.document_id for entry in entries],
-                [entry.user_id for entry in entries],
-                ByteaArray(entry.update for entry in entries),
-                self.origin,
-            ),
-        )
+        """Append entries to the log, in their order, all or none.
+
+        :raises DocumentsLocked: if somebody else holds the lock of a row that one of them refers to.
+        """
+        document_ids = [entry.document_id for entry in entries]
+        updates = ByteaArray(entry.update for entry in entries)
+        values = document_ids, [entry.user_id for entry in entries], updates, self.origin
+        try:
+            await self._database.query(_PATIENCE + self._append, values)
+        except Locked as error:
+            if error.is_row:
+                locked = await self._database.query(_LOCKED, {"ids": list(set(document_ids))})
+                raise DocumentsLocked(name for (name,) in locked) from error
+            # A whole table is locked: there is nothing that could be kept meanwhile.
+            await self._database.query(self._append, values)
 
     async def added(self, addition: Addition, document_ids: Sequence[str]) -> dict[str, list[bytes]]:
         """The updates that somebody has added to the log, of those documents that are asked for."""
@@ -201,11 +228,14 @@ class DocumentStore:
         this in any order and lose nothing.
 
         :raises DocumentDamaged: if the snapshot does not match its checksum, or something cannot be read.
+        :raises Locked: if somebody else has locked the document, and is not quick.
         """
         prepared = await self._prepare(document_id) if compact else None
 
         async def steps(cursor: Cursor) -> Folded:
-            locked = await cursor.query(LOCK_SNAPSHOT, (document_id,))
+            locked = await cursor.query(
+                f"SET LOCAL lock_timeout = {FOLD_LOCK_TIMEOUT_MS};{LOCK_SNAPSHOT}", (document_id,)
+            )
             entries = await _unmerged(cursor, document_id)
             if not locked or not (entries or prepared):
                 return Folded(0, 0, False)

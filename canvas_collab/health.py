@@ -24,13 +24,19 @@ DATABASE_TIMEOUT = 1.5
 
 @frozen
 class Figures:
-    """What the daemon counts at one moment; `journal` is why updates are not committed as they should, if so."""
+    """What the daemon counts at one moment.
+
+    Three say why something is not as it should be, if so: `journal`, why updates are not committed; `durability`, why
+    what is committed may be lost; `notifications`, why what others add is not heard of.
+    """
 
     connections: int
     documents: int
     unsaved_updates: int
     journal: str | None
     damaged_documents: Sequence[str]
+    durability: str | None = None
+    notifications: str | None = None
 
 
 class Health:
@@ -58,7 +64,9 @@ class Health:
                 "ok": latency is not None,
                 "latency_ms": None if latency is None else round(latency * 1000, 3),
             },
-            "journal": {"ok": figures.journal is None, "reason": figures.journal},
+            "journal": _aspect(figures.journal),
+            "durability": _aspect(figures.durability),
+            "notifications": _aspect(figures.notifications),
             "connections": figures.connections,
             "documents": figures.documents,
             "unsaved_updates": figures.unsaved_updates,
@@ -73,6 +81,10 @@ class Health:
             return {"ready": False, "reason": "the database does not answer"}
         trouble = self._figures().journal
         return {"ready": True} if trouble is None else {"ready": False, "reason": trouble}
+
+
+def _aspect(trouble: str | None) -> dict[str, object]:
+    return {"ok": trouble is None, "reason": trouble}
 
 
 class _Json(Resource):

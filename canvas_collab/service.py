@@ -21,6 +21,7 @@ from canvas_collab.database.pool import Database, within
 from canvas_collab.descriptors import allow_descriptors
 from canvas_collab.health import Figures, Health, health_site
 from canvas_collab.persistence.compactor import compact_beside, give_up
+from canvas_collab.persistence.durability import Durability
 from canvas_collab.persistence.history import History
 from canvas_collab.persistence.journal import Journal
 from canvas_collab.persistence.neighbours import Neighbours
@@ -44,6 +45,9 @@ OTHER_DESCRIPTORS = 64
 
 #: The garbage collector looks at new objects when there are so many more of them.
 COLLECT_AFTER = 10_000
+
+#: What was folded into a snapshot stays in the log until it was looked for what was missed about so many times.
+LOOKS_AT_HISTORY = 5
 
 #: What stopping may take, in seconds: for clients to go, for the journal to be committed, for snapshots to be written.
 CLIENTS_TIMEOUT = 1.5
@@ -106,12 +110,39 @@ def collaboration_service(
         Sessions(database, catalogue, settings.better_auth_secret),
         AccessList(database, catalogue, settings.room_prefix),
     )
-    neighbours = Neighbours(store, rooms, snapshots)
+    # Nothing goes from the log before it has been looked at several times.
+    least_history = LOOKS_AT_HISTORY * settings.reconcile_interval
+    neighbours = Neighbours(
+        reactor,
+        store,
+        rooms,
+        snapshots,
+        settings.reconcile_interval,
+        max(settings.history_retention, least_history),
+        lambda: notifications.trouble is None,
+    )
+    notifications = Notifications(
+        reactor,
+        settings.database_url,
+        database,
+        settings.reconcile_interval,
+        neighbours.added,
+        neighbours.missed,
+    )
+    durability = Durability(reactor, database)
     entrance = Entrance(settings, doorkeeper, rooms, journal)
     factory = ServerFactory(reactor, settings, entrance, journal)
 
     def figures() -> Figures:
-        return Figures(len(factory.clients), len(rooms), journal.unsaved, journal.trouble, sorted(entrance.damaged))
+        return Figures(
+            len(factory.clients),
+            len(rooms),
+            journal.unsaved,
+            journal.trouble,
+            sorted(entrance.damaged),
+            durability.trouble,
+            notifications.trouble,
+        )
 
     health = Health(reactor, database, figures)
     return CollaborationService(
@@ -121,10 +152,12 @@ def collaboration_service(
             # Stops late, so that those who ask hear that the daemon is on its way out.
             strports.service(health_endpoint, health_site(health), reactor=reactor),
             database,
-            Notifications(reactor, settings.database_url, neighbours.added, neighbours.missed),
+            durability,
+            neighbours,
+            notifications,
             journal,
             snapshots,
-            History(reactor, store.prune),
+            History(reactor, lambda limit: store.prune(limit, least_history)),
             rooms,
             Ending(reactor, journal, snapshots),
             Clients(reactor, factory, settings.session_recheck, settings.ping_interval),

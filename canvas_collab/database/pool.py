@@ -25,7 +25,7 @@ from txpostgres.reconnection import ConnectionDead, DeadConnectionDetector
 #: A connection that was lost is made again at once, then after about the first of these seconds, doubled each time up
 #: to the second.
 FIRST_PAUSE = 0.25
-LONGEST_PAUSE = 5.0
+LONGEST_PAUSE = 2.0
 
 #: An attempt to connect is given up after so many seconds: somebody may accept connections who never answers.
 CONNECT_TIMEOUT = 10.0

@@ -27,7 +27,7 @@ from canvas_collab.persistence.store import DocumentsLocked, LogEntry
 
 #: After a commit has failed, the next try follows after about the first of these, doubled each time up to the second.
 FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 5.0
+LONGEST_PAUSE = 2.0
 
 #: A commit that takes more seconds than this is trouble, though it has not failed.
 SLOW_COMMIT = 5.0

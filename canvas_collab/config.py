@@ -136,7 +136,13 @@ class Settings:
         "JOURNAL_QUEUE_MAX",
         64 * 2**20,
         variables.integer(2**16, 2**40),
-        "How many bytes of updates may wait for the database before writers are turned away.",
+        "How many bytes may wait for the database before writers are turned away, each counted with its overhead.",
+    )
+    reconcile_interval: float = _setting(
+        "RECONCILE_INTERVAL",
+        30.0,
+        variables.number(0.1, 3600),
+        "How often it is looked whether the database has edits that this daemon has not heard of.",
     )
     snapshot_debounce: float = _setting(
         "SNAPSHOT_DEBOUNCE", 1.0, variables.number(0.05, 3600), "How long a document rests before it is snapshotted."

@@ -9,8 +9,11 @@ from typing import Any
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.web.http import combinedLogFormatter, datetimeToLogString
+from twisted.web.iweb import IAccessLogFormatter
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.server import NOT_DONE_YET, Request, Site
+from zope.interface import provider
 
 from canvas_collab import __version__
 from canvas_collab.database.pool import Database
@@ -21,13 +24,19 @@ DATABASE_TIMEOUT = 1.5
 
 @frozen
 class Figures:
-    """What the daemon counts at one moment; `journal` is why updates are not committed as they should, if so."""
+    """What the daemon counts at one moment.
+
+    Three say why something is not as it should be, if so: `journal`, why updates are not committed; `durability`, why
+    what is committed may be lost; `notifications`, why what others add is not heard of.
+    """
 
     connections: int
     documents: int
     unsaved_updates: int
     journal: str | None
     damaged_documents: Sequence[str]
+    durability: str | None = None
+    notifications: str | None = None
 
 
 class Health:
@@ -55,7 +64,9 @@ class Health:
                 "ok": latency is not None,
                 "latency_ms": None if latency is None else round(latency * 1000, 3),
             },
-            "journal": {"ok": figures.journal is None, "reason": figures.journal},
+            "journal": _aspect(figures.journal),
+            "durability": _aspect(figures.durability),
+            "notifications": _aspect(figures.notifications),
             "connections": figures.connections,
             "documents": figures.documents,
             "unsaved_updates": figures.unsaved_updates,
@@ -70,6 +81,10 @@ class Health:
             return {"ready": False, "reason": "the database does not answer"}
         trouble = self._figures().journal
         return {"ready": True} if trouble is None else {"ready": False, "reason": trouble}
+
+
+def _aspect(trouble: str | None) -> dict[str, object]:
+    return {"ok": trouble is None, "reason": trouble}
 
 
 class _Json(Resource):
@@ -99,6 +114,18 @@ class _Json(Resource):
 
         Deferred.fromCoroutine(answer()).addErrback(request.processingFailed)
         return NOT_DONE_YET
+
+
+@provider(IAccessLogFormatter)
+def _log_line(_timestamp: str, request: Request) -> str:
+    """An access log's line with the time of day, which the reactor's clock does not know."""
+    line: str = combinedLogFormatter(datetimeToLogString(), request)
+    return line
+
+
+def health_site(health: Health) -> Site:
+    """What answers on the health port."""
+    return Site(health_resource(health), logFormatter=_log_line)
 
 
 def health_resource(health: Health) -> Resource:

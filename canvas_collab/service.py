@@ -11,7 +11,6 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.web.server import Site
 
 from canvas_collab.access.admission import Doorkeeper
 from canvas_collab.access.auth import Sessions
@@ -21,8 +20,9 @@ from canvas_collab.config import Settings
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database, within
 from canvas_collab.descriptors import allow_descriptors
-from canvas_collab.health import Figures, Health, health_resource
+from canvas_collab.health import Figures, Health, health_site
 from canvas_collab.persistence.compactor import compact_beside, give_up
+from canvas_collab.persistence.durability import Durability
 from canvas_collab.persistence.history import History
 from canvas_collab.persistence.journal import Journal
 from canvas_collab.persistence.neighbours import Neighbours
@@ -47,6 +47,9 @@ OTHER_DESCRIPTORS = 64
 
 #: The garbage collector looks at new objects when there are so many more of them.
 COLLECT_AFTER = 10_000
+
+#: What was folded into a snapshot stays in the log until it was looked for what was missed about so many times.
+LOOKS_AT_HISTORY = 5
 
 #: What stopping may take, in seconds: for clients to go, for the journal to be committed, for snapshots to be written.
 CLIENTS_TIMEOUT = 1.5
@@ -115,7 +118,27 @@ def collaboration_service(
         access_list = AccessList(asked, catalogue, settings.room_prefix)
         return Doorkeeper(reactor, settings, sessions, access_list, turns)
 
-    neighbours = Neighbours(store, rooms, snapshots, cooperator)
+    # Nothing goes from the log before it has been looked at several times.
+    least_history = LOOKS_AT_HISTORY * settings.reconcile_interval
+    neighbours = Neighbours(
+        reactor,
+        store,
+        rooms,
+        snapshots,
+        settings.reconcile_interval,
+        max(settings.history_retention, least_history),
+        lambda: notifications.trouble is None,
+        cooperator,
+    )
+    notifications = Notifications(
+        reactor,
+        settings.database_url,
+        database,
+        settings.reconcile_interval,
+        neighbours.added,
+        neighbours.missed,
+    )
+    durability = Durability(reactor, database)
     entrance = Entrance(
         reactor,
         settings,
@@ -127,7 +150,15 @@ def collaboration_service(
     factory = ServerFactory(reactor, settings, entrance, journal, cooperator)
 
     def figures() -> Figures:
-        return Figures(len(factory.clients), len(rooms), journal.unsaved, journal.trouble, sorted(entrance.damaged))
+        return Figures(
+            len(factory.clients),
+            len(rooms),
+            journal.unsaved,
+            journal.trouble,
+            sorted(entrance.damaged),
+            durability.trouble,
+            notifications.trouble,
+        )
 
     health = Health(reactor, keeping, figures)
     return CollaborationService(
@@ -135,13 +166,15 @@ def collaboration_service(
         [
             *before,
             # Stops late, so that those who ask hear that the daemon is on its way out.
-            strports.service(health_endpoint, Site(health_resource(health)), reactor=reactor),
+            strports.service(health_endpoint, health_site(health), reactor=reactor),
             keeping,
             database,
-            Notifications(reactor, settings.database_url, neighbours.added, neighbours.missed),
+            durability,
+            neighbours,
+            notifications,
             journal,
             snapshots,
-            History(reactor, store.prune),
+            History(reactor, lambda limit: store.prune(limit, least_history)),
             rooms,
             Ending(reactor, journal, snapshots),
             Clients(reactor, factory, settings.session_recheck, settings.ping_interval),

@@ -13,6 +13,7 @@ from twisted.python import usage
 from twisted.python.logfile import LogFile
 
 from canvas_collab import development
+from canvas_collab.clock import use_monotonic_clock
 from canvas_collab.config import ConfigurationError, Settings
 from canvas_collab.database.catalogue import Unsuitable
 from canvas_collab.database.migrations import prepare_database
@@ -45,6 +46,7 @@ def makeService(options: Options) -> IService:
     """What twistd calls: everything that can go wrong at start goes wrong here, before the process detaches."""
     from twisted.internet import reactor
 
+    use_monotonic_clock(reactor)
     try:
         settings = Settings.from_environment(os.environ)
         _require_ports(settings, options)

@@ -9,9 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from canvas_collab.database.pool import Refused
-from canvas_collab.persistence import journal as journal_module
-from canvas_collab.persistence.journal import LONGEST_PAUSE, REFUSED_PAUSE, SLOW_COMMIT, Journal
-from canvas_collab.persistence.store import LogEntry
+from canvas_collab.persistence import batches
+from canvas_collab.persistence.batches import ENTRY_OVERHEAD
+from canvas_collab.persistence.journal import LOCKED_PAUSE, LONGEST_PAUSE, REFUSED_PAUSE, SLOW_COMMIT, Journal
+from canvas_collab.persistence.store import DocumentsLocked, LogEntry
 
 INTERVAL = 0.02
 
@@ -30,7 +31,7 @@ class StagedLog:
 
 
 class Stage:
-    def __init__(self, queue_max: int = 1000) -> None:
+    def __init__(self, queue_max: int = 100_000) -> None:
         self.clock = Clock()
         self.log = StagedLog()
         self.touched: list[Mapping[str, int]] = []
@@ -181,7 +182,7 @@ def test_hastening_commits_at_once(stage: Stage) -> None:
 
 
 def test_the_journal_is_full_from_its_bound_until_a_commit() -> None:
-    stage = Stage(queue_max=10)
+    stage = Stage(queue_max=10 + 3 * ENTRY_OVERHEAD)
     stage.write(b"12345", b"1234")
     assert not stage.journal.full
     stage.write(b"1")
@@ -192,8 +193,8 @@ def test_the_journal_is_full_from_its_bound_until_a_commit() -> None:
 
 
 def test_a_commit_takes_a_bounded_number_of_entries_and_bytes(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal_module, "BATCH_ENTRIES", 3)
-    monkeypatch.setattr(journal_module, "BATCH_BYTES", 10)
+    monkeypatch.setattr(batches, "BATCH_ENTRIES", 3)
+    monkeypatch.setattr(batches, "BATCH_BYTES", 10)
     stage.write(b"1", b"2", b"3", b"4", b"x" * 20, b"5" * 6, b"6" * 6)
     stage.clock.advance(INTERVAL)
     for commit in range(5):
@@ -256,3 +257,110 @@ def test_whoever_waits_for_the_document_of_a_refused_update_waits_on_and_nobody_
     stage.clock.advance(0)
     stage.log.commits[-1].callback(None)
     assert (held.called, everything.called, later.called) == (True, True, True)
+
+
+def lock(stage: Stage, *rooms: str, known: bool = True) -> list[bytes]:
+    """Play a database where somebody has locked these rooms, until it rests; returns what was committed."""
+    committed: list[bytes] = []
+    number = 0
+    while number < len(stage.log.commits):
+        batch, commit = stage.log.batches[number], stage.log.commits[number]
+        if any(entry.document_id in rooms for entry in batch):
+            commit.errback(DocumentsLocked(rooms if known else ()))
+        else:
+            committed += [entry.update for entry in batch]
+            commit.callback(None)
+        stage.clock.advance(0)
+        number += 1
+    stage.log.batches.clear()
+    stage.log.commits.clear()
+    return committed
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["it is known which", "it is not known which"])
+def test_a_document_that_somebody_has_locked_holds_up_no_other_and_follows_in_its_order(
+    stage: Stage, known: bool
+) -> None:
+    told: list[str] = []
+    for number in range(4):
+        for room in ("locked", "free", "other"):
+            stage.write(f"{room} {number}".encode(), room=room)
+            stage.journal.after_commit(room, lambda room=room, number=number: told.append(f"{room} {number}"))
+    everything = stage.journal.when_committed()
+    stage.clock.advance(INTERVAL)
+    others = [f"{room} {number}" for number in range(4) for room in ("free", "other")]
+    assert sorted(lock(stage, "locked", known=known)) == sorted(update.encode() for update in others)
+    assert sorted(told) == sorted(others)
+    assert (stage.journal.unsaved, stage.journal.trouble) == (4, None)
+
+    # What comes of it waits behind the rest of it, and nobody has to try the lock for that.
+    stage.write(b"locked 4", room="locked")
+    stage.journal.after_commit("locked", lambda: told.append("locked 4"))
+    stage.write(b"free 4", room="free")
+    stage.clock.advance(INTERVAL)
+    assert [entry.update for entry in stage.log.batches[0]] == [b"free 4"]
+    assert lock(stage, "locked") == [b"free 4"]
+    assert not everything.called
+
+    stage.clock.advance(2 * LOCKED_PAUSE)
+    assert lock(stage, "locked", known=known) == []
+    stage.clock.advance(2 * LOCKED_PAUSE)
+    in_order = [f"locked {number}" for number in range(5)]
+    assert lock(stage) == [update.encode() for update in in_order]
+    assert [one for one in told if one.startswith("locked")] == in_order
+    assert everything.called
+    assert stage.journal.unsaved == 0
+    # And it is as ever.
+    stage.write(b"1", room="locked")
+    stage.write(b"2", room="free")
+    stage.clock.advance(INTERVAL)
+    assert [len(batch) for batch in stage.log.batches] == [2]
+
+
+def test_a_document_that_is_locked_is_tried_again_at_once_when_the_end_is_near(stage: Stage) -> None:
+    stage.write(b"1", room="locked")
+    stage.clock.advance(INTERVAL)
+    lock(stage, "locked")
+    stage.journal.hasten()
+    stage.clock.advance(0)
+    stage.clock.advance(0)
+    assert lock(stage) == [b"1"]
+
+
+def test_a_database_that_goes_away_while_a_document_is_put_aside_loses_nothing_of_it(stage: Stage) -> None:
+    stage.write(b"1", b"2", room="locked")
+    stage.clock.advance(INTERVAL)
+    lock(stage, "locked")
+    stage.clock.advance(LOCKED_PAUSE)
+    stage.clock.advance(0)
+    stage.log.commits[0].errback(RuntimeError("away"))
+    stage.write(b"3", room="free")
+    stage.clock.advance(LONGEST_PAUSE)
+    stage.log.commits[1].callback(None)
+    stage.clock.advance(INTERVAL)
+    stage.log.commits[2].callback(None)
+    assert [[entry.update for entry in batch] for batch in stage.log.batches] == [[b"1", b"2"], [b"1", b"2"], [b"3"]]
+    assert stage.journal.unsaved == 0
+
+
+def test_telling_others_takes_as_many_steps_however_many_wait_for_a_document_that_is_locked(stage: Stage) -> None:
+    steps = 0
+
+    def act() -> None:
+        nonlocal steps
+        steps += 1
+
+    stage.write(b"1", room="locked")
+    stage.clock.advance(INTERVAL)
+    lock(stage, "locked")
+    for _ in range(1000):
+        stage.write(b"1", room="locked")
+        stage.journal.after_commit("locked", act)
+    acknowledgements = stage.journal._acknowledgements
+    assert len(acknowledgements._waiting) == 0
+    stage.write(b"1", room="free")
+    stage.journal.after_commit("free", act)
+    assert len(acknowledgements._waiting) == 1
+    stage.clock.advance(INTERVAL)
+    stage.log.commits[0].callback(None)
+    assert steps == 1

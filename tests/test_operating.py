@@ -38,6 +38,19 @@ def test_health_says_how_the_daemon_is(database: TestDatabase, start_daemon: Sta
     assert health["version"]
 
 
+def test_a_server_that_calls_commits_done_before_they_are_on_disk_is_reported(
+    database: TestDatabase, start_daemon: StartDaemon
+) -> None:
+    assert start_daemon(database).get("/health")[1]["durability"] == {"ok": True, "reason": None}
+    [[name]] = database.query("SELECT current_database()")
+    database.query(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    daemon = start_daemon(database)
+    reason = "PostgreSQL has synchronous_commit=off: what is saved may be lost when it fails"
+    assert daemon.wait_for_event("commits may be lost")["reason"] == reason
+    status, health = daemon.get("/health")
+    assert (status, health["durability"]) == (200, {"ok": False, "reason": reason})
+
+
 def test_a_database_that_hangs_is_reported_within_two_seconds_and_refuses_clients_until_it_is_back(
     database: TestDatabase, start_daemon: StartDaemon
 ) -> None:

@@ -101,6 +101,19 @@ def test_who_arrives_while_a_room_is_saved_finds_it_still_there(stage: Stage) ->
     assert len(stage.rooms) == 0
 
 
+def test_a_room_stays_until_what_was_edited_in_a_second_visit_is_saved_as_well(stage: Stage) -> None:
+    stage.enter()
+    stage.loading[0].callback(make_room(stage.clock))
+    stage.rooms.leave("room")
+    stage.enter()
+    stage.rooms.leave("room")
+    assert len(stage.saving) == 2
+    stage.saving[0].callback(None)
+    assert "room" in stage.rooms
+    stage.saving[1].callback(None)
+    assert "room" not in stage.rooms
+
+
 def test_a_room_whose_snapshot_fails_may_go_because_the_log_has_it(stage: Stage) -> None:
     stage.enter()
     stage.loading[0].callback(make_room(stage.clock))

@@ -89,6 +89,9 @@ class Staged:
             yield
         self.messages.append(payload)
 
+    def keep_alive(self, silence: float) -> None:
+        pass
+
     def drained(self) -> Iterator[None]:
         yield from ()
 

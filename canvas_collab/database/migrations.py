@@ -14,7 +14,8 @@ from psycopg2.extensions import connection as Connection
 
 from canvas_collab.database.catalogue import Catalogue, Unsuitable, find_auth_tables, read_catalogue
 
-#: The advisory lock under which migrations run: two daemons that start together take turns.
+#: The advisory lock under which each migration runs: two daemons that start together take turns. It ends with the
+#: transaction, since a connection pooler may keep a session, and its locks, beyond the end of a connection.
 LOCK = 0x43_61_6E_76_61_73
 
 _CREATE_RECORD = """
@@ -62,12 +63,9 @@ def prepare_database(url: str, migrate: bool) -> Catalogue:
         missing = find_auth_tables(connection)
         if missing:
             raise Unsuitable(missing)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
         _migrate(connection, migrate)
         return read_catalogue(connection)
     finally:
-        # Closing the connection gives up the lock.
         connection.close()
 
 
@@ -104,7 +102,12 @@ def _apply(connection: Connection, migration: Migration) -> None:
     try:
         # The connection as a context manager is one transaction.
         with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
             cursor.execute(_CREATE_RECORD)
+            cursor.execute("SELECT FROM collab_migration WHERE number = %s", (migration.number,))
+            if cursor.fetchall():
+                # Somebody else has just done it.
+                return
             cursor.execute(migration.statements)
             cursor.execute(
                 "INSERT INTO collab_migration (number, name) VALUES (%s, %s)",

@@ -25,7 +25,7 @@ from txpostgres.reconnection import ConnectionDead, DeadConnectionDetector
 #: A connection that was lost is made again at once, then after about the first of these seconds, doubled each time up
 #: to the second.
 FIRST_PAUSE = 0.25
-LONGEST_PAUSE = 5.0
+LONGEST_PAUSE = 2.0
 
 #: An attempt to connect is given up after so many seconds: somebody may accept connections who never answers.
 CONNECT_TIMEOUT = 10.0
@@ -46,6 +46,17 @@ _T = TypeVar("_T")
 
 class DatabaseUnavailable(Exception):
     """The database cannot be asked now; the same question may be answered later."""
+
+
+class Locked(DatabaseUnavailable):
+    """A statement has waited for somebody else's lock for as long as ``lock_timeout`` lets it.
+
+    `is_row` says whether it was a row's lock; else it was that of a whole table.
+    """
+
+    def __init__(self, message: str, is_row: bool) -> None:
+        super().__init__(message)
+        self.is_row = is_row
 
 
 class Refused(Exception):
@@ -69,9 +80,10 @@ def _pauses() -> Iterator[float]:
 def _is_over(failure: Failure) -> bool:
     """Whether a connection on which this happened is to be made again.
 
-    That it is read only may be of the server that it leads to, or a setting of the time when it was made.
+    That it is read only may be of the server that it leads to, or a setting of the time when it was made.  That
+    somebody else holds a lock says nothing of the connection.
     """
-    return bool(
+    return not failure.check(psycopg2.errors.LockNotAvailable) and bool(
         failure.check(
             psycopg2.InterfaceError,
             psycopg2.OperationalError,
@@ -251,6 +263,7 @@ class Database(Service):
         """Run one statement and return its rows.
 
         :raises DatabaseUnavailable: if the database cannot be reached.
+        :raises Locked: if ``lock_timeout`` is set, and somebody else holds a lock for longer.
         :raises InvalidValue: if a parameter is not of the type it is compared with.
         :raises Refused: if a constraint or a trigger does not let a value in.
         """
@@ -291,6 +304,9 @@ class Database(Service):
             raise InvalidValue(str(error).strip()) from error
         except (psycopg2.IntegrityError, psycopg2.errors.RaiseException) as error:
             raise Refused(str(error).strip()) from error
+        except psycopg2.errors.LockNotAvailable as error:
+            # For a table's lock a statement waits before it does anything; for a row's in the midst of something.
+            raise Locked(str(error).strip(), is_row=error.diag.context is not None) from error
         except (
             psycopg2.OperationalError,
             psycopg2.InterfaceError,

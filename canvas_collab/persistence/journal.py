@@ -2,18 +2,18 @@
 
 Updates wait a few milliseconds for company, then go to the database in one statement, one commit at a time and in
 order.  A commit that fails is tried again, with growing pauses, until it succeeds: nothing is dropped.  An update that
-the database refuses, whatever the reason, is put aside and tried again from time to time, so that it holds up nobody
-else's.
+the database refuses, whatever the reason, is put aside and tried again from time to time, and so is a document whose
+row somebody has locked, in its order: they hold up nobody else's.
 """
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from attrs import define, frozen
+from attrs import define
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -21,21 +21,22 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from canvas_collab.database.pool import Refused
-from canvas_collab.persistence.store import LogEntry
-
-#: One commit takes at most so many entries, and so many bytes unless a single entry is larger.
-BATCH_ENTRIES = 2000
-BATCH_BYTES = 4 * 2**20
+from canvas_collab.persistence.acknowledgements import Acknowledgements
+from canvas_collab.persistence.batches import BATCH_ENTRIES, Queued, next_batch, sizes_of
+from canvas_collab.persistence.store import DocumentsLocked, LogEntry
 
 #: After a commit has failed, the next try follows after about the first of these, doubled each time up to the second.
 FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 5.0
+LONGEST_PAUSE = 2.0
 
 #: A commit that takes more seconds than this is trouble, though it has not failed.
 SLOW_COMMIT = 5.0
 
 #: An update that the database refuses is tried again after so many seconds, and the others go on meanwhile.
 REFUSED_PAUSE = 30.0
+
+#: A document that somebody has locked is tried again after so many seconds, doubled each time up to LONGEST_PAUSE.
+LOCKED_PAUSE = 0.5
 
 
 class Log(Protocol):
@@ -45,25 +46,20 @@ class Log(Protocol):
         """Keep all entries, or raise and keep none.
 
         :raises Refused: if one of them cannot be kept, and never will be as things are.
+        :raises DocumentsLocked: if some cannot be kept until somebody else has finished.
         """
 
 
 @define(eq=False)
-class _Queued:
-    """An entry, where it stands among all that were ever queued, and whether it was refused."""
+class _Aside:
+    """Entries of one document that were put aside, in order; the next try follows after `pause` seconds.
 
-    position: int
-    entry: LogEntry
-    was_refused: bool = False
+    What comes of a document that is locked is put behind them; one that was refused is alone.
+    """
 
-
-@frozen
-class _Waiting:
-    """Somebody who waits until everything before a position is committed: of one document, or of all."""
-
-    position: int
-    document_id: str | None
-    act: Callable[[], None]
+    entries: list[Queued]
+    is_locked: bool
+    pause: float
 
 
 class Journal(Service):
@@ -88,7 +84,7 @@ class Journal(Service):
         self._interval = interval
         self._queue_max = queue_max
         self._on_commit = on_commit
-        self._queue: list[_Queued] = []
+        self._queue: list[Queued] = []
         self._queued_bytes = 0
         self._committing = False
         # Why the last commit failed, if it did; and since when one is under way, if one is.
@@ -101,11 +97,11 @@ class Journal(Service):
         self._batch_entries = BATCH_ENTRIES
         self._appended = 0
         self._committed = 0
-        # Everything before this position is committed, or was refused.
-        self._reached = 0
-        # The positions that were refused and are not committed yet, by document.
-        self._refused: dict[str, set[int]] = {}
-        self._waiting: deque[_Waiting] = deque()
+        self._acknowledgements = Acknowledgements()
+        # By document, those that somebody has locked; what was put aside and waits; and what is to be tried again now.
+        self._locked: dict[str, _Aside] = {}
+        self._aside: dict[_Aside, IDelayedCall] = {}
+        self._again: deque[_Aside] = deque()
 
     @property
     def position(self) -> int:
@@ -137,9 +133,16 @@ class Journal(Service):
 
     def append(self, entry: LogEntry) -> None:
         """Queue an update."""
-        self._queue.append(_Queued(self._appended, entry))
-        self._queued_bytes += len(entry.update)
+        queued = Queued(self._appended, entry)
         self._appended += 1
+        self._queued_bytes += queued.size
+        locked = self._locked.get(entry.document_id)
+        if locked is not None:
+            locked.entries.append(queued)
+            self._acknowledgements.hold(entry.document_id, queued.position)
+            self._reach()
+            return
+        self._queue.append(queued)
         if self._due is None:
             self._due = self._reactor.seconds() + self._interval
         if self._call is None and not self._committing:
@@ -156,15 +159,13 @@ class Journal(Service):
 
         What is asked for one document is called in the order of asking.
         """
-        waiting = _Waiting(self._appended, document_id, act)
-        if self.unsaved:
-            self._waiting.append(waiting)
-        else:
-            act()
+        self._acknowledgements.ask(self._appended, document_id, act)
 
     def hasten(self) -> None:
         """Do not wait for company, nor after a failure: commit now."""
         self._due = self._reactor.seconds()
+        for call in self._aside.values():
+            call.reset(0)
         if self._call is not None:
             self._call.reset(0)
 
@@ -180,16 +181,23 @@ class Journal(Service):
 
     async def _commit(self) -> None:
         """Commit batch after batch until nothing is due, or the database is not there."""
-        while self._queue:
-            batch = self._next_batch()
+        while self._again or self._queue:
+            aside = self._again.popleft() if self._again else None
+            batch = next_batch(self._queue if aside is None else aside.entries, self._batch_entries)
             self._commit_began = self._reactor.seconds()
-            self._due = self._commit_began if len(batch) < len(self._queue) else None
+            if aside is None:
+                self._due = self._commit_began if len(batch) < len(self._queue) else None
             try:
                 await self._store.append([queued.entry for queued in batch])
             except Refused as error:
                 self._failure = None
-                self._refuse(batch, str(error))
+                self._refuse(batch, aside, str(error))
+            except DocumentsLocked as error:
+                self._failure = None
+                self._put_aside(batch, aside, error.documents)
             except Exception as error:
+                if aside is not None:
+                    self._again.appendleft(aside)
                 self._failure = " ".join(str(error).split()) or type(error).__name__
                 delay = self._pause * random.uniform(0.5, 1.0)
                 self._pause = min(self._pause * 2, LONGEST_PAUSE)
@@ -199,95 +207,100 @@ class Journal(Service):
                 return
             else:
                 self._failure = None
-                self._done(batch)
+                self._done(batch, aside)
             finally:
                 self._commit_began = None
-            if self._queue and self._due is not None and (wait := self._due - self._reactor.seconds()) > 0:
+            if not self._queue or self._again or self._due is None:
+                continue
+            if (wait := self._due - self._reactor.seconds()) > 0:
                 # What came in during the commit waits for company as well: a commit costs the same for one as for many.
                 self._call = self._reactor.callLater(wait, self._start)
                 break
         self._committing = False
 
-    def _next_batch(self) -> list[_Queued]:
-        size = len(self._queue[0].entry.update)
-        count = 1
-        for queued in self._queue[1 : min(self._batch_entries, BATCH_ENTRIES)]:
-            if size + len(queued.entry.update) > BATCH_BYTES:
-                break
-            size += len(queued.entry.update)
-            count += 1
-        return self._queue[:count]
-
-    def _done(self, batch: list[_Queued]) -> None:
+    def _done(self, batch: list[Queued], aside: _Aside | None) -> None:
         """A batch is in the database."""
-        self._take(batch)
         self._committed += len(batch)
+        self._queued_bytes -= sum(queued.size for queued in batch)
         self._pause = FIRST_PAUSE
         self._batch_entries = min(self._batch_entries * 2, BATCH_ENTRIES)
+        self._on_commit(sizes_of(batch))
+        if aside is None:
+            del self._queue[: len(batch)]
+            self._reach()
+            return
+        del aside.entries[: len(batch)]
+        self._go_on_with(aside, batch[0].entry.document_id)
         for queued in batch:
-            if queued.was_refused:
-                positions = self._refused[queued.entry.document_id]
-                positions.discard(queued.position)
-                if not positions:
-                    del self._refused[queued.entry.document_id]
-        self._on_commit(_sizes(batch))
-        self._release()
+            self._acknowledgements.let_go(queued.entry.document_id, queued.position)
 
-    def _refuse(self, batch: list[_Queued], reason: str) -> None:
+    def _refuse(self, batch: list[Queued], aside: _Aside | None, reason: str) -> None:
         """The database does not take a batch: find out which entry it is, and let the others pass."""
         if len(batch) > 1:
             self._batch_entries = len(batch) // 2
+            if aside is not None:
+                self._again.appendleft(aside)
             return
-        self._take(batch)
         [queued] = batch
         entry = queued.entry
         self.log.error("update refused", room=entry.document_id, user=entry.user_id, reason=" ".join(reason.split()))
-        queued.was_refused = True
-        self._refused.setdefault(entry.document_id, set()).add(queued.position)
-        # It still counts as unsaved, and its room as much as before for what may wait.
-        self._queued_bytes += len(entry.update)
-        self._reactor.callLater(REFUSED_PAUSE, self._try_again, queued)
-        self._release()
+        self._acknowledgements.hold(entry.document_id, queued.position)
+        self._try_later(_Aside([queued], is_locked=False, pause=REFUSED_PAUSE))
+        if aside is None:
+            del self._queue[0]
+            self._reach()
+        else:
+            del aside.entries[0]
+            self._go_on_with(aside, entry.document_id)
 
-    def _try_again(self, queued: _Queued) -> None:
-        self._queue.append(queued)
-        if self._call is None and not self._committing:
-            self._call = self._reactor.callLater(0, self._start)
-
-    def _take(self, batch: list[_Queued]) -> None:
-        del self._queue[: len(batch)]
-        self._queued_bytes -= sum(len(queued.entry.update) for queued in batch)
-        self._reached = max(self._reached, *(queued.position + 1 for queued in batch))
-
-    def _release(self) -> None:
-        """Call those whose wait is over."""
-        while self._waiting and self._waiting[0].position <= self._reached:
-            if self._refused:
-                self._release_all_but_refused()
-                return
-            self._waiting.popleft().act()
-
-    def _release_all_but_refused(self) -> None:
-        waiting, self._waiting = self._waiting, deque()
-        held: list[_Waiting] = []
-        for one in waiting:
-            if one.position > self._reached or self._is_held(one):
-                held.append(one)
+    def _put_aside(self, batch: list[Queued], aside: _Aside | None, documents: Collection[str]) -> None:
+        """Somebody has locked `documents`, or it is not known which: let the others pass."""
+        if aside is not None:
+            self._leave_locked(aside, batch[0].entry.document_id)
+            return
+        suspects = {queued.entry.document_id for queued in batch}
+        known = suspects.intersection(documents) or (suspects if len(suspects) == 1 else set())
+        for document_id in known or suspects:
+            locked = self._locked[document_id] = _Aside([], is_locked=True, pause=0)
+            if known:
+                self._leave_locked(locked, document_id)
             else:
-                one.act()
-        # In front of what was asked for in the meantime.
-        self._waiting.extendleft(reversed(held))
+                # It is suspected for no more than being there, so it is tried at once, by itself.
+                self._again.append(locked)
+        queue, self._queue = self._queue, []
+        for queued in queue:
+            document_id = queued.entry.document_id
+            if document_id in self._locked:
+                self._locked[document_id].entries.append(queued)
+                self._acknowledgements.hold(document_id, queued.position)
+            else:
+                self._queue.append(queued)
+        self._reach()
 
-    def _is_held(self, waiting: _Waiting) -> bool:
-        if waiting.document_id is None:
-            return any(min(positions) < waiting.position for positions in self._refused.values())
-        return any(position < waiting.position for position in self._refused.get(waiting.document_id, ()))
+    def _leave_locked(self, aside: _Aside, document_id: str) -> None:
+        if not aside.pause:
+            self.log.warn("document locked", room=document_id)
+        aside.pause = min(aside.pause * 2, LONGEST_PAUSE) or LOCKED_PAUSE
+        self._try_later(aside)
 
+    def _try_later(self, aside: _Aside) -> None:
+        self._aside[aside] = self._reactor.callLater(aside.pause, self._try_again, aside)
 
-def _sizes(batch: Sequence[_Queued]) -> dict[str, int]:
-    """How many bytes of updates there are of each document."""
-    sizes: dict[str, int] = {}
-    for queued in batch:
-        entry = queued.entry
-        sizes[entry.document_id] = sizes.get(entry.document_id, 0) + len(entry.update)
-    return sizes
+    def _try_again(self, aside: _Aside) -> None:
+        del self._aside[aside]
+        self._again.append(aside)
+        if not self._committing and self._failure is None:
+            if self._call is None:
+                self._call = self._reactor.callLater(0, self._start)
+            else:
+                self._call.reset(0)
+
+    def _go_on_with(self, aside: _Aside, document_id: str) -> None:
+        """Some of what was put aside is dealt with."""
+        if aside.entries:
+            self._again.appendleft(aside)
+        elif aside.is_locked:
+            del self._locked[document_id]
+
+    def _reach(self) -> None:
+        self._acknowledgements.reach(self._queue[0].position if self._queue else self._appended)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -9,12 +10,21 @@ import psycopg2
 from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from canvas_collab.database.pool import connection, with_liveness
+from canvas_collab.database.pool import Database, DatabaseUnavailable, connection, with_liveness, within
 
 #: Whoever adds to the log notifies this channel in the same transaction.
 CHANNEL = "canvas_collab_log"
+
+#: What a daemon sends itself begins with this.
+_CHECK = "check"
+
+#: What is sent to oneself arrives within so many seconds.
+HEARING_TIMEOUT = 5.0
+
+NOT_HEARD = "what is sent to oneself does not arrive: is there a transaction pooler before the database?"
 
 
 @frozen
@@ -39,50 +49,114 @@ def parse_addition(payload: str) -> Addition | None:
 
 
 class Notifications(Service):
-    """A connection of its own that listens, and listens again after the database was away."""
+    """A connection of its own that listens, and listens again after the database was away.
+
+    That it listens does not say that it hears: a connection pooler in between may give every transaction another
+    connection to the server.  So the daemon sends itself something from time to time.
+    """
 
     log = Logger()
 
     def __init__(
-        self, reactor: Any, url: str, on_addition: Callable[[Addition], None], on_gap: Callable[[], None]
+        self,
+        reactor: Any,
+        url: str,
+        database: Database,
+        interval: float,
+        on_addition: Callable[[Addition], None],
+        on_gap: Callable[[], None],
     ) -> None:
-        """:param on_addition: is told of every addition, one's own included.
+        """:param database: by which the daemon sends itself something.
+        :param interval: how often it does that, in seconds.
+        :param on_addition: is told of every addition, one's own included.
         :param on_gap: is told when some may have been missed.
         """
+        self._reactor = reactor
         self._url = url
+        self._database = database
         self._on_addition = on_addition
         self._on_gap = on_gap
+        #: Why additions are not heard of, or None if they are.
+        self.trouble: str | None = None
+        self._awaited: dict[str, Deferred[bool]] = {}
         self._connection = connection(reactor)
         self._connection.addNotifyObserver(self._notified)
         self._connection.detector.addRecoveryHandler(self._recovered)
+        self._checking = LoopingCall(self._check)
+        self._checking.clock = reactor
+        self._interval = interval
 
     def startService(self) -> None:
         """Connect and listen."""
         Service.startService(self)
         connecting = self._connection.connect(with_liveness(self._url), application_name="canvas-collab listening")
-        connecting.addCallback(lambda _: self._listen())
         connecting.addErrback(self._connection.detector.checkForDeadConnection)
         connecting.addErrback(
             lambda failure: self.log.error("database connection failed", reason=failure.getErrorMessage())
         )
+        connecting.addCallback(lambda _: self._checking.start(self._interval) if self.running else None)
 
     def stopService(self) -> None:
         """Stop listening."""
         Service.stopService(self)
+        if self._checking.running:
+            self._checking.stop()
         try:
             self._connection.close()
         except psycopg2.Error:
             # It was just being made again.
             return
 
+    def _recovered(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._listen_again())
+
+    async def _listen_again(self) -> None:
+        try:
+            await self._listen()
+        finally:
+            # What was added before is visible, and what is added from now on is heard of.
+            self._on_gap()
+        await self._check()
+
     def _listen(self) -> Deferred[Any]:
         listening: Deferred[Any] = self._connection.runOperation(f"LISTEN {CHANNEL}")
         return listening
 
-    def _recovered(self) -> Deferred[Any]:
-        return self._listen().addCallback(lambda _: self._on_gap())
+    async def _check(self) -> None:
+        """Listen, and find out whether what is sent to oneself arrives."""
+        nonce = secrets.token_hex(8)
+        heard = self._awaited[nonce] = Deferred()
+        trouble = None
+        try:
+            try:
+                await self._listen()
+            except Exception as error:
+                trouble = " ".join(str(error).split()) or "the connection that listens is lost"
+            await self._database.execute("SELECT pg_notify(%s, %s)", (CHANNEL, f"{_CHECK} {nonce}"))
+            if trouble is None and not await within(self._reactor, heard, HEARING_TIMEOUT, False):
+                trouble = NOT_HEARD
+        except DatabaseUnavailable:
+            # Nobody can be heard now, and when the database is back one listens again.
+            return
+        finally:
+            del self._awaited[nonce]
+        if self.running:
+            self._conclude(trouble)
+
+    def _conclude(self, trouble: str | None) -> None:
+        was_well, self.trouble = self.trouble is None, trouble
+        if was_well and trouble is not None:
+            self.log.warn("additions not heard", reason=trouble)
+            self._on_gap()
+        elif not was_well and trouble is None:
+            self.log.info("additions heard again")
 
     def _notified(self, notification: Any) -> None:
+        kind, _, rest = notification.payload.partition(" ")
+        if kind == _CHECK and rest in self._awaited:
+            if not self._awaited[rest].called:
+                self._awaited[rest].callback(True)
+            return
         addition = parse_addition(notification.payload)
         if addition is not None:
             self._on_addition(addition)

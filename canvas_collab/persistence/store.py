@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from attrs import frozen
 from twisted.internet.threads import deferToThread
@@ -11,11 +11,12 @@ from twisted.logger import Logger
 
 from canvas_collab.database.bytea import Bytea, ByteaArray
 from canvas_collab.database.catalogue import Catalogue
-from canvas_collab.database.pool import Cursor, Database, Row
+from canvas_collab.database.pool import Cursor, Database, Locked, Row
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import Snapshot, read_document, snapshot_of, wants_compaction
 from canvas_collab.persistence.compactor import CompactionFailed
 from canvas_collab.persistence.notifications import CHANNEL, Addition
+from canvas_collab.persistence.seen import Mark, SeenIds
 from canvas_collab.protocol.delete_set import DeleteSet
 
 #: Reading so many bytes takes noticeable time, some milliseconds.
@@ -35,6 +36,32 @@ class LogEntry:
     document_id: str
     user_id: str
     update: bytes
+
+
+@frozen
+class Entry:
+    """An update as it is in the log."""
+
+    document_id: str
+    id: int
+    update: bytes
+
+
+@frozen
+class Missing:
+    """The ids and sizes of some entries, whether these are all there are, and when that was."""
+
+    mark: Mark
+    entries: list[tuple[int, int]]
+    is_all: bool
+
+
+class DocumentsLocked(Exception):
+    """Entries cannot be kept now since somebody else holds a row's lock: that of `documents`, if it is known which."""
+
+    def __init__(self, documents: Iterable[str] = ()) -> None:
+        super().__init__("somebody else has locked a row")
+        self.documents = frozenset(documents)
 
 
 @frozen
@@ -69,6 +96,12 @@ LOAD = """
     ORDER BY id
 """
 
+#: How long the log waits for a lock, in milliseconds: everybody's entries wait with it. Nothing that the daemon does
+#: locks what is waited for.
+LOCK_TIMEOUT_MS = 100
+
+_PATIENCE = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};"
+
 # The join gives up the name, and keeps the edit, of a user whose account was deleted in the meantime.
 APPEND = """
     WITH batch AS (
@@ -85,13 +118,34 @@ APPEND = """
          ORDER BY batch.position
         RETURNING id
     )
-    SELECT pg_notify('{channel}', concat_ws(' ', %s::text, min(id), max(id))) FROM added
+    SELECT min(id), max(id), count(id), pg_notify('{channel}', concat_ws(' ', %s::text, min(id), max(id))) FROM added
 """
 
-_ADDED = """
-    SELECT document_id, update FROM yjs_update_log
-     WHERE id BETWEEN %s AND %s AND document_id = ANY(%s::text[]) ORDER BY id
+_LOCKED = """
+    WITH free AS (SELECT id FROM yjs_document WHERE id = ANY(%(ids)s) FOR KEY SHARE SKIP LOCKED)
+    SELECT id FROM yjs_document WHERE id = ANY(%(ids)s) AND id NOT IN (SELECT id FROM free)
 """
+
+# The stretches seldom hold more than a few entries that are not known, so most of the log is not looked at.
+_IN_STRETCHES = """
+      FROM unnest(%(firsts)s::bigint[], %(lasts)s::bigint[]) AS stretch (first, last)
+      JOIN yjs_update_log AS log ON log.id BETWEEN stretch.first AND stretch.last
+     WHERE log.document_id = ANY(%(documents)s::text[])
+     ORDER BY log.id
+"""
+
+_ADDED = f"SELECT log.document_id, log.id, log.update {_IN_STRETCHES}"
+
+# One statement, so that the numbers of transactions are those of the moment for which the entries are looked at.
+_MISSING = f"""
+    SELECT NULL, coalesce(max(id), 0), txid_snapshot_xmin(txid_current_snapshot()),
+           txid_snapshot_xmax(txid_current_snapshot())
+      FROM yjs_update_log
+    UNION ALL
+    (SELECT log.document_id, log.id, octet_length(log.update), NULL {_IN_STRETCHES} LIMIT %(limit)s)
+"""
+
+_READ = "SELECT document_id, id, update FROM yjs_update_log WHERE id = ANY(%s) ORDER BY id"
 
 _WORTH_COMPACTING = """
     SELECT octet_length(data) + (
@@ -103,6 +157,9 @@ _WORTH_COMPACTING = """
 
 # The lock leaves room for appending: a foreign key needs no more than FOR KEY SHARE of the document's row.
 LOCK_SNAPSHOT = "SELECT data, layout, checksum FROM yjs_document WHERE id = %s FOR NO KEY UPDATE"
+
+#: How long folding waits for somebody else who has locked the document, in milliseconds: other documents wait with it.
+FOLD_LOCK_TIMEOUT_MS = 1000
 
 _UNMERGED = """
     SELECT id, update FROM yjs_update_log
@@ -125,7 +182,7 @@ _MARK_MERGED = "UPDATE yjs_update_log SET merged_at = now() WHERE id = ANY(%s)"
 # A batch at a time, and none that somebody else is at.
 _PRUNE = """
     DELETE FROM yjs_update_log WHERE id IN (
-        SELECT id FROM yjs_update_log WHERE merged_at < now() - %s * interval '1 second'
+        SELECT id FROM yjs_update_log WHERE merged_at < now() - greatest(%s, %s) * interval '1 second'
          ORDER BY merged_at LIMIT %s FOR UPDATE SKIP LOCKED
     )
     RETURNING id
@@ -158,6 +215,8 @@ class DocumentStore:
         )
         #: By this others know what this daemon has added.
         self.origin = secrets.token_hex(8)
+        #: What of the log need not be looked at.
+        self.seen = SeenIds()
         self._compact = compact
         self._retention = retention
 
@@ -183,24 +242,41 @@ class DocumentStore:
         return StoredDocument(document, snapshot.size, size)
 
     async def append(self, entries: Sequence[LogEntry]) -> None:
-        """Append entries to the log, in their order, all or none."""
-        await self._journal_database.query(
-            self._append,
-            (
-                [entry.document_id for entry in entries],
-                [entry.user_id for entry in entries],
-                ByteaArray(entry.update for entry in entries),
-                self.origin,
-            ),
-        )
+        """Append entries to the log, in their order, all or none.
 
-    async def added(self, addition: Addition, document_ids: Sequence[str]) -> dict[str, list[bytes]]:
-        """The updates that somebody has added to the log, of those documents that are asked for."""
-        rows = await self._database.query(_ADDED, (addition.first, addition.last, list(document_ids)))
-        updates: dict[str, list[bytes]] = {}
-        for document_id, update in rows:
-            updates.setdefault(document_id, []).append(bytes(update))
-        return updates
+        :raises DocumentsLocked: if somebody else holds the lock of a row that one of them refers to.
+        """
+        document_ids = [entry.document_id for entry in entries]
+        updates = ByteaArray(entry.update for entry in entries)
+        values = document_ids, [entry.user_id for entry in entries], updates, self.origin
+        try:
+            [(first, last, count, _)] = await self._journal_database.query(_PATIENCE + self._append, values)
+        except Locked as error:
+            if error.is_row:
+                locked = await self._journal_database.query(_LOCKED, {"ids": list(set(document_ids))})
+                raise DocumentsLocked(name for (name,) in locked) from error
+            # A whole table is locked: there is nothing that could be kept meanwhile.
+            [(first, last, count, _)] = await self._journal_database.query(self._append, values)
+        if last - first + 1 == count:
+            # Otherwise somebody else's are among them.
+            self.seen.add(first, last)
+
+    async def added(self, additions: Sequence[Addition], document_ids: Sequence[str]) -> list[Entry]:
+        """The entries that somebody has added to the log, of those documents that are asked for."""
+        stretches = [addition.first for addition in additions], [addition.last for addition in additions]
+        rows = await self._database.query(_ADDED, _in_stretches(*stretches, document_ids))
+        return [Entry(document_id, row_id, bytes(update)) for document_id, row_id, update in rows]
+
+    async def missing(self, gaps: tuple[list[int], list[int]], document_ids: Sequence[str]) -> Missing:
+        """Which entries of those documents there are in these gaps, and what time it is for the database."""
+        values = {**_in_stretches(*gaps, document_ids), "limit": AT_A_TIME}
+        [(_, *mark), *rows] = await self._database.query(_MISSING, values)
+        return Missing(Mark(*mark), [(row_id, size) for _, row_id, size, _ in rows], len(rows) < AT_A_TIME)
+
+    async def read(self, ids: Sequence[int]) -> list[Entry]:
+        """The entries with these ids."""
+        rows = await self._database.query(_READ, (list(ids),))
+        return [Entry(document_id, row_id, bytes(update)) for document_id, row_id, update in rows]
 
     async def fold(self, document_id: str, compact: bool = True) -> Folded:
         """Fold what the log has of a document into its snapshot, and compact that where it is worth it.
@@ -211,11 +287,14 @@ class DocumentStore:
         this in any order and lose nothing.
 
         :raises DocumentDamaged: if the snapshot does not match its checksum, or something cannot be read.
+        :raises Locked: if somebody else has locked the document, and is not quick.
         """
         prepared = await self._prepare(document_id) if compact else None
 
         async def steps(cursor: Cursor) -> Folded:
-            locked = await cursor.query(LOCK_SNAPSHOT, (document_id,))
+            locked = await cursor.query(
+                f"SET LOCAL lock_timeout = {FOLD_LOCK_TIMEOUT_MS};{LOCK_SNAPSHOT}", (document_id,)
+            )
             entries = await _unmerged(cursor, document_id)
             if not locked or not (entries or prepared):
                 return Folded(0, 0, False)
@@ -236,9 +315,12 @@ class DocumentStore:
 
         return await self._database.transaction(steps)
 
-    async def prune(self, limit: int) -> int:
-        """Delete entries of the log, at most `limit`, that have been history for long enough; returns how many."""
-        return len(await self._database.query(_PRUNE, (self._retention, limit)))
+    async def prune(self, limit: int, at_least: float = 0.0) -> int:
+        """Delete entries of the log, at most `limit`, that have been history for long enough; returns how many.
+
+        :param at_least: for how many seconds they stay however short the retention is.
+        """
+        return len(await self._database.query(_PRUNE, (self._retention, at_least, limit)))
 
     async def _prepare(self, document_id: str) -> _Prepared | None:
         """Compact what is stored, if that is worth it, before anything is locked."""
@@ -258,6 +340,10 @@ class DocumentStore:
         # The deletions that are known now are the next that can go, when their time has come.
         remembered = stored.document.deletions.encode() if is_ripe or deletions is None else None
         return _Prepared(document, remembered)
+
+
+def _in_stretches(firsts: list[int], lasts: list[int], document_ids: Sequence[str]) -> dict[str, object]:
+    return {"firsts": firsts, "lasts": lasts, "documents": list(document_ids)}
 
 
 async def _unmerged(cursor: Cursor, document_id: str) -> list[tuple[int, bytes]]:

@@ -22,9 +22,10 @@ EXPIRY_INTERVAL = STALE_AFTER / 10
 
 @define(eq=False)
 class _Place:
-    """A room, or the wait for it, and how many are in it or on their way."""
+    """A room, or the wait for it, how many are in it or on their way, and how many have ever entered."""
 
     occupants: int = 0
+    visits: int = 0
     room: Room[Connection] | None = None
     waiting: list[Deferred[Room[Connection]]] | None = None
 
@@ -79,6 +80,7 @@ class Rooms(Service):
         """
         place = self._places.setdefault(name, _Place())
         place.occupants += 1
+        place.visits += 1
         try:
             return place.room or await self._loaded(name, place)
         except BaseException:
@@ -113,6 +115,7 @@ class Rooms(Service):
         return place.room
 
     async def _unload(self, name: str, place: _Place) -> None:
+        visits = place.visits
         if place.room is not None:
             await place.room.when_taken_in()
         try:
@@ -120,7 +123,8 @@ class Rooms(Service):
         except Exception as error:
             # It is all in the log, so the room may go; loading it again reads the log.
             self.log.error("snapshot failed", room=name, reason=str(error))
-        if not place.occupants and place.room is not None and self._places.get(name) is place:
+        # What somebody has edited who came and left in the meantime, their own leaving saves.
+        if visits == place.visits and place.room is not None and self._places.get(name) is place:
             place.room.close()
             del self._places[name]
             self.log.debug("room unloaded", room=name)

@@ -6,20 +6,23 @@ late the reactor was with something that was due every 5 ms, in seconds, the wor
 
 import json
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 from time import perf_counter
 from typing import NoReturn
 
 from twisted.application import app
+from twisted.internet.base import ReactorBase
 from twisted.scripts.twistd import run
 
 TICK = 0.005
 
 
-def leave(signal: int) -> NoReturn:
+def leave(number: int) -> NoReturn:
     """What a shell makes of a process that died of a signal."""
-    sys.exit(128 + signal)
+    sys.exit(128 + number)
 
 
 def watch_for_stalls(path: Path) -> None:
@@ -41,7 +44,27 @@ def watch_for_stalls(path: Path) -> None:
     reactor.addSystemEventTrigger("after", "shutdown", lambda: path.write_text(json.dumps(sorted(lateness))))
 
 
+def set_back_on_signal(seconds: float) -> None:
+    """Put a time of day in place of the system's that can be wrong."""
+    right = time.time
+    behind = 0.0
+
+    def time_of_day() -> float:
+        return right() - behind
+
+    def set_back(number: int, frame: object) -> None:
+        nonlocal behind
+        behind = seconds
+        print(json.dumps({"event": "the clock was set back"}), file=sys.__stdout__, flush=True)
+
+    time.time = time_of_day
+    ReactorBase.seconds = staticmethod(time_of_day)
+    signal.signal(signal.SIGUSR1, set_back)
+
+
 app._exitWithSignal = leave
+if os.environ.get("SET_BACK"):
+    set_back_on_signal(float(os.environ["SET_BACK"]))
 if os.environ.get("STALLS_FILE"):
     watch_for_stalls(Path(os.environ["STALLS_FILE"]))
 run()

@@ -1,0 +1,114 @@
+"""Which entries of the log were seen."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from attrs import Factory, define
+
+from canvas_collab.persistence import seen as seen_module
+from canvas_collab.persistence.seen import END, LONGEST_TRANSACTION, MARGIN, Mark, SeenIds
+
+
+def begun(newest: int = MARGIN) -> SeenIds:
+    seen = SeenIds()
+    seen.begin(Mark(newest, 1, 2))
+    return seen
+
+
+def test_before_it_has_begun_nothing_is_looked_for_and_then_from_somewhat_below_the_newest() -> None:
+    seen = SeenIds()
+    assert (seen.has_begun, seen.gaps()) == (False, ([], []))
+    seen.add(5, 6)
+    seen.add(MARGIN + 3, MARGIN + 4)
+    seen.begin(Mark(MARGIN + 6, 1, 2))
+    assert seen.gaps() == ([7, MARGIN + 5], [MARGIN + 2, END])
+
+
+def test_what_was_seen_leaves_gaps() -> None:
+    seen = begun()
+    for first, last in ((10, 12), (20, 20), (13, 15), (1, 2), (18, 19), (3, 3), (11, 14)):
+        seen.add(first, last)
+    assert seen.gaps() == ([1, 4, 16, 21], [0, 9, 17, END])
+
+
+def test_nothing_below_an_id_is_given_up_before_every_transaction_of_that_time_has_ended() -> None:
+    seen = begun()
+    seen.settle(Mark(100, oldest_running=7, next_transaction=9), 0)
+    # Some of those still run.
+    seen.settle(Mark(200, oldest_running=8, next_transaction=30), 1)
+    assert seen.gaps()[0][0] == 1
+    seen.settle(Mark(300, oldest_running=9, next_transaction=40), 2)
+    assert seen.gaps()[0][0] == 1
+    seen.settle(Mark(400, oldest_running=40, next_transaction=50), 3)
+    assert seen.gaps()[0][0] == 101
+    seen.add(50, 60)
+    seen.add(90, 110)
+    assert seen.gaps() == ([101, 111], [100, END])
+
+
+def test_a_transaction_that_never_ends_is_not_waited_for_for_ever() -> None:
+    seen = begun()
+    for number in range(4):
+        seen.settle(Mark(100 * number, oldest_running=7, next_transaction=9), number * (LONGEST_TRANSACTION + 1))
+    assert seen.gaps()[0][0] == 101
+
+
+def test_stretches_are_bounded_and_those_that_are_forgotten_are_only_read_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(seen_module, "MOST_STRETCHES", 10)
+    seen = begun()
+    seen.add(1000, 2000)
+    for number in range(1000):
+        seen.add(3 * number + 3000, 3 * number + 3000)
+    firsts, lasts = seen.gaps()
+    assert len(firsts) <= 11
+    assert (firsts[1], lasts[0]) == (2001, 999)
+
+
+@define
+class Transaction:
+    number: int | None = None
+    ids: list[int] = Factory(list)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_every_entry_is_seen_whatever_order_transactions_begin_and_end_in(seed: int) -> None:
+    chance = random.Random(seed)
+    seen = SeenIds()
+    next_id, next_number = MARGIN, 1
+    running: list[Transaction] = []
+    visible: set[int] = {MARGIN - 1}
+    found: set[int] = set()
+    for _ in range(2000):
+        kind = chance.randrange(10)
+        if kind < 3:
+            running.append(Transaction(next_number))
+            next_number += 1
+        elif kind < 6 and running:
+            chance.choice(running).ids.append(next_id)
+            next_id += 1
+        elif kind < 8 and running:
+            transaction = running.pop(chance.randrange(len(running)))
+            if chance.random() < 0.8:
+                visible |= set(transaction.ids)
+                if transaction.ids and chance.random() < 0.5:
+                    # One is told of it, as a rule.
+                    seen.add(transaction.ids[0], transaction.ids[0])
+                    found.add(transaction.ids[0])
+        else:
+            numbers = [transaction.number for transaction in running if transaction.number is not None]
+            mark = Mark(max(visible), min(numbers, default=next_number), next_number)
+            seen.begin(mark)
+            for first, last in zip(*seen.gaps(), strict=True):
+                for one in [one for one in visible if first <= one <= last]:
+                    found.add(one)
+                    seen.add(one, one)
+            seen.settle(mark, 0)
+    assert next_id > MARGIN + 100
+    # What has not been found yet will be looked for.
+    gaps = list(zip(*seen.gaps(), strict=True))
+    lost = {one for one in visible - found if not any(first <= one <= last for first, last in gaps)}
+    assert lost <= {MARGIN - 1}

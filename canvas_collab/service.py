@@ -26,6 +26,7 @@ from canvas_collab.persistence.history import History
 from canvas_collab.persistence.journal import Journal
 from canvas_collab.persistence.neighbours import Neighbours
 from canvas_collab.persistence.notifications import Notifications
+from canvas_collab.persistence.resets import Resets
 from canvas_collab.persistence.snapshots import Snapshots
 from canvas_collab.persistence.store import DocumentStore, LogEntry
 from canvas_collab.protocol.closing import CloseCode
@@ -84,9 +85,10 @@ def collaboration_service(
     window = settings.flush_max_ms / 1000
 
     async def load(name: str) -> Room[Connection]:
+        began = reactor.seconds()
         stored = await store.load(name)
         snapshots.loaded(name, stored.snapshot_size, stored.unmerged_size)
-        return Room(
+        room = Room[Connection](
             reactor,
             name,
             stored.document,
@@ -95,6 +97,8 @@ def collaboration_service(
             Pace(settings.fanout_share / 2, window, AWARENESS_WINDOW),
             keep,
         )
+        room.loaded = began
+        return room
 
     async def save(name: str) -> None:
         await journal.when_committed(name)
@@ -108,6 +112,12 @@ def collaboration_service(
         AccessList(database, catalogue, settings.room_prefix),
     )
     neighbours = Neighbours(store, rooms, snapshots)
+    resets = Resets(reactor, database, rooms)
+
+    def missed() -> None:
+        resets.missed()
+        neighbours.missed()
+
     entrance = Entrance(settings, doorkeeper, rooms, journal)
     factory = ServerFactory(reactor, settings, entrance, journal)
 
@@ -122,7 +132,7 @@ def collaboration_service(
             # Stops late, so that those who ask hear that the daemon is on its way out.
             strports.service(health_endpoint, Site(health_resource(health)), reactor=reactor),
             database,
-            Notifications(reactor, settings.database_url, neighbours.added, neighbours.missed),
+            Notifications(reactor, settings.database_url, neighbours.added, missed, resets.reset),
             journal,
             snapshots,
             History(reactor, store.prune),

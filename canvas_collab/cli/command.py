@@ -88,9 +88,9 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """Run it."""
-    from canvas_collab.cli import backups, changing, looking
+    from canvas_collab.cli import backups, changing, looking, rebuilding
 
-    for module in (looking, changing, backups):
+    for module in (looking, changing, rebuilding, backups):
         for command in module.COMMANDS:
             cli.add_command(command)
     sys.exit(cli(prog_name="canvas-collab"))

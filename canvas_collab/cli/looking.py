@@ -12,6 +12,7 @@ import click
 from canvas_collab.cli.archive import Archive, NoSuchThing
 from canvas_collab.cli.command import Context, as_json, pass_context
 from canvas_collab.cli.moments import Moment
+from canvas_collab.cli.wording import as_bytes, as_time
 from canvas_collab.document.content import to_json
 from canvas_collab.document.folding import DocumentDamaged
 from canvas_collab.protocol.lib0 import Malformed
@@ -26,14 +27,6 @@ def _plain(value: Any) -> object:
     return value.isoformat() if isinstance(value, datetime) else int(value)
 
 
-def _time(moment: datetime | None) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}" if moment else "never"
-
-
-def _bytes(size: int) -> str:
-    return f"{size} B" if size < 10_000 else f"{size / 1000:.0f} kB" if size < 10**7 else f"{size / 10**6:.1f} MB"
-
-
 @click.command()
 @as_json
 @pass_context
@@ -46,9 +39,9 @@ def documents(context: Context, as_json: bool) -> None:
         return
     for document in found:
         waiting = f", and {document['unmerged']} log entries" if document["unmerged"] else ""
-        last = _time(document["last_edit"] or document["updated_at"])
+        last = as_time(document["last_edit"] or document["updated_at"])
         people = "1 person" if document["people"] == 1 else f"{document['people']} people"
-        click.echo(f"{document['room']}  {_bytes(document['size'])}{waiting}  {last}  {people}")
+        click.echo(f"{document['room']}  {as_bytes(document['size'])}{waiting}  {last}  {people}")
 
 
 @click.command()
@@ -67,7 +60,28 @@ def history(context: Context, room: str, by: str, as_json: bool) -> None:
         return
     for entry in found:
         who = entry["name"] or entry["user_id"] or "somebody whose account is gone"
-        click.echo(f"{_time(entry['time'])}  {who}  {entry['updates']} updates  {_bytes(int(entry['size']))}")
+        click.echo(f"{as_time(entry['time'])}  {who}  {entry['updates']} updates  {as_bytes(int(entry['size']))}")
+
+
+@click.command()
+@click.argument("room")
+@click.option("--user", metavar="ID", help="Only those of this user.")
+@click.option("--since", type=Moment(), help="Only those since then: 2026-11-23T14:30, 2h, '3 days ago'.")
+@as_json
+@pass_context
+def log(context: Context, room: str, user: str | None, since: datetime | None, as_json: bool) -> None:
+    """List the entries of a document's log: each one's number, time, size, and whose edit it is."""
+    with context.archive() as archive:
+        room = context.room(room)
+        archive.stored(room)
+        rows = archive.log(room, user, since)
+    if as_json:
+        names = {"entry": "id", "time": "time", "user_id": "user_id", "name": "name", "size": "size"}
+        _print_json([{name: getattr(row, field) for name, field in names.items()} for row in rows])
+        return
+    for row in rows:
+        account = f" ({row.user_id})" if row.name else ""
+        click.echo(f"{row.id}  {as_time(row.time)}  {as_bytes(row.size)}  {row.who}{account}")
 
 
 @click.command()
@@ -142,4 +156,4 @@ def _verify(archive: Archive, room: str, problems: list[dict[str, object]]) -> i
     return len(rows)
 
 
-COMMANDS = (documents, history, export, verify)
+COMMANDS = (documents, history, log, export, verify)

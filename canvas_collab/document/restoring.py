@@ -7,10 +7,12 @@ follows, and going forward again is another going back.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 
 from canvas_collab.document.document import Document
 from canvas_collab.document.integration import Integration, Node, SharedType
+from canvas_collab.document.pieces import encode_id
 from canvas_collab.protocol.contents import cut_content
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
@@ -45,22 +47,34 @@ def _without(run: Run, client: int, clocks: DeleteSet) -> Iterator[Run]:
         yield cut_run(run, start, end, client)
 
 
-def restoring_update(now: Document, then: Document, client: int) -> bytes:
+def restoring_update(now: Document, then: Document, client: int, beside_unknown: bool = False) -> bytes:
     """The update that makes a document show what it showed `then`.
 
     :param now: the document as it is, which holds everything that it held then.
     :param client: the id of the client that makes the edits, one that has made none in this document.
+    :param beside_unknown: whether there may be values of entries that some clients have and `now` has not; then what is
+        set again counts beside these as well, if `client` is higher than all others.
     """
-    return _Restoration(Integration(now.as_update()), Integration(then.as_update()), client).update()
+    now_placed, then_placed = Integration(now.as_update()), Integration(then.as_update())
+    return _Restoration(now_placed, then_placed, client, beside_unknown).update()
+
+
+def unused_client(document: Document) -> int:
+    """The id of a client that has edited nothing in a document; like Yjs's, 32 random bits."""
+    known = document.as_update().runs
+    while (client := secrets.randbits(32)) in known:
+        continue
+    return client
 
 
 class _Restoration:
     """Compares what is shown with what was, type by type, and collects the edits."""
 
-    def __init__(self, now: Integration, then: Integration, client: int) -> None:
+    def __init__(self, now: Integration, then: Integration, client: int, beside_unknown: bool) -> None:
         self._now = now
         self._then = then
         self._client = client
+        self._beside_unknown = beside_unknown
         self._clock = 0
         self._structs: list[bytes] = []
         self._deletions = DeleteSet()
@@ -103,11 +117,14 @@ class _Restoration:
                 lost = []
                 self._keep_or_delete(node)
         self._bring_back(lost)
-        for last in shared_type.entries.values():
+        for key, last in shared_type.entries.items():
             chain = list(_chain(last))
             value = next((node for node in chain if self._was_shown(node)), None)
             if value is not None and value.is_deleted:
-                self._insert(value, value.end, last.last, None)
+                if self._beside_unknown:
+                    self._insert(value, value.end, None, None, _parent_of(shared_type), key)
+                else:
+                    self._insert(value, value.end, last.last, None)
             for node in chain:
                 self._keep_or_delete(node)
 
@@ -149,7 +166,7 @@ class _Restoration:
         end: int,
         origin: Id | None,
         right_origin: Id | None,
-        parent: Id | None = None,
+        parent: Id | str | None = None,
         key: str | None = None,
     ) -> Id:
         """Insert a copy of what was shown from a node up to a clock, with all that was in it.
@@ -163,12 +180,15 @@ class _Restoration:
         head = b""
         if origin is not None:
             info |= ORIGIN
-            head += _encode_id(origin)
+            head += encode_id(origin)
         if right_origin is not None:
             info |= RIGHT_ORIGIN
-            head += _encode_id(right_origin)
+            head += encode_id(right_origin)
         if parent is not None and origin is None:
-            head += encode_var_uint(0) + _encode_id(parent)
+            if isinstance(parent, str):
+                head += encode_var_uint(1) + encode_var_string(parent)
+            else:
+                head += encode_var_uint(0) + encode_id(parent)
             if key is not None:
                 info |= KEY
                 head += encode_var_string(key)
@@ -201,5 +221,8 @@ def _chain(last: Node) -> Iterator[Node]:
         node = node.left
 
 
-def _encode_id(identifier: Id) -> bytes:
-    return encode_var_uint(identifier[0]) + encode_var_uint(identifier[1])
+def _parent_of(shared_type: SharedType) -> Id | str:
+    """What an item in a shared type says of its parent."""
+    if shared_type.item is not None:
+        return (shared_type.item.client, shared_type.item.clock)
+    return shared_type.name or ""

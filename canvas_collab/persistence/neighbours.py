@@ -62,4 +62,5 @@ class Neighbours:
                 if room.follow(decode_update(data)):
                     self._snapshots.changed({document_id: len(data)})
         finally:
-            self._rooms.leave(document_id)
+            if not room.is_discarded:
+                self._rooms.leave(document_id)

@@ -16,6 +16,10 @@ from canvas_collab.database.pool import connection, with_liveness
 #: Whoever adds to the log notifies this channel in the same transaction.
 CHANNEL = "canvas_collab_log"
 
+#: Whoever makes a stored document anew, without some of it, notifies this channel in the same transaction; the payload
+#: is the document's name.
+RESET_CHANNEL = "canvas_collab_reset"
+
 
 @frozen
 class Addition:
@@ -44,14 +48,21 @@ class Notifications(Service):
     log = Logger()
 
     def __init__(
-        self, reactor: Any, url: str, on_addition: Callable[[Addition], None], on_gap: Callable[[], None]
+        self,
+        reactor: Any,
+        url: str,
+        on_addition: Callable[[Addition], None],
+        on_gap: Callable[[], None],
+        on_reset: Callable[[str], None],
     ) -> None:
         """:param on_addition: is told of every addition, one's own included.
         :param on_gap: is told when some may have been missed.
+        :param on_reset: is told of every document that was made anew without some of it.
         """
         self._url = url
         self._on_addition = on_addition
         self._on_gap = on_gap
+        self._on_reset = on_reset
         self._connection = connection(reactor)
         self._connection.addNotifyObserver(self._notified)
         self._connection.detector.addRecoveryHandler(self._recovered)
@@ -76,13 +87,16 @@ class Notifications(Service):
             return
 
     def _listen(self) -> Deferred[Any]:
-        listening: Deferred[Any] = self._connection.runOperation(f"LISTEN {CHANNEL}")
+        listening: Deferred[Any] = self._connection.runOperation(f"LISTEN {CHANNEL}; LISTEN {RESET_CHANNEL}")
         return listening
 
     def _recovered(self) -> Deferred[Any]:
         return self._listen().addCallback(lambda _: self._on_gap())
 
     def _notified(self, notification: Any) -> None:
+        if notification.channel == RESET_CHANNEL:
+            self._on_reset(notification.payload)
+            return
         addition = parse_addition(notification.payload)
         if addition is not None:
             self._on_addition(addition)

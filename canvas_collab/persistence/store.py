@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 
 from attrs import frozen
 from twisted.internet.threads import deferToThread
@@ -97,7 +98,7 @@ _WORTH_COMPACTING = """
     SELECT octet_length(data) + (
                SELECT coalesce(sum(octet_length(update)), 0) FROM yjs_update_log
                 WHERE document_id = document.id AND merged_at IS NULL
-           ), compacted_size, deletions, deletions_at <= now() - %s * interval '1 second'
+           ), compacted_size, deletions, deletions_at <= now() - %s * interval '1 second', reset_at
       FROM yjs_document AS document WHERE id = %s
 """
 
@@ -108,6 +109,8 @@ _UNMERGED = """
     SELECT id, update FROM yjs_update_log
      WHERE document_id = %s AND merged_at IS NULL AND id > %s ORDER BY id LIMIT %s
 """
+
+_RESET_AT = "SELECT reset_at FROM yjs_document WHERE id = %s"
 
 WRITE_SNAPSHOT = """
     UPDATE yjs_document SET data = %s, layout = %s, checksum = %s, updated_at = now() WHERE id = %s
@@ -202,10 +205,14 @@ class DocumentStore:
 
         :raises DocumentDamaged: if the snapshot does not match its checksum, or something cannot be read.
         """
-        prepared = await self._prepare(document_id) if compact else None
+        ready = await self._prepare(document_id) if compact else None
 
         async def steps(cursor: Cursor) -> Folded:
             locked = await cursor.query(LOCK_SNAPSHOT, (document_id,))
+            prepared = ready
+            if ready and await cursor.query(_RESET_AT, (document_id,)) != [(ready.reset_at,)]:
+                # What was compacted holds what has been taken out since.
+                prepared = None
             entries = await _unmerged(cursor, document_id)
             if not locked or not (entries or prepared):
                 return Folded(0, 0, False)
@@ -235,7 +242,7 @@ class DocumentStore:
         rows = await self._database.query(_WORTH_COMPACTING, (self._retention, document_id))
         if not rows:
             return None
-        size, compacted_size, deletions, is_ripe = rows[0]
+        size, compacted_size, deletions, is_ripe, reset_at = rows[0]
         if not is_ripe and not wants_compaction(size, compacted_size):
             return None
         stored = await self.load(document_id)
@@ -247,7 +254,7 @@ class DocumentStore:
             return None
         # The deletions that are known now are the next that can go, when their time has come.
         remembered = stored.document.deletions.encode() if is_ripe or deletions is None else None
-        return _Prepared(document, remembered)
+        return _Prepared(document, remembered, reset_at)
 
 
 async def _unmerged(cursor: Cursor, document_id: str) -> list[tuple[int, bytes]]:
@@ -264,10 +271,13 @@ async def _unmerged(cursor: Cursor, document_id: str) -> list[tuple[int, bytes]]
 
 @frozen
 class _Prepared:
-    """A compacted document, and the deletions to be remembered, encoded, if it is time for that."""
+    """A compacted document, the deletions to be remembered, encoded, if it is time for that, and when what is stored
+    was made anew the last time before it was read.
+    """
 
     document: Document
     deletions: bytes | None
+    reset_at: datetime | None
 
 
 def _snapshot(row: Row) -> Snapshot:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import click
 
-from canvas_collab.cli.archive import Archive, NoSuchThing
+from canvas_collab.cli.archive import Archive, LogRow, NoSuchThing
 from canvas_collab.cli.command import Context, as_json, pass_context
 from canvas_collab.cli.moments import Moment
 from canvas_collab.cli.wording import as_bytes, as_time
 from canvas_collab.document.content import to_json
-from canvas_collab.document.folding import DocumentDamaged
+from canvas_collab.document.document import Document
+from canvas_collab.document.folding import DocumentDamaged, read_document
+from canvas_collab.document.poison import poison_in
+from canvas_collab.document.rebuilding import clocks_of
+from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import decode_update
 
@@ -120,7 +125,10 @@ def export(
 @as_json
 @pass_context
 def verify(context: Context, rooms: tuple[str, ...], as_json: bool) -> None:
-    """Check every checksum, snapshot and log entry, of some documents or of all; ends with 1 if anything is wrong."""
+    """Check every checksum, snapshot and log entry, of some documents or of all; ends with 1 if anything is wrong.
+
+    What real clients are known to break on, or take long over, is wrong too: see `rebuild`.
+    """
     problems: list[dict[str, object]] = []
     entries = 0
     with context.archive() as archive:
@@ -139,21 +147,46 @@ def verify(context: Context, rooms: tuple[str, ...], as_json: bool) -> None:
 
 
 def _verify(archive: Archive, room: str, problems: list[dict[str, object]]) -> int:
-    snapshot, _ = archive.stored(room)
+    snapshot, unmerged = archive.stored(room)
+    is_whole = True
     try:
         snapshot.read()
         # The layout is believed where the checksum is right; here everything is looked at.
         decode_update(snapshot.data)
     except (DocumentDamaged, Malformed) as error:
         problems.append({"room": room, "problem": str(error)})
-    sql = "SELECT id, update FROM yjs_update_log WHERE document_id = %s ORDER BY id"
-    rows = archive.query(sql, (room,))
-    for row_id, data in rows:
+        is_whole = False
+    log: list[tuple[LogRow, DeleteSet]] = []
+    rows = archive.log(room, with_updates=True)
+    for row in rows:
         try:
-            decode_update(bytes(data))
+            log.append((row, clocks_of(decode_update(row.update))))
         except Malformed as error:
-            problems.append({"room": room, "entry": row_id, "problem": f"log entry {row_id} cannot be read: {error}"})
+            problems.append({"room": room, "entry": row.id, "problem": f"log entry {row.id} cannot be read: {error}"})
+            is_whole = False
+    if is_whole:
+        for source, what in _poison(read_document(snapshot, unmerged), log):
+            if source is None:
+                problems.append(
+                    {"room": room, "problem": f"breaks or slows clients, and is older than the log: {what}"}
+                )
+                continue
+            problem = f"log entry {source.id} ({as_time(source.time)}, {source.who}) breaks or slows clients: {what}"
+            entry = {"entry": source.id, "time": source.time, "user_id": source.user_id, "problem": problem}
+            problems.append({"room": room, **entry})
     return len(rows)
+
+
+def _poison(document: Document, log: Sequence[tuple[LogRow, DeleteSet]]) -> Iterator[tuple[LogRow | None, str]]:
+    """What real clients break on in a document, and with which entries of its log it came."""
+    harmful: dict[str, DeleteSet] = {}
+    for poison in poison_in(document.as_update()):
+        harmful.setdefault(poison.what, DeleteSet()).add(poison.client, poison.start, poison.end)
+    for what, clocks in harmful.items():
+        holding = [row for row, brought in log if brought.intersection(clocks)]
+        if not holding:
+            yield None, what
+        yield from ((row, what) for row in holding)
 
 
 COMMANDS = (documents, history, log, export, verify)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from attrs import frozen
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
@@ -15,7 +16,7 @@ from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Cursor, Database, Row
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import Snapshot, read_document, snapshot_of, wants_compaction
-from canvas_collab.persistence.compactor import CompactionFailed
+from canvas_collab.persistence.compactor import CompactionFailed, CompactionPutOff
 from canvas_collab.persistence.notifications import CHANNEL, Addition
 from canvas_collab.protocol.delete_set import DeleteSet
 
@@ -152,6 +153,7 @@ class DocumentStore:
         #: By this others know what this daemon has added.
         self.origin = secrets.token_hex(8)
         self._compact = compact
+        self._folding = DeferredSemaphore(1)
         self._retention = retention
 
     async def load(self, document_id: str) -> StoredDocument:
@@ -231,7 +233,8 @@ class DocumentStore:
                 await cursor.execute(_MARK_MERGED, (marked,))
             return Folded(len(entries), folded.size, prepared is not None)
 
-        return await self._database.transaction(steps)
+        # One at a time; the pool's other connections stay free for sessions and the journal.
+        return await self._folding.run(lambda: Deferred.fromCoroutine(self._database.transaction(steps)))
 
     async def prune(self, limit: int) -> int:
         """Delete entries of the log, at most `limit`, that have been history for long enough; returns how many."""
@@ -249,6 +252,8 @@ class DocumentStore:
         droppable = DeleteSet.decode(bytes(deletions)) if is_ripe else DeleteSet()
         try:
             document = await self._compact(stored.document, droppable)
+        except CompactionPutOff:
+            return None
         except CompactionFailed as error:
             self.log.error("compaction failed", room=document_id, reason=str(error))
             return None

@@ -16,6 +16,7 @@ from canvas_collab.cli.archive import Archive, NoSuchThing, open_archive
 from canvas_collab.config import ConfigurationError, Settings
 from canvas_collab.database.catalogue import Unsuitable
 from canvas_collab.development import DevelopmentError, start_embedded_database
+from canvas_collab.document.budget import TooMuchWork
 
 
 @frozen
@@ -66,6 +67,8 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except (Unsuitable, ConfigurationError) as error:
             raise click.ClickException("\n".join(error.problems)) from error
+        except TooMuchWork as error:
+            raise click.ClickException(f"It is too much: {error}. `rebuild` can take it out.") from error
         except (NoSuchThing, DevelopmentError) as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:

@@ -19,6 +19,7 @@ from canvas_collab.document.document import Document
 from canvas_collab.document.folding import DocumentDamaged, read_document
 from canvas_collab.document.poison import poison_in
 from canvas_collab.document.rebuilding import clocks_of
+from canvas_collab.document.values import write_json
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import decode_update
@@ -107,10 +108,7 @@ def export(
         room = context.room(room)
         retention = context.settings.history_retention
         document = archive.load(room) if at is None else archive.load_at(room, at, retention)
-    if form == "json":
-        data = json.dumps(to_json(document, texts), ensure_ascii=False, indent=2).encode() + b"\n"
-    else:
-        data = document.encode()
+    data = write_json(to_json(document, texts)).encode() + b"\n" if form == "json" else document.encode()
     if output is not None:
         with open(output, "wb") as file:
             file.write(data)

@@ -52,9 +52,10 @@ def _first(known: Range) -> int:
 def cut_item(item: Item, client: int, places: Sequence[int]) -> Iterator[Item]:
     """The parts of an item between some of its clocks.  Like Yjs, what is cut off in front becomes a part's origin."""
     bounds = [item.clock, *places, item.end]
-    contents = cut_content_at(item.content, item.kind, [place - item.clock for place in bounds])
+    whole = Content(item.content, item.kind)
     right_origin = b"" if item.right_origin is None else encode_id(item.right_origin)
-    for (start, end), content in zip(pairwise(bounds), contents, strict=True):
+    for start, end in pairwise(bounds):
+        content = whole.part(start - item.clock, end - item.clock)
         if start == item.clock or item.kind is Kind.GC:
             yield Item(start, end, item.info, item.head, content, item.origin, item.right_origin, item.parent)
         else:
@@ -63,20 +64,23 @@ def cut_item(item: Item, client: int, places: Sequence[int]) -> Iterator[Item]:
             yield Item(start, end, info, encode_id(origin) + right_origin, content, origin, item.right_origin, None)
 
 
-def cut_content_at(content: bytes, kind: Kind, bounds: Sequence[int]) -> Iterator[bytes]:
-    """The parts of content between bounds that are counted from its own beginning, the first 0 and the last its end."""
-    if kind in (Kind.GC, Kind.DELETED):
-        for start, end in pairwise(bounds):
-            yield encode_var_uint(end - start)
-    elif kind is Kind.STRING:
-        units = Decoder(content).var_string().encode("utf-16-le")
-        for start, end in pairwise(bounds):
+class Content:
+    """An item's content, of which parts are taken that are counted from its own beginning."""
+
+    def __init__(self, content: bytes, kind: Kind) -> None:
+        self._content = content
+        self._kind = kind
+        self.units = Decoder(content).var_string().encode("utf-16-le") if kind is Kind.STRING else b""
+        self._places = _value_places(content, kind) if kind in (Kind.ANY, Kind.JSON) else []
+
+    def part(self, start: int, end: int) -> bytes:
+        """The part from one place to another."""
+        if self._kind in (Kind.GC, Kind.DELETED):
+            return encode_var_uint(end - start)
+        if self._kind is Kind.STRING:
             # A character that is cut in half becomes two that stand for none, as it does in Yjs.
-            yield encode_var_string(units[2 * start : 2 * end].decode("utf-16-le", "replace"))
-    else:
-        places = _value_places(content, kind)
-        for start, end in pairwise(bounds):
-            yield encode_var_uint(end - start) + content[places[start] : places[end]]
+            return encode_var_string(self.units[2 * start : 2 * end].decode("utf-16-le", "replace"))
+        return encode_var_uint(end - start) + self._content[self._places[start] : self._places[end]]
 
 
 def _value_places(content: bytes, kind: Kind) -> list[int]:

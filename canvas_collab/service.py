@@ -27,6 +27,7 @@ from canvas_collab.persistence.history import History
 from canvas_collab.persistence.journal import Journal
 from canvas_collab.persistence.neighbours import Neighbours
 from canvas_collab.persistence.notifications import Notifications
+from canvas_collab.persistence.resets import Resets
 from canvas_collab.persistence.snapshots import Snapshots
 from canvas_collab.persistence.store import DocumentStore, LogEntry
 from canvas_collab.protocol.closing import CloseCode
@@ -95,9 +96,10 @@ def collaboration_service(
     window = settings.flush_max_ms / 1000
 
     async def load(name: str) -> Room[Connection]:
+        began = reactor.seconds()
         stored = await store.load(name)
         snapshots.loaded(name, stored.snapshot_size, stored.unmerged_size)
-        return Room(
+        room = Room[Connection](
             reactor,
             name,
             stored.document,
@@ -106,6 +108,8 @@ def collaboration_service(
             Pace(settings.fanout_share / 2, window, AWARENESS_WINDOW),
             keep,
         )
+        room.loaded = began
+        return room
 
     async def save(name: str) -> None:
         await journal.when_committed(name)
@@ -130,13 +134,20 @@ def collaboration_service(
         lambda: notifications.trouble is None,
         cooperator,
     )
+    resets = Resets(reactor, database, rooms)
+
+    def missed() -> None:
+        resets.missed()
+        neighbours.missed()
+
     notifications = Notifications(
         reactor,
         settings.database_url,
         database,
         settings.reconcile_interval,
         neighbours.added,
-        neighbours.missed,
+        missed,
+        resets.reset,
     )
     durability = Durability(reactor, database)
     entrance = Entrance(

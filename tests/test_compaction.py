@@ -10,15 +10,23 @@ import json
 import os
 import statistics
 import subprocess
+import sys
 from base64 import b64decode, b64encode
 from pathlib import Path
+from typing import Any
 
+import pytest
 from pycrdt import Array, Doc, Map, Text
 
 from canvas_collab.document.compaction import compact
 from canvas_collab.document.document import Document
+from canvas_collab.document.pieces import Content
+from canvas_collab.document.rebuilding import clocks_of
 from canvas_collab.protocol.delete_set import DeleteSet
+from canvas_collab.protocol.info import Kind
+from canvas_collab.protocol.lib0 import encode_var_uint
 from canvas_collab.protocol.update import Update, decode_update, encode_update
+from tests.stored_poison import CLIENT, circle, item, string, update_of
 
 FIRST_SEED = int(os.environ.get("HISTORY_SEED", "1"))
 HISTORIES = int(os.environ.get("COMPACTION_HISTORIES", "400"))
@@ -108,3 +116,70 @@ def test_a_deletion_of_something_that_has_not_come_yet_is_no_matter() -> None:
     later = decode_update(doc.get_update(state))
     early = Update(decode_update(known).runs, later.deletions)
     assert compact(early, later.deletions) == early
+
+
+def document_of(*updates: bytes) -> Document:
+    return Document(map(decode_update, updates))
+
+
+def everything_deleted(document: Document) -> Update:
+    """All that is in a document, deleted."""
+    return Update(document.as_update().runs, clocks_of(document.as_update()))
+
+
+def test_origins_that_go_round_in_a_circle_end() -> None:
+    whole = everything_deleted(document_of(circle()))
+    assert clocks_of(compact(whole, whole.deletions)) == whole.deletions
+
+
+@pytest.mark.parametrize("shape", ["items", "one string", "one list"])
+def test_twice_as_much_takes_twice_as_many_steps(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every other character, or value, is deleted: nothing can be put together, and everything has to be cut."""
+
+    def whole(count: int) -> Update:
+        if shape == "items":
+            structs = [item(Kind.STRING, string("x"), parent="text")]
+            structs += [item(Kind.STRING, string("x"), origin=(CLIENT, clock)) for clock in range(count - 1)]
+        elif shape == "one string":
+            structs = [item(Kind.STRING, string("x" * count), parent="text")]
+        else:
+            structs = [item(Kind.ANY, encode_var_uint(count) + b"\x78" * count, parent="array")]
+        deletions = DeleteSet()
+        for clock in range(0, count, 2):
+            deletions.add(CLIENT, clock, clock + 1)
+        return Update(decode_update(update_of(structs, clocks=count)).runs, deletions)
+
+    def steps(count: int) -> int:
+        update = whole(count)
+        called = 0
+
+        def look(_frame: object, event: str, argument: object) -> None:
+            nonlocal called
+            called += 1
+
+        sys.setprofile(look)
+        try:
+            compact(update, update.deletions)
+        finally:
+            sys.setprofile(None)
+        return called
+
+    assert steps(4000) < 2.2 * steps(2000)
+
+
+def test_one_struct_with_many_cuts_is_cut_in_one_go() -> None:
+    """Bytes that are copied are not counted as steps; so this counts them."""
+    copied = 0
+
+    class Counting(bytes):
+        def __getitem__(self, place: Any) -> Any:
+            nonlocal copied
+            part = super().__getitem__(place)
+            copied += len(part) if isinstance(place, slice) else 1
+            return part
+
+    content = Counting(encode_var_uint(2000) + b"\x78" * 2000)
+    whole = Content(content, Kind.ANY)
+    parts = [whole.part(place, place + 1) for place in range(2000)]
+    assert len(parts) == 2000
+    assert copied < 4 * len(content)

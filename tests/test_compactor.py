@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import subprocess
 import sys
 
 import pytest
+import pytest_twisted
 from pycrdt import Doc, Text
+from twisted.internet.defer import Deferred
 
+from canvas_collab.document.budget import TooMuchWork
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import compacted
 from canvas_collab.persistence import compactor
-from canvas_collab.persistence.compactor import CompactionFailed, decode, encode, main
+from canvas_collab.persistence.compactor import CompactionFailed, CompactionPutOff, Compactor, decode, encode, main
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Decoder, encode_var_bytes
 from canvas_collab.protocol.update import decode_update
@@ -34,17 +38,21 @@ def document() -> Document:
 
 def test_a_process_gives_what_a_thread_would(document: Document) -> None:
     here = compacted(document, document.deletions)
-    assert compactor._compact_in_process(document, document.deletions).encode() == here.encode()
+    assert Compactor().compact_in_process(document, document.deletions).encode() == here.encode()
     assert len(here.encode()) < len(document.encode()) / 5
 
 
 def test_what_the_process_does(document: Document, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[int] = []
+    limits: dict[int, int] = {}
     monkeypatch.setattr(os, "nice", steps.append)
+    monkeypatch.setattr(resource, "setrlimit", lambda what, most: limits.update({what: most[0]}))
     answer = io.BytesIO()
     main(io.BytesIO(encode(document) + encode_var_bytes(document.deletions.encode())), answer)
     assert decode(Decoder(answer.getvalue())).encode() == compacted(document, document.deletions).encode()
     assert steps == [compactor.NICENESS]
+    assert limits[resource.RLIMIT_CPU] == compactor.TIMEOUT
+    assert compactor.MEMORY < limits[resource.RLIMIT_AS] < 2 * compactor.MEMORY
 
 
 @pytest.mark.parametrize(
@@ -58,10 +66,60 @@ def test_a_process_that_fails_says_why(
     command = [sys.executable, "-c", program]
     monkeypatch.setattr(subprocess, "Popen", lambda _command, **options: start(command, **options))
     with pytest.raises(CompactionFailed, match=reason):
-        compactor._compact_in_process(document, DeleteSet())
+        Compactor().compact_in_process(document, DeleteSet())
 
 
 def test_a_process_that_takes_too_long_is_given_up(document: Document, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compactor, "TIMEOUT", 0.01)
     with pytest.raises(CompactionFailed, match="timed out"):
-        compactor._compact_in_process(document, DeleteSet())
+        Compactor().compact_in_process(document, DeleteSet())
+
+
+def test_a_process_that_takes_too_much_memory_fails(document: Document, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = (
+        "import sys; from canvas_collab.persistence import compactor;"
+        "compactor.MEMORY = 2**27; compactor.compacted = lambda *_: bytearray(2**28);"
+        "compactor.main(sys.stdin.buffer, sys.stdout.buffer)"
+    )
+    start = subprocess.Popen
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda _command, **options: start([sys.executable, "-c", program], **options)
+    )
+    with pytest.raises(CompactionFailed, match="MemoryError"):
+        Compactor().compact_in_process(document, DeleteSet())
+
+
+def test_a_tiny_document_that_would_take_too_many_steps_is_left_as_it_is(
+    document: Document, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never_ends(*_: object) -> Document:
+        raise TooMuchWork("compaction takes more steps than it may")
+
+    monkeypatch.setattr(compactor, "compacted", never_ends)
+    with pytest.raises(CompactionFailed, match="more steps"):
+        compactor._compact_here(document, DeleteSet())
+
+
+@pytest_twisted.ensureDeferred
+async def test_those_that_take_long_hold_up_no_other_and_end_when_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = subprocess.Popen
+    never_ends = [sys.executable, "-c", "import signal; signal.pause()"]
+    monkeypatch.setattr(subprocess, "Popen", lambda _command, **options: start(never_ends, **options))
+    monkeypatch.setattr(compactor, "PATIENCE", 0.05)
+    doc: Doc = Doc()
+    text = doc.get("text", type=Text)
+    text += "x" * (compactor.TINY + 1)
+    large = Document([decode_update(doc.get_update())])
+    ours = Compactor()
+    slow = [Deferred.fromCoroutine(ours.compact(large, DeleteSet())) for _ in range(compactor.AT_ONCE)]
+    with pytest.raises(CompactionPutOff):
+        await ours.compact(large, DeleteSet())
+    tiny = Document([decode_update(b"\x00\x00")])
+    assert (await ours.compact(tiny, DeleteSet())).encode() == tiny.encode()
+    assert not any(each.called for each in slow)
+    ours.give_up()
+    for each in slow:
+        with pytest.raises(CompactionFailed):
+            await each
+    with pytest.raises(CompactionFailed):
+        await ours.compact(large, DeleteSet())

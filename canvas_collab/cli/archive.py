@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg2
+from attrs import field, frozen
 from psycopg2.extensions import connection as Connection
 
 from canvas_collab.database.bytea import Bytea, ByteaArray
@@ -16,7 +17,7 @@ from canvas_collab.database.catalogue import Catalogue, Unsuitable, read_catalog
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import DocumentDamaged, Snapshot, read_document
 from canvas_collab.document.restoring import past
-from canvas_collab.persistence.notifications import CHANNEL
+from canvas_collab.persistence.notifications import CHANNEL, RESET_CHANNEL
 from canvas_collab.persistence.store import APPEND, LOAD, LOCK_SNAPSHOT, WRITE_SNAPSHOT
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import Update, decode_update
@@ -38,6 +39,45 @@ _HISTORY = """
      WHERE entry.document_id = %(room)s
      GROUP BY 1, 2 ORDER BY 1, 4 DESC
 """
+
+_LOG = """
+    SELECT entry.id, entry.created_at, entry.user_id::text, author.name, octet_length(entry.update),
+           CASE WHEN %(with_updates)s THEN entry.update END
+      FROM yjs_update_log AS entry LEFT JOIN {user_table} AS author ON author.id = entry.user_id
+     WHERE entry.document_id = %(room)s
+       AND (%(user)s IS NULL OR entry.user_id::text = %(user)s)
+       AND (%(since)s IS NULL OR entry.created_at >= %(since)s)
+     ORDER BY entry.id
+"""
+
+# Not announced as an addition: who has the document open is to let go of it, not to follow.
+_REPLACE = """
+    WITH removed AS (
+        DELETE FROM yjs_update_log WHERE document_id = %(room)s AND id = ANY(%(entries)s)
+    ), added AS (
+        INSERT INTO yjs_update_log (document_id, update, merged_at) VALUES (%(room)s, %(update)s, now())
+    ), marked AS (
+        UPDATE yjs_document SET reset_at = clock_timestamp() WHERE id = %(room)s
+    )
+    SELECT pg_notify('{channel}', %(room)s)
+"""
+
+
+@frozen
+class LogRow:
+    """An entry of the log; `user_id` and `name` are whose edit it is, as far as that is known."""
+
+    id: int
+    time: datetime
+    user_id: str | None
+    name: str | None
+    size: int
+    update: bytes = field(default=b"", repr=False)
+
+    @property
+    def who(self) -> str:
+        """Whose edit it is, for people."""
+        return self.name or self.user_id or "somebody whose account is gone"
 
 
 class NoSuchThing(Exception):
@@ -105,6 +145,17 @@ class Archive:
         sql = "SELECT id, update FROM yjs_update_log WHERE document_id = %s AND created_at > %s ORDER BY id"
         return past(document, [_update(row_id, data) for row_id, data in self.query(sql, (room, moment))])
 
+    def log(
+        self, room: str, user: str | None = None, since: datetime | None = None, with_updates: bool = False
+    ) -> list[LogRow]:
+        """The entries of a document's log, of one user or since some time if that is asked for."""
+        values = {"room": room, "user": user, "since": since, "with_updates": with_updates}
+        rows = self.query(_LOG.format(user_table=self._catalogue.user_table), values)
+        return [
+            LogRow(row_id, time, user_id, name, size, bytes(data or b""))
+            for row_id, time, user_id, name, size, data in rows
+        ]
+
     def append(self, room: str, update: bytes, user_id: str | None) -> None:
         """Put an edit into the log; daemons that have the document open follow.
 
@@ -143,6 +194,20 @@ class Archive:
         self.query(
             "UPDATE yjs_update_log SET merged_at = coalesce(merged_at, now()) WHERE id = ANY(%s)", (list(entries),)
         )
+
+    def replace(
+        self, room: str, snapshot: Snapshot, removed: Sequence[int], kept: Sequence[int], change: bytes
+    ) -> None:
+        """Write a snapshot, within :meth:`locked`, that is without some entries of the log; those are deleted.
+
+        Daemons that have the document open let go of it.
+
+        :param kept: the entries that are in the snapshot.
+        :param change: what is to be in the log for those that are deleted.
+        """
+        self.write(room, snapshot, kept)
+        values = {"room": room, "entries": list(removed), "update": Bytea(change)}
+        self.query(_REPLACE.format(channel=RESET_CHANNEL), values)
 
 
 def snapshot_of_row(columns: Sequence[Any]) -> Snapshot:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import datetime
 from typing import BinaryIO
 
@@ -16,7 +15,8 @@ from canvas_collab.database.migrations import prepare_database
 from canvas_collab.document.content import to_json
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import DocumentDamaged, Snapshot, snapshot_of
-from canvas_collab.document.restoring import restoring_update
+from canvas_collab.document.restoring import restoring_update, unused_client
+from canvas_collab.document.values import write_json
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import EMPTY_UPDATE, Update, decode_update
 
@@ -59,8 +59,8 @@ def restore(context: Context, room: str, at: datetime, user: str | None, dry_run
         now = archive.load(room)
         then = archive.load_at(room, at, context.settings.history_retention)
         # A copy of what was there is as good as itself.
-        is_there = to_json(now) == to_json(then)
-        update = EMPTY_UPDATE if is_there else restoring_update(now, then, _unused_client(now))
+        is_there = write_json(to_json(now)) == write_json(to_json(then))
+        update = EMPTY_UPDATE if is_there else restoring_update(now, then, unused_client(now))
         if update == EMPTY_UPDATE:
             click.echo(f"{room} shows what it showed then.")
             return
@@ -73,14 +73,6 @@ def restore(context: Context, room: str, at: datetime, user: str | None, dry_run
             return
         archive.append(room, update, user)
         click.echo(f"{room} is as it was: {did}.")
-
-
-def _unused_client(document: Document) -> int:
-    """The id of a client that has edited nothing in a document; like Yjs's, 32 random bits."""
-    known = document.as_update().runs
-    while (client := secrets.randbits(32)) in known:
-        continue
-    return client
 
 
 @click.command()

@@ -16,6 +16,7 @@ from canvas_collab.cli.archive import Archive, NoSuchThing, open_archive
 from canvas_collab.config import ConfigurationError, Settings
 from canvas_collab.database.catalogue import Unsuitable
 from canvas_collab.development import DevelopmentError, start_embedded_database
+from canvas_collab.document.budget import TooMuchWork
 
 
 @frozen
@@ -66,6 +67,8 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except (Unsuitable, ConfigurationError) as error:
             raise click.ClickException("\n".join(error.problems)) from error
+        except TooMuchWork as error:
+            raise click.ClickException(f"It is too much: {error}. `rebuild` can take it out.") from error
         except (NoSuchThing, DevelopmentError) as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
@@ -88,9 +91,9 @@ def cli(ctx: click.Context) -> None:
 
 def main() -> None:
     """Run it."""
-    from canvas_collab.cli import backups, changing, looking
+    from canvas_collab.cli import backups, changing, looking, rebuilding
 
-    for module in (looking, changing, backups):
+    for module in (looking, changing, rebuilding, backups):
         for command in module.COMMANDS:
             cli.add_command(command)
     sys.exit(cli(prog_name="canvas-collab"))

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 import click
 
-from canvas_collab.cli.archive import Archive, NoSuchThing
+from canvas_collab.cli.archive import Archive, LogRow, NoSuchThing
 from canvas_collab.cli.command import Context, as_json, pass_context
 from canvas_collab.cli.moments import Moment
+from canvas_collab.cli.wording import as_bytes, as_time
 from canvas_collab.document.content import to_json
-from canvas_collab.document.folding import DocumentDamaged
+from canvas_collab.document.document import Document
+from canvas_collab.document.folding import DocumentDamaged, read_document
+from canvas_collab.document.poison import poison_in
+from canvas_collab.document.rebuilding import clocks_of
+from canvas_collab.document.values import write_json
+from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import decode_update
 
@@ -24,14 +31,6 @@ def _print_json(value: object) -> None:
 
 def _plain(value: Any) -> object:
     return value.isoformat() if isinstance(value, datetime) else int(value)
-
-
-def _time(moment: datetime | None) -> str:
-    return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}" if moment else "never"
-
-
-def _bytes(size: int) -> str:
-    return f"{size} B" if size < 10_000 else f"{size / 1000:.0f} kB" if size < 10**7 else f"{size / 10**6:.1f} MB"
 
 
 @click.command()
@@ -46,9 +45,9 @@ def documents(context: Context, as_json: bool) -> None:
         return
     for document in found:
         waiting = f", and {document['unmerged']} log entries" if document["unmerged"] else ""
-        last = _time(document["last_edit"] or document["updated_at"])
+        last = as_time(document["last_edit"] or document["updated_at"])
         people = "1 person" if document["people"] == 1 else f"{document['people']} people"
-        click.echo(f"{document['room']}  {_bytes(document['size'])}{waiting}  {last}  {people}")
+        click.echo(f"{document['room']}  {as_bytes(document['size'])}{waiting}  {last}  {people}")
 
 
 @click.command()
@@ -67,7 +66,28 @@ def history(context: Context, room: str, by: str, as_json: bool) -> None:
         return
     for entry in found:
         who = entry["name"] or entry["user_id"] or "somebody whose account is gone"
-        click.echo(f"{_time(entry['time'])}  {who}  {entry['updates']} updates  {_bytes(int(entry['size']))}")
+        click.echo(f"{as_time(entry['time'])}  {who}  {entry['updates']} updates  {as_bytes(int(entry['size']))}")
+
+
+@click.command()
+@click.argument("room")
+@click.option("--user", metavar="ID", help="Only those of this user.")
+@click.option("--since", type=Moment(), help="Only those since then: 2026-11-23T14:30, 2h, '3 days ago'.")
+@as_json
+@pass_context
+def log(context: Context, room: str, user: str | None, since: datetime | None, as_json: bool) -> None:
+    """List the entries of a document's log: each one's number, time, size, and whose edit it is."""
+    with context.archive() as archive:
+        room = context.room(room)
+        archive.stored(room)
+        rows = archive.log(room, user, since)
+    if as_json:
+        names = {"entry": "id", "time": "time", "user_id": "user_id", "name": "name", "size": "size"}
+        _print_json([{name: getattr(row, field) for name, field in names.items()} for row in rows])
+        return
+    for row in rows:
+        account = f" ({row.user_id})" if row.name else ""
+        click.echo(f"{row.id}  {as_time(row.time)}  {as_bytes(row.size)}  {row.who}{account}")
 
 
 @click.command()
@@ -88,10 +108,7 @@ def export(
         room = context.room(room)
         retention = context.settings.history_retention
         document = archive.load(room) if at is None else archive.load_at(room, at, retention)
-    if form == "json":
-        data = json.dumps(to_json(document, texts), ensure_ascii=False, indent=2).encode() + b"\n"
-    else:
-        data = document.encode()
+    data = write_json(to_json(document, texts)).encode() + b"\n" if form == "json" else document.encode()
     if output is not None:
         with open(output, "wb") as file:
             file.write(data)
@@ -106,7 +123,10 @@ def export(
 @as_json
 @pass_context
 def verify(context: Context, rooms: tuple[str, ...], as_json: bool) -> None:
-    """Check every checksum, snapshot and log entry, of some documents or of all; ends with 1 if anything is wrong."""
+    """Check every checksum, snapshot and log entry, of some documents or of all; ends with 1 if anything is wrong.
+
+    What real clients are known to break on, or take long over, is wrong too: see `rebuild`.
+    """
     problems: list[dict[str, object]] = []
     entries = 0
     with context.archive() as archive:
@@ -125,21 +145,46 @@ def verify(context: Context, rooms: tuple[str, ...], as_json: bool) -> None:
 
 
 def _verify(archive: Archive, room: str, problems: list[dict[str, object]]) -> int:
-    snapshot, _ = archive.stored(room)
+    snapshot, unmerged = archive.stored(room)
+    is_whole = True
     try:
         snapshot.read()
         # The layout is believed where the checksum is right; here everything is looked at.
         decode_update(snapshot.data)
     except (DocumentDamaged, Malformed) as error:
         problems.append({"room": room, "problem": str(error)})
-    sql = "SELECT id, update FROM yjs_update_log WHERE document_id = %s ORDER BY id"
-    rows = archive.query(sql, (room,))
-    for row_id, data in rows:
+        is_whole = False
+    log: list[tuple[LogRow, DeleteSet]] = []
+    rows = archive.log(room, with_updates=True)
+    for row in rows:
         try:
-            decode_update(bytes(data))
+            log.append((row, clocks_of(decode_update(row.update))))
         except Malformed as error:
-            problems.append({"room": room, "entry": row_id, "problem": f"log entry {row_id} cannot be read: {error}"})
+            problems.append({"room": room, "entry": row.id, "problem": f"log entry {row.id} cannot be read: {error}"})
+            is_whole = False
+    if is_whole:
+        for source, what in _poison(read_document(snapshot, unmerged), log):
+            if source is None:
+                problems.append(
+                    {"room": room, "problem": f"breaks or slows clients, and is older than the log: {what}"}
+                )
+                continue
+            problem = f"log entry {source.id} ({as_time(source.time)}, {source.who}) breaks or slows clients: {what}"
+            entry = {"entry": source.id, "time": source.time, "user_id": source.user_id, "problem": problem}
+            problems.append({"room": room, **entry})
     return len(rows)
 
 
-COMMANDS = (documents, history, export, verify)
+def _poison(document: Document, log: Sequence[tuple[LogRow, DeleteSet]]) -> Iterator[tuple[LogRow | None, str]]:
+    """What real clients break on in a document, and with which entries of its log it came."""
+    harmful: dict[str, DeleteSet] = {}
+    for poison in poison_in(document.as_update()):
+        harmful.setdefault(poison.what, DeleteSet()).add(poison.client, poison.start, poison.end)
+    for what, clocks in harmful.items():
+        holding = [row for row, brought in log if brought.intersection(clocks)]
+        if not holding:
+            yield None, what
+        yield from ((row, what) for row in holding)
+
+
+COMMANDS = (documents, history, log, export, verify)

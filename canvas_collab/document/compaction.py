@@ -13,15 +13,16 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 
 from attrs import define
 
+from canvas_collab.document.budget import Budget
+from canvas_collab.document.pieces import cut_items, runs_of
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import Kind
-from canvas_collab.protocol.items import Id, Item, collected, decode_item, deleted, joined
-from canvas_collab.protocol.ranges import Range, Ranges
-from canvas_collab.protocol.structs import RUN_SIZE, Run, Struct, cut_struct, structs_of
+from canvas_collab.protocol.items import Id, Item, collected, deleted, joined
+from canvas_collab.protocol.ranges import Range
+from canvas_collab.protocol.structs import RUN_SIZE, Run
 from canvas_collab.protocol.update import Update
 
 
@@ -32,8 +33,10 @@ def compact(update: Update, droppable: DeleteSet) -> Update:
     """
     dropping = droppable.intersection(update.deletions)
     pieces = {client: _Pieces(client, runs, dropping, update.deletions) for client, runs in update.runs.items()}
-    ancestry = _Ancestry(pieces)
-    runs = {client: list(_runs(client, found, ancestry)) for client, found in pieces.items()}
+    # Each piece is asked once, and passed by once on the way of another.
+    budget = Budget(2 * sum(len(found.pieces) for found in pieces.values()), "compaction")
+    ancestry = _Ancestry(pieces, budget)
+    runs = {client: list(runs_of(_joined(client, found, ancestry))) for client, found in pieces.items()}
     compacted = Update(runs, update.deletions)
     return compacted if _stretches(compacted.runs) == _stretches(update.runs) else update
 
@@ -66,11 +69,10 @@ class _Pieces:
     """One client's structs, cut where deletions begin and end."""
 
     def __init__(self, client: int, runs: Sequence[Run], dropping: DeleteSet, deletions: DeleteSet) -> None:
-        self.pieces: list[_Piece] = []
-        for run in runs:
-            for struct in structs_of(run, client):
-                for start, end in _cuts(struct, dropping.ranges(client), deletions.ranges(client)):
-                    self.pieces.append(_piece(client, run, struct, start, end, dropping, deletions))
+        cut = cut_items(client, runs, dropping.ranges(client), deletions.ranges(client))
+        self.pieces = [
+            _Piece(item, deletions.has(client, item.clock), dropping.has(client, item.clock)) for item in cut
+        ]
         self._clocks = [piece.item.clock for piece in self.pieces]
 
     def find(self, clock: int) -> _Piece | None:
@@ -79,40 +81,22 @@ class _Pieces:
         return self.pieces[index] if index >= 0 and clock < self.pieces[index].item.end else None
 
 
-def _cuts(struct: Struct, *borders: Ranges) -> Iterator[Range]:
-    """The parts of a struct that no range begins or ends within."""
-    places = {struct.clock, struct.end}
-    for ranges in borders:
-        for bounds in ranges.overlapping(struct.clock, struct.end):
-            places.update(place for place in bounds if struct.clock < place < struct.end)
-    ordered = sorted(places)
-    return pairwise(ordered)
-
-
-def _piece(
-    client: int, run: Run, struct: Struct, start: int, end: int, dropping: DeleteSet, deletions: DeleteSet
-) -> _Piece:
-    data = cut_struct(run.data, struct, start, end, client)
-    content = struct.content - struct.start
-    if start > struct.clock:
-        [cut] = structs_of(Run(start, end, 1, data), client)
-        content = cut.content
-    item = decode_item(data, content, start, end)
-    return _Piece(item, deletions.has(client, start), dropping.has(client, start))
-
-
 class _Ancestry:
     """Which items lie within something that was deleted as a whole, the type that they are in."""
 
-    def __init__(self, pieces: Mapping[int, _Pieces]) -> None:
+    def __init__(self, pieces: Mapping[int, _Pieces], budget: Budget) -> None:
         self._pieces = pieces
+        self._budget = budget
 
     def is_within_dropped(self, piece: _Piece) -> bool:
         """Whether the type that an item is in has no content any more, so that nobody can tell what was where in it."""
         way: list[_Piece] = []
         answer = piece.is_within_dropped
         while answer is None:
+            self._budget.spend()
             way.append(piece)
+            # Items whose origins go round in a circle are in no type: no client ever gives them a place.
+            piece.is_within_dropped = False
             item = piece.item
             if item.parent is not None:
                 answer = self._is_gone(item.parent)
@@ -137,23 +121,6 @@ class _Ancestry:
         if identifier is None or identifier[0] not in self._pieces:
             return None
         return self._pieces[identifier[0]].find(identifier[1])
-
-
-def _runs(client: int, pieces: _Pieces, ancestry: _Ancestry) -> Iterator[Run]:
-    """The client's structs again, compacted."""
-    structs: list[bytes] = []
-    size = begin = end = 0
-    for item in _joined(client, pieces, ancestry):
-        if structs and (item.clock != end or size >= RUN_SIZE):
-            yield Run(begin, end, len(structs), b"".join(structs))
-            structs, size = [], 0
-        if not structs:
-            begin = item.clock
-        structs.append(item.encode())
-        size += len(structs[-1])
-        end = item.end
-    if structs:
-        yield Run(begin, end, len(structs), b"".join(structs))
 
 
 def _joined(client: int, pieces: _Pieces, ancestry: _Ancestry) -> Iterator[Item]:

@@ -23,164 +23,160 @@ say; it is told from what is in it.  A text that holds nothing but embedded type
 
 from __future__ import annotations
 
-import json
-import struct
-from base64 import b64encode
-from collections.abc import Collection, Iterator
-from typing import Any
+from collections.abc import Collection, Generator
+from typing import Any, TypeAlias
 
+from canvas_collab.document.budget import Budget
 from canvas_collab.document.document import Document
 from canvas_collab.document.integration import Integration, Node, SharedType
+from canvas_collab.document.values import UNDEFINED, read_json, values_of
 from canvas_collab.protocol.info import Kind
 from canvas_collab.protocol.lib0 import Decoder
-
-UNDEFINED = {"undefined": True}
 
 _ARRAY, _MAP, _TEXT, _ELEMENT, _FRAGMENT, _HOOK, _XML_TEXT = range(7)
 
 _XML = (_ELEMENT, _HOOK, _XML_TEXT)
+
+#: So many attributes of runs of text are written in all: each run has all those that apply to it.
+MAX_ATTRIBUTES = 5_000_000
+
+#: Work that yields other work which has to be done before it can go on, and is sent what came of that: types may be
+#: nested more deeply than functions may call each other.
+_Work: TypeAlias = "Generator[_Work, Any, Any]"
 
 
 def to_json(document: Document, texts: Collection[str] = ()) -> dict[str, object]:
     """The content of a document: its shared types by name, those that are empty left out.
 
     :param texts: the names of those that are texts even if nothing in them tells.
+    :raises TooMuchWork: if it takes too many steps to work out what the document shows, or that is too much.
     """
     integration = Integration(document.as_update())
-    roots = {name: _root(root, name in texts) for name, root in sorted(integration.roots.items())}
+    shown = _Shown()
+    roots = {name: _done(shown.root(root, name in texts)) for name, root in sorted(integration.roots.items())}
     return {name: content for name, content in roots.items() if content is not None}
 
 
-def _root(root: SharedType, is_text: bool) -> object:
-    present = [node for node in root.sequence() if not node.is_deleted]
-    entries = _entries(root)
-    kinds = {node.kind for node in present}
-    if is_text and (present or entries):
-        return _text("text", root)
-    if not present:
-        return {"map": entries} if entries else None
-    if kinds & {Kind.STRING, Kind.FORMAT, Kind.EMBED}:
-        return _text("text", root)
-    references = {_reference(node) for node in present if node.kind is Kind.TYPE}
-    if references and kinds == {Kind.TYPE} and references <= set(_XML):
-        return {"fragment": _values(root)}
-    return {"array": _values(root)}
+def _done(work: _Work) -> Any:
+    """Do some work, and all that it needs."""
+    stack = [work]
+    came: Any = None
+    while stack:
+        try:
+            stack.append(stack[-1].send(came))
+            came = None
+        except StopIteration as done:
+            stack.pop()
+            came = done.value
+    return came
 
 
-def _shared_type(node: Node) -> object:
-    assert node.shared_type is not None, "the content is a shared type"
-    reference = _reference(node)
-    if reference == _MAP:
-        return {"map": _entries(node.shared_type)}
-    if reference == _HOOK:
-        return {"hook": _entries(node.shared_type)}
-    if reference == _ARRAY:
-        return {"array": _values(node.shared_type)}
-    if reference == _FRAGMENT:
-        return {"fragment": _values(node.shared_type)}
-    if reference == _ELEMENT:
-        decoder = Decoder(node.content)
-        decoder.var_uint()
-        name = decoder.var_string()
-        return {"element": name, "attributes": _entries(node.shared_type), "children": _values(node.shared_type)}
-    return _text("xmltext" if reference == _XML_TEXT else "text", node.shared_type)
+class _Shown:
+    """What shared types show."""
+
+    def __init__(self) -> None:
+        self._budget = Budget(MAX_ATTRIBUTES, "writing down how its texts are formatted")
+
+    def root(self, root: SharedType, is_text: bool) -> _Work:
+        """A type that is named on the document; None if nothing is in it."""
+        present = [node for node in root.sequence() if not node.is_deleted]
+        entries = yield self._entries(root)
+        kinds = {node.kind for node in present}
+        if is_text and (present or entries):
+            return (yield self._text("text", root))
+        if not present:
+            return {"map": entries} if entries else None
+        if kinds & {Kind.STRING, Kind.FORMAT, Kind.EMBED}:
+            return (yield self._text("text", root))
+        values = yield self._values(root)
+        references = {_reference(node) for node in present if node.kind is Kind.TYPE}
+        if references and kinds == {Kind.TYPE} and references <= set(_XML):
+            return {"fragment": values}
+        return {"array": values}
+
+    def _shared_type(self, node: Node) -> _Work:
+        assert node.shared_type is not None, "the content is a shared type"
+        reference = _reference(node)
+        if reference == _MAP:
+            return {"map": (yield self._entries(node.shared_type))}
+        if reference == _HOOK:
+            return {"hook": (yield self._entries(node.shared_type))}
+        if reference == _ARRAY:
+            return {"array": (yield self._values(node.shared_type))}
+        if reference == _FRAGMENT:
+            return {"fragment": (yield self._values(node.shared_type))}
+        if reference == _ELEMENT:
+            decoder = Decoder(node.content)
+            decoder.var_uint()
+            name = decoder.var_string()
+            attributes = yield self._entries(node.shared_type)
+            return {"element": name, "attributes": attributes, "children": (yield self._values(node.shared_type))}
+        return (yield self._text("xmltext" if reference == _XML_TEXT else "text", node.shared_type))
+
+    def _entries(self, shared_type: SharedType) -> _Work:
+        entries = {}
+        for key, node in sorted(shared_type.entries.items()):
+            if not node.is_deleted:
+                values = yield self._contents(node)
+                # What has no value, a formatting mark for one, is undefined to whoever asks for it.
+                entries[key] = values[-1] if values else UNDEFINED
+        return entries
+
+    def _values(self, shared_type: SharedType) -> _Work:
+        values: list[object] = []
+        for node in shared_type.sequence():
+            if not node.is_deleted:
+                values += yield self._contents(node)
+        return values
+
+    def _text(self, kind: str, shared_type: SharedType) -> _Work:
+        """A text as runs of equal formatting."""
+        runs: list[dict[str, Any]] = []
+        formatting: dict[str, object] = {}
+        # The parts of the run of text that is the last one.
+        parts: list[str] = []
+        for node in shared_type.sequence():
+            if node.is_deleted:
+                continue
+            if node.kind is Kind.FORMAT:
+                decoder = Decoder(node.content)
+                key, value = decoder.var_string(), read_json(decoder.var_string())
+                if value is None:
+                    formatting.pop(key, None)
+                else:
+                    formatting[key] = value
+                continue
+            self._budget.spend(1 + len(formatting))
+            attributes = dict(sorted(formatting.items()))
+            if node.kind is Kind.STRING:
+                text = Decoder(node.content).var_string()
+                if parts and runs[-1].get("attributes", {}) == attributes:
+                    parts.append(text)
+                    continue
+                _join(runs, parts)
+                parts = [text]
+                run: dict[str, Any] = {"insert": ""}
+            else:
+                _join(runs, parts)
+                parts = []
+                values = yield self._contents(node)
+                run = {"insert": {"embed": values[0] if values else UNDEFINED}}
+            runs.append({**run, "attributes": attributes} if attributes else run)
+        _join(runs, parts)
+        entries = yield self._entries(shared_type)
+        return {kind: runs, "attributes": entries} if entries else {kind: runs}
+
+    def _contents(self, node: Node) -> _Work:
+        """The values of an item."""
+        if node.kind is Kind.TYPE:
+            return [(yield self._shared_type(node))]
+        return values_of(node.kind, node.content)
+
+
+def _join(runs: list[dict[str, Any]], parts: list[str]) -> None:
+    if parts:
+        runs[-1]["insert"] = "".join(parts)
 
 
 def _reference(node: Node) -> int:
     return Decoder(node.content).var_uint()
-
-
-def _entries(shared_type: SharedType) -> dict[str, object]:
-    entries = sorted(shared_type.entries.items())
-    return {key: list(_contents(node))[-1] for key, node in entries if not node.is_deleted}
-
-
-def _values(shared_type: SharedType) -> list[object]:
-    present = (node for node in shared_type.sequence() if not node.is_deleted and node.kind is not Kind.FORMAT)
-    return [value for node in present for value in _contents(node)]
-
-
-def _text(kind: str, shared_type: SharedType) -> object:
-    """A text as runs of equal formatting."""
-    runs: list[dict[str, Any]] = []
-    formatting: dict[str, object] = {}
-    for node in shared_type.sequence():
-        if node.is_deleted:
-            continue
-        if node.kind is Kind.FORMAT:
-            decoder = Decoder(node.content)
-            key, value = decoder.var_string(), json.loads(decoder.var_string())
-            if value is None:
-                formatting.pop(key, None)
-            else:
-                formatting[key] = value
-            continue
-        inserted: object
-        if node.kind is Kind.STRING:
-            inserted = Decoder(node.content).var_string()
-        else:
-            inserted = {"embed": next(iter(_contents(node)))}
-        attributes = dict(sorted(formatting.items()))
-        last: dict[str, Any] = runs[-1] if runs else {"insert": None}
-        if isinstance(inserted, str) and isinstance(last["insert"], str) and last.get("attributes", {}) == attributes:
-            last["insert"] += inserted
-        else:
-            runs.append({"insert": inserted, "attributes": attributes} if attributes else {"insert": inserted})
-    entries = _entries(shared_type)
-    return {kind: runs, "attributes": entries} if entries else {kind: runs}
-
-
-def _contents(node: Node) -> Iterator[object]:
-    """The values of an item."""
-    decoder = Decoder(node.content)
-    if node.kind is Kind.ANY:
-        for _ in range(decoder.var_uint()):
-            yield _any(decoder)
-    elif node.kind is Kind.JSON:
-        for _ in range(decoder.var_uint()):
-            text = decoder.var_string()
-            yield UNDEFINED if text == "undefined" else json.loads(text)
-    elif node.kind is Kind.STRING:
-        yield from decoder.var_string()
-    elif node.kind is Kind.EMBED:
-        yield json.loads(decoder.var_string())
-    elif node.kind is Kind.BINARY:
-        yield _bytes(decoder)
-    elif node.kind is Kind.TYPE:
-        yield _shared_type(node)
-    elif node.kind is Kind.DOC:
-        yield _subdocument(decoder.var_string(), _any(decoder))
-
-
-def _subdocument(guid: str, options: Any) -> object:
-    kept = {"meta": options.get("meta"), "autoLoad": options.get("autoLoad"), "gc": options.get("gc")}
-    shown = {name: value for name, value in kept.items() if value is not None and value != UNDEFINED}
-    return {"subdocument": guid, **shown}
-
-
-def _bytes(decoder: Decoder) -> object:
-    return {"bytes": b64encode(decoder.var_bytes()).decode()}
-
-
-def _any(decoder: Decoder) -> object:
-    """A value of lib0's ``writeAny``; it has been checked when it came."""
-    tag = decoder.byte()
-    if tag == 119:
-        return decoder.var_string()
-    if tag == 125:
-        return decoder.var_int()
-    if tag == 118:
-        return {decoder.var_string(): _any(decoder) for _ in range(decoder.var_uint())}
-    if tag == 117:
-        return [_any(decoder) for _ in range(decoder.var_uint())]
-    if tag == 116:
-        return _bytes(decoder)
-    if tag == 122:
-        return {"bigint": str(int.from_bytes(decoder.take(8), "big", signed=True))}
-    if tag in (123, 124):
-        number = float(struct.unpack(">d" if tag == 123 else ">f", decoder.take(8 if tag == 123 else 4))[0])
-        return number if number - number == 0 else {"number": _NOT_FINITE[str(number)]}
-    return {120: True, 121: False, 126: None, 127: UNDEFINED}[tag]
-
-
-_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}

@@ -8,16 +8,21 @@ item keeps its content as bytes.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import define, field
 
-from canvas_collab.protocol.contents import cut_content
+from canvas_collab.document.budget import Budget
+from canvas_collab.document.ordering import Ordering
+from canvas_collab.document.pieces import cut_item, items_of
+from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
-from canvas_collab.protocol.items import Id, decode_item
+from canvas_collab.protocol.items import Id, Item
 from canvas_collab.protocol.lib0 import Decoder
-from canvas_collab.protocol.structs import MAX_CLOCK, Run, structs_of
 from canvas_collab.protocol.update import Update
+
+#: Where much was inserted at one place, that takes as many steps as its number squared.  So many are taken.
+MAX_STEPS = 20_000_000
 
 
 @define(eq=False)
@@ -81,15 +86,21 @@ class Integration:
     What waits for something that is not there is left out, as Yjs leaves it out until that comes.
     """
 
-    def __init__(self, update: Update) -> None:
-        """Integrate an update that holds a whole document."""
+    def __init__(self, update: Update, cut_at: DeleteSet | None = None) -> None:
+        """Integrate an update that holds a whole document.
+
+        :param cut_at: no node is to be partly in one of these ranges.
+        :raises TooMuchWork: if that takes more steps than it may.
+        """
         self.roots: dict[str, SharedType] = {}
         self._nodes: dict[int, list[Node]] = {}
         self._clocks: dict[int, list[int]] = {}
-        self._queues = {client: _read(client, runs) for client, runs in update.runs.items()}
-        self._next = dict.fromkeys(self._queues, 0)
-        for client in self._queues:
-            self._integrate_all(client)
+        self._budget = Budget(MAX_STEPS, "working out what the document shows")
+        placed = Ordering({client: list(items_of(client, runs)) for client, runs in update.runs.items()}).placed
+        places = _cuts(placed, update.deletions, cut_at or DeleteSet())
+        for client, item in placed:
+            for part in _cut(client, item, places.get(client, ())):
+                self._place(_waiting(client, part))
         for client, ranges in update.deletions.items():
             for start, end in ranges:
                 for node in self.between(client, start, end):
@@ -105,11 +116,7 @@ class Integration:
         return node if clock < node.end else None
 
     def between(self, client: int, start: int, end: int) -> list[Node]:
-        """The nodes from one clock up to another, cut there if need be."""
-        if self.find((client, start)) is not None:
-            self._cut_before((client, start))
-        if self.find((client, end)) is not None:
-            self._cut_before((client, end))
+        """The nodes from one clock up to another, which are those of a deletion or were asked for."""
         clocks = self._clocks.get(client, [])
         return self._nodes.get(client, [])[bisect_left(clocks, start) : bisect_left(clocks, end)]
 
@@ -118,47 +125,6 @@ class Integration:
         for nodes in self._nodes.values():
             yield from nodes
 
-    def _known(self, client: int) -> int:
-        """Up to which clock everything of a client is in its place."""
-        nodes = self._nodes.get(client)
-        return nodes[-1].end if nodes else 0
-
-    def _integrate_all(self, client: int) -> None:
-        """Integrate everything of a client, and before each struct what it builds on."""
-        # The clocks that have to be there, each for the sake of the one before.
-        way: list[Id] = [(client, MAX_CLOCK)]
-        while way:
-            client, clock = way[-1]
-            queue = self._queues.get(client, [])
-            if self._next.get(client, 0) >= len(queue) or clock < self._known(client):
-                way.pop()
-                continue
-            waiting = queue[self._next[client]]
-            missing = self._missing(waiting)
-            if waiting.node.clock != self._known(client) or (missing and not self._can_come(missing, way)):
-                # There is a gap, or what it builds on waits for a gap: nothing more of this client has a place.
-                self._next[client] = len(queue)
-                way.pop()
-            elif missing:
-                way.append(missing)
-            else:
-                self._next[client] += 1
-                self._place(waiting)
-
-    def _can_come(self, missing: Id, way: Sequence[Id]) -> bool:
-        """Whether a client has more to place that waits for nothing on the way."""
-        client = missing[0]
-        has_more = self._next.get(client, 0) < len(self._queues.get(client, ()))
-        return has_more and all(client != waiting for waiting, _ in way)
-
-    def _missing(self, waiting: _Waiting) -> Id | None:
-        """The id of something that has to be there before a struct can be placed, and is not."""
-        node = waiting.node
-        for identifier in (node.origin, node.right_origin, waiting.parent_id):
-            if identifier and identifier[0] != node.client and identifier[1] >= self._known(identifier[0]):
-                return identifier
-        return None
-
     def _place(self, waiting: _Waiting) -> None:
         node = waiting.node
         self._nodes.setdefault(node.client, []).append(node)
@@ -166,8 +132,8 @@ class Integration:
         if node.kind is Kind.GC:
             node.is_deleted = True
             return
-        node.left = self._cut_after(node.origin) if node.origin else None
-        node.right = self._cut_before(node.right_origin) if node.right_origin else None
+        node.left = self.find(node.origin) if node.origin else None
+        node.right = self.find(node.right_origin) if node.right_origin else None
         node.parent, node.key = self._parent(waiting)
         if node.parent is None:
             node.kind, node.left, node.right, node.is_deleted = Kind.GC, None, None, True
@@ -197,7 +163,7 @@ class Integration:
             node.right = node.left.right
             node.left.right = node
         elif node.key is not None:
-            node.right = _first_of(parent.entries.get(node.key))
+            node.right = self._first_of(parent.entries.get(node.key))
         else:
             node.right = parent.first
             parent.first = node
@@ -220,12 +186,13 @@ class Integration:
         if left is not None:
             other = left.right
         elif node.key is not None:
-            other = _first_of(parent.entries.get(node.key))
+            other = self._first_of(parent.entries.get(node.key))
         else:
             other = parent.first
         conflicting: set[int] = set()
         before_origin: set[int] = set()
         while other is not None and other is not node.right:
+            self._budget.spend()
             before_origin.add(id(other))
             conflicting.add(id(other))
             if node.origin == other.origin:
@@ -244,73 +211,44 @@ class Integration:
             other = other.right
         return left
 
-    def _cut_after(self, identifier: Id) -> Node | None:
-        """The node that ends with an id."""
-        client, clock = identifier
-        if self.find((client, clock + 1)) is not None:
-            self._cut_before((client, clock + 1))
-        return self.find(identifier)
-
-    def _cut_before(self, identifier: Id) -> Node | None:
-        """The node that begins with an id."""
-        client, clock = identifier
-        node = self.find(identifier)
-        if node is None or node.clock == clock:
-            return node
-        at = clock - node.clock
-        rest = Node(
-            client,
-            clock,
-            node.end,
-            node.kind,
-            cut_content(node.content, 0, node.kind, at, node.end - node.clock),
-            (client, clock - 1),
-            node.right_origin,
-            node.parent,
-            node.key,
-            node,
-            node.right,
-            node.is_deleted,
-        )
-        node.content = cut_content(node.content, 0, node.kind, 0, at)
-        node.end = clock
-        if node.parent is not None:
-            node.right = rest
-            if rest.right is not None:
-                rest.right.left = rest
-            elif rest.key is not None:
-                node.parent.entries[rest.key] = rest
-        index = bisect_left(self._clocks[client], clock)
-        self._clocks[client].insert(index, clock)
-        self._nodes[client].insert(index, rest)
-        return rest
+    def _first_of(self, node: Node | None) -> Node | None:
+        while node is not None and node.left is not None:
+            self._budget.spend()
+            node = node.left
+        return node
 
 
-def _read(client: int, runs: Sequence[Run]) -> list[_Waiting]:
-    """A client's structs, taken apart."""
-    queue = []
-    for run in runs:
-        for struct in structs_of(run, client):
-            data = run.data[struct.start : struct.stop]
-            item = decode_item(data, struct.content - struct.start, struct.clock, struct.end)
-            node = Node(client, item.clock, item.end, item.kind, item.content, item.origin, item.right_origin)
-            name = key = None
-            if item.kind is not Kind.GC and not item.info & (ORIGIN | RIGHT_ORIGIN):
-                decoder = Decoder(item.head)
-                if decoder.var_uint() == 1:
-                    name = decoder.var_string()
-                else:
-                    decoder.var_uint()
-                    decoder.var_uint()
-                key = decoder.var_string() if item.info & KEY else None
-            queue.append(_Waiting(node, item.parent, name, key))
-    return queue
+def _cuts(placed: Sequence[tuple[int, Item]], *cut_at: DeleteSet) -> dict[int, list[int]]:
+    """Where structs of each client are cut: between clocks between which another was put, and where ranges end."""
+    places: dict[int, set[int]] = {}
+    for _, item in placed:
+        if item.origin is not None:
+            places.setdefault(item.origin[0], set()).add(item.origin[1] + 1)
+        if item.right_origin is not None:
+            places.setdefault(item.right_origin[0], set()).add(item.right_origin[1])
+    for ranges in cut_at:
+        for client, known in ranges.items():
+            places.setdefault(client, set()).update(place for bounds in known for place in bounds)
+    return {client: sorted(found) for client, found in places.items()}
 
 
-def _first_of(node: Node | None) -> Node | None:
-    while node is not None and node.left is not None:
-        node = node.left
-    return node
+def _cut(client: int, item: Item, places: Sequence[int]) -> Iterable[Item]:
+    within = places[bisect_right(places, item.clock) : bisect_left(places, item.end)]
+    return cut_item(item, client, within) if within else (item,)
+
+
+def _waiting(client: int, item: Item) -> _Waiting:
+    node = Node(client, item.clock, item.end, item.kind, item.content, item.origin, item.right_origin)
+    name = key = None
+    if item.kind is not Kind.GC and not item.info & (ORIGIN | RIGHT_ORIGIN):
+        decoder = Decoder(item.head)
+        if decoder.var_uint() == 1:
+            name = decoder.var_string()
+        else:
+            decoder.var_uint()
+            decoder.var_uint()
+        key = decoder.var_string() if item.info & KEY else None
+    return _Waiting(node, item.parent, name, key)
 
 
 def _delete(node: Node) -> None:

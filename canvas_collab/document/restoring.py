@@ -7,15 +7,16 @@ follows, and going forward again is another going back.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 
 from canvas_collab.document.document import Document
 from canvas_collab.document.integration import Integration, Node, SharedType
-from canvas_collab.protocol.contents import cut_content
+from canvas_collab.document.pieces import Content, encode_id
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.items import Id
-from canvas_collab.protocol.lib0 import Decoder, encode_var_string, encode_var_uint
+from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
 from canvas_collab.protocol.structs import Run, cut_run
 from canvas_collab.protocol.update import Update, encode_update
 
@@ -45,22 +46,33 @@ def _without(run: Run, client: int, clocks: DeleteSet) -> Iterator[Run]:
         yield cut_run(run, start, end, client)
 
 
-def restoring_update(now: Document, then: Document, client: int) -> bytes:
+def restoring_update(now: Document, then: Document, client: int, beside_unknown: bool = False) -> bytes:
     """The update that makes a document show what it showed `then`.
 
     :param now: the document as it is, which holds everything that it held then.
     :param client: the id of the client that makes the edits, one that has made none in this document.
+    :raises TooMuchWork: if it takes too many steps to work out what the document shows.
+    :param beside_unknown: whether there may be values of entries that some clients have and `now` has not; then what is
+        set again counts beside these as well, if `client` is higher than all others.
     """
-    return _Restoration(Integration(now.as_update()), Integration(then.as_update()), client).update()
+    return _Restoration(now.as_update(), Integration(then.as_update()), client, beside_unknown).update()
+
+
+def unused_client(document: Document) -> int:
+    """The id of a client that has edited nothing in a document; like Yjs's, 32 random bits."""
+    known = document.as_update().runs
+    while (client := secrets.randbits(32)) in known:
+        continue
+    return client
 
 
 class _Restoration:
     """Compares what is shown with what was, type by type, and collects the edits."""
 
-    def __init__(self, now: Integration, then: Integration, client: int) -> None:
-        self._now = now
+    def __init__(self, now: Update, then: Integration, client: int, beside_unknown: bool) -> None:
         self._then = then
         self._client = client
+        self._beside_unknown = beside_unknown
         self._clock = 0
         self._structs: list[bytes] = []
         self._deletions = DeleteSet()
@@ -69,14 +81,19 @@ class _Restoration:
         for node in then.nodes():
             if not node.is_deleted:
                 self._shown.add(node.client, node.clock, node.end)
-        for author, ranges in self._shown.items():
-            for start, end in ranges:
-                now.between(author, start, end)
+        self._now = Integration(now, self._shown)
+        # Types that are still to be compared; and those that are still to be filled with what was in another.
+        self._to_compare = list(self._now.roots.values())
+        self._to_fill: list[tuple[Id, SharedType]] = []
+        # The content that parts were taken of last.
+        self._cut: tuple[Node, Content] | None = None
 
     def update(self) -> bytes:
         """All edits as one update."""
-        for root in self._now.roots.values():
-            self._compare(root)
+        while self._to_compare:
+            self._compare(self._to_compare.pop())
+        while self._to_fill:
+            self._fill(*self._to_fill.pop())
         runs = {}
         if self._structs:
             runs[self._client] = [Run(0, self._clock, len(self._structs), b"".join(self._structs))]
@@ -103,11 +120,14 @@ class _Restoration:
                 lost = []
                 self._keep_or_delete(node)
         self._bring_back(lost)
-        for last in shared_type.entries.values():
+        for key, last in shared_type.entries.items():
             chain = list(_chain(last))
             value = next((node for node in chain if self._was_shown(node)), None)
             if value is not None and value.is_deleted:
-                self._insert(value, value.end, last.last, None)
+                if self._beside_unknown:
+                    self._insert(value, value.end, None, None, _parent_of(shared_type), key)
+                else:
+                    self._insert(value, value.end, last.last, None)
             for node in chain:
                 self._keep_or_delete(node)
 
@@ -117,7 +137,7 @@ class _Restoration:
         if not self._was_shown(node):
             self._deletions.add(node.client, node.clock, node.end)
         elif node.shared_type is not None:
-            self._compare(node.shared_type)
+            self._to_compare.append(node.shared_type)
 
     def _bring_back(self, lost: Sequence[Node]) -> None:
         """Insert what was one piece then where its last part is now."""
@@ -139,7 +159,7 @@ class _Restoration:
         then = self._then.find((node.client, node.clock))
         if then is None or (then.clock, then.end) == (node.clock, node.end):
             return False
-        units = Decoder(then.content).var_string().encode("utf-16-le")
+        units = self._content(then).units
         places = (node.clock - then.clock, node.end - then.clock)
         return any(0xDC <= units[2 * place + 1] <= 0xDF for place in places if 0 < place < then.end - then.clock)
 
@@ -149,10 +169,10 @@ class _Restoration:
         end: int,
         origin: Id | None,
         right_origin: Id | None,
-        parent: Id | None = None,
+        parent: Id | str | None = None,
         key: str | None = None,
     ) -> Id:
-        """Insert a copy of what was shown from a node up to a clock, with all that was in it.
+        """Insert a copy of what was shown from a node up to a clock; a type is filled later.
 
         Returns the copy's last id.
         """
@@ -163,24 +183,33 @@ class _Restoration:
         head = b""
         if origin is not None:
             info |= ORIGIN
-            head += _encode_id(origin)
+            head += encode_id(origin)
         if right_origin is not None:
             info |= RIGHT_ORIGIN
-            head += _encode_id(right_origin)
+            head += encode_id(right_origin)
         if parent is not None and origin is None:
-            head += encode_var_uint(0) + _encode_id(parent)
+            if isinstance(parent, str):
+                head += encode_var_uint(1) + encode_var_string(parent)
+            else:
+                head += encode_var_uint(0) + encode_id(parent)
             if key is not None:
                 info |= KEY
                 head += encode_var_string(key)
         content = then.content
         if (node.clock, end) != (then.clock, then.end):
-            content = cut_content(content, 0, then.kind, node.clock - then.clock, end - then.clock)
+            content = self._content(then).part(node.clock - then.clock, end - then.clock)
         self._structs.append(bytes((info,)) + head + content)
         self._clock += end - node.clock
         last = (self._client, self._clock - 1)
         if then.shared_type is not None:
-            self._fill(identifier, then.shared_type)
+            self._to_fill.append((identifier, then.shared_type))
         return last
+
+    def _content(self, node: Node) -> Content:
+        """A node's content, to take parts of; which are often asked for one after the other."""
+        if self._cut is None or self._cut[0] is not node:
+            self._cut = node, Content(node.content, node.kind)
+        return self._cut[1]
 
     def _fill(self, parent: Id, shared_type: SharedType) -> None:
         """Insert into a copied type what was shown in the one it is a copy of, as it was then."""
@@ -201,5 +230,8 @@ def _chain(last: Node) -> Iterator[Node]:
         node = node.left
 
 
-def _encode_id(identifier: Id) -> bytes:
-    return encode_var_uint(identifier[0]) + encode_var_uint(identifier[1])
+def _parent_of(shared_type: SharedType) -> Id | str:
+    """What an item in a shared type says of its parent."""
+    if shared_type.item is not None:
+        return (shared_type.item.client, shared_type.item.clock)
+    return shared_type.name or ""

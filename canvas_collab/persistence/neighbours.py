@@ -191,7 +191,8 @@ class Neighbours(Service):
                 if await self._has_news(room, data):
                     self._snapshots.changed({document_id: len(data)})
         finally:
-            self._rooms.leave(document_id)
+            if not room.is_discarded:
+                self._rooms.leave(document_id)
 
     async def _has_news(self, room: Room[Connection], data: bytes) -> bool:
         try:

@@ -25,6 +25,9 @@ _CHECK = "check"
 HEARING_TIMEOUT = 5.0
 
 NOT_HEARD = "what is sent to oneself does not arrive: is there a transaction pooler before the database?"
+#: Whoever makes a stored document anew, without some of it, notifies this channel in the same transaction; the payload
+#: is the document's name.
+RESET_CHANNEL = "canvas_collab_reset"
 
 
 @frozen
@@ -65,17 +68,20 @@ class Notifications(Service):
         interval: float,
         on_addition: Callable[[Addition], None],
         on_gap: Callable[[], None],
+        on_reset: Callable[[str], None],
     ) -> None:
         """:param database: by which the daemon sends itself something.
         :param interval: how often it does that, in seconds.
         :param on_addition: is told of every addition, one's own included.
         :param on_gap: is told when some may have been missed.
+        :param on_reset: is told of every document that was made anew without some of it.
         """
         self._reactor = reactor
         self._url = url
         self._database = database
         self._on_addition = on_addition
         self._on_gap = on_gap
+        self._on_reset = on_reset
         #: Why additions are not heard of, or None if they are.
         self.trouble: str | None = None
         self._awaited: dict[str, Deferred[bool]] = {}
@@ -119,7 +125,7 @@ class Notifications(Service):
         await self._check()
 
     def _listen(self) -> Deferred[Any]:
-        listening: Deferred[Any] = self._connection.runOperation(f"LISTEN {CHANNEL}")
+        listening: Deferred[Any] = self._connection.runOperation(f"LISTEN {CHANNEL}; LISTEN {RESET_CHANNEL}")
         return listening
 
     async def _check(self) -> None:
@@ -152,6 +158,9 @@ class Notifications(Service):
             self.log.info("additions heard again")
 
     def _notified(self, notification: Any) -> None:
+        if notification.channel == RESET_CHANNEL:
+            self._on_reset(notification.payload)
+            return
         kind, _, rest = notification.payload.partition(" ")
         if kind == _CHECK and rest in self._awaited:
             if not self._awaited[rest].called:

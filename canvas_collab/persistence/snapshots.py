@@ -20,8 +20,8 @@ from canvas_collab.persistence.store import Folded
 #: How often the flusher looks, in parts of the debounce time.
 LOOKS_PER_DEBOUNCE = 4
 
-#: How many snapshots are written at once; the pool's other connections stay free for sessions and the journal.
-AT_ONCE = 1
+#: How many snapshots are made at once: more than may wait for compaction, so that those hold up no other.
+AT_ONCE = 4
 
 #: A document whose snapshot has up to so many bytes is folded however little there is to fold.
 SMALL = 64 * 2**10

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
 
 from attrs import frozen
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
@@ -14,7 +16,7 @@ from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Cursor, Database, Locked, Row
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import Snapshot, read_document, snapshot_of, wants_compaction
-from canvas_collab.persistence.compactor import CompactionFailed
+from canvas_collab.persistence.compactor import CompactionFailed, CompactionPutOff
 from canvas_collab.persistence.notifications import CHANNEL, Addition
 from canvas_collab.persistence.seen import Mark, SeenIds
 from canvas_collab.protocol.delete_set import DeleteSet
@@ -151,7 +153,7 @@ _WORTH_COMPACTING = """
     SELECT octet_length(data) + (
                SELECT coalesce(sum(octet_length(update)), 0) FROM yjs_update_log
                 WHERE document_id = document.id AND merged_at IS NULL
-           ), compacted_size, deletions, deletions_at <= now() - %s * interval '1 second'
+           ), compacted_size, deletions, deletions_at <= now() - %s * interval '1 second', reset_at
       FROM yjs_document AS document WHERE id = %s
 """
 
@@ -165,6 +167,8 @@ _UNMERGED = """
     SELECT id, update FROM yjs_update_log
      WHERE document_id = %s AND merged_at IS NULL AND id > %s ORDER BY id LIMIT %s
 """
+
+_RESET_AT = "SELECT reset_at FROM yjs_document WHERE id = %s"
 
 WRITE_SNAPSHOT = """
     UPDATE yjs_document SET data = %s, layout = %s, checksum = %s, updated_at = now() WHERE id = %s
@@ -218,6 +222,7 @@ class DocumentStore:
         #: What of the log need not be looked at.
         self.seen = SeenIds()
         self._compact = compact
+        self._folding = DeferredSemaphore(1)
         self._retention = retention
 
     async def load(self, document_id: str) -> StoredDocument:
@@ -289,12 +294,16 @@ class DocumentStore:
         :raises DocumentDamaged: if the snapshot does not match its checksum, or something cannot be read.
         :raises Locked: if somebody else has locked the document, and is not quick.
         """
-        prepared = await self._prepare(document_id) if compact else None
+        ready = await self._prepare(document_id) if compact else None
 
         async def steps(cursor: Cursor) -> Folded:
             locked = await cursor.query(
                 f"SET LOCAL lock_timeout = {FOLD_LOCK_TIMEOUT_MS};{LOCK_SNAPSHOT}", (document_id,)
             )
+            prepared = ready
+            if ready and await cursor.query(_RESET_AT, (document_id,)) != [(ready.reset_at,)]:
+                # What was compacted holds what has been taken out since.
+                prepared = None
             entries = await _unmerged(cursor, document_id)
             if not locked or not (entries or prepared):
                 return Folded(0, 0, False)
@@ -313,7 +322,8 @@ class DocumentStore:
                 await cursor.execute(_MARK_MERGED, (marked,))
             return Folded(len(entries), folded.size, prepared is not None)
 
-        return await self._database.transaction(steps)
+        # One at a time; the pool's other connections stay free for sessions and the journal.
+        return await self._folding.run(lambda: Deferred.fromCoroutine(self._database.transaction(steps)))
 
     async def prune(self, limit: int, at_least: float = 0.0) -> int:
         """Delete entries of the log, at most `limit`, that have been history for long enough; returns how many.
@@ -327,19 +337,21 @@ class DocumentStore:
         rows = await self._database.query(_WORTH_COMPACTING, (self._retention, document_id))
         if not rows:
             return None
-        size, compacted_size, deletions, is_ripe = rows[0]
+        size, compacted_size, deletions, is_ripe, reset_at = rows[0]
         if not is_ripe and not wants_compaction(size, compacted_size):
             return None
         stored = await self.load(document_id)
         droppable = DeleteSet.decode(bytes(deletions)) if is_ripe else DeleteSet()
         try:
             document = await self._compact(stored.document, droppable)
+        except CompactionPutOff:
+            return None
         except CompactionFailed as error:
             self.log.error("compaction failed", room=document_id, reason=str(error))
             return None
         # The deletions that are known now are the next that can go, when their time has come.
         remembered = stored.document.deletions.encode() if is_ripe or deletions is None else None
-        return _Prepared(document, remembered)
+        return _Prepared(document, remembered, reset_at)
 
 
 def _in_stretches(firsts: list[int], lasts: list[int], document_ids: Sequence[str]) -> dict[str, object]:
@@ -360,10 +372,13 @@ async def _unmerged(cursor: Cursor, document_id: str) -> list[tuple[int, bytes]]
 
 @frozen
 class _Prepared:
-    """A compacted document, and the deletions to be remembered, encoded, if it is time for that."""
+    """A compacted document, the deletions to be remembered, encoded, if it is time for that, and when what is stored
+    was made anew the last time before it was read.
+    """
 
     document: Document
     deletions: bytes | None
+    reset_at: datetime | None
 
 
 def _snapshot(row: Row) -> Snapshot:

@@ -24,6 +24,8 @@ class CloseCode(enum.IntEnum):
     FORBIDDEN = 4403
     #: The client did not say in time who it is.
     TIMEOUT = 4408
+    #: The document was made anew without some of what was in it: what the client has of it must go.
+    DOCUMENT_RESET = 4409
     #: A message, or what it would add up to, is over a limit.
     TOO_LARGE = 4413
     #: The document cannot be opened.

@@ -177,6 +177,11 @@ class Connection:
         """The client has gone."""
         self.room.leave(self)
 
+    def reset(self) -> None:
+        """The document was made anew without some of what was in it, which the client has: end the connection."""
+        reason = "the document was reset, load it afresh"
+        self.carrier.close(Denied(409, CloseCode.DOCUMENT_RESET, reason, reason, self.user_id))
+
     def receive(self, message: sync.Message) -> Steps[Effect]:
         """Take a message of the client, in steps.
 

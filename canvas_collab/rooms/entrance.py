@@ -130,6 +130,9 @@ class Entrance:
             protocol=connection.carrier.protocol,
         )
         connection.join()
+        if connection.room.is_discarded:
+            # That happened after the room was entered, and before the connection was known to be in it.
+            connection.reset()
 
     def close(self, connection: Connection, code: int | None, reason: str | None) -> None:
         """A connection has ended, whichever side ended it; one that never joined, too."""
@@ -142,7 +145,8 @@ class Entrance:
             client=connection.carrier.client,
         )
         connection.leave()
-        self._rooms.leave(connection.room.name)
+        if not connection.room.is_discarded:
+            self._rooms.leave(connection.room.name)
 
     def denied(self, denied: Denied, room: str, client: str) -> None:
         """Somebody was not let in."""

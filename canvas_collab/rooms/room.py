@@ -93,6 +93,8 @@ class Room(Generic[MemberT]):
         "_whole_is_wanted",
         "awareness",
         "document",
+        "is_discarded",
+        "loaded",
         "members",
         "name",
     )
@@ -114,6 +116,10 @@ class Room(Generic[MemberT]):
         self.document = document
         self.awareness = awareness
         self.members: set[MemberT] = set()
+        #: When loading the document began.
+        self.loaded = reactor.seconds()
+        #: Whether the document is not what is stored any more.
+        self.is_discarded = False
         self._pace = pace
         self._awareness_pace = awareness_pace
         self._journal = journal

@@ -27,6 +27,7 @@ class _Place:
     occupants: int = 0
     visits: int = 0
     room: Room[Connection] | None = None
+    is_outdated: bool = False
     waiting: list[Deferred[Room[Connection]]] | None = None
 
 
@@ -96,6 +97,25 @@ class Rooms(Service):
         if not place.occupants:
             Deferred.fromCoroutine(self._unload(name, place))
 
+    def open(self) -> list[Room[Connection]]:
+        """The rooms that are in memory."""
+        return [place.room for place in self._places.values() if place.room is not None]
+
+    def discard(self, name: str) -> Room[Connection] | None:
+        """Let a room go as it is, and return it; who enters from now on has it loaded anew.
+
+        Those who are in it are to go, and do not :meth:`leave`.
+        """
+        place = self._places.get(name)
+        if place is None:
+            return None
+        place.is_outdated = True
+        if place.room is not None:
+            del self._places[name]
+            place.room.is_discarded = True
+            place.room.close()
+        return place.room
+
     async def _loaded(self, name: str, place: _Place) -> Room[Connection]:
         if place.waiting is not None:
             arrival: Deferred[Room[Connection]] = Deferred()
@@ -103,7 +123,11 @@ class Rooms(Service):
             return await arrival
         place.waiting = []
         try:
-            place.room = await self._load(name)
+            room = await self._load(name)
+            while place.is_outdated:
+                place.is_outdated = False
+                room = await self._load(name)
+            place.room = room
         except BaseException:
             waiting, place.waiting = place.waiting, None
             for arrival in waiting:

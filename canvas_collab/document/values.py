@@ -1,0 +1,168 @@
+"""The values that items hold, as JSON that loses nothing, and writing such JSON, however deeply it is nested."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from base64 import b64encode
+from collections.abc import Iterator
+from typing import Any
+
+from canvas_collab.protocol.info import Kind
+from canvas_collab.protocol.lib0 import Decoder
+
+UNDEFINED = {"undefined": True}
+
+#: JavaScript counts exactly up to here.
+_EXACT = 2**53
+
+#: JSON is indented by so many levels, and not further.
+_INDENTED = 32
+
+_NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
+
+def values_of(kind: Kind, content: bytes) -> list[object]:
+    """The values of an item that is no shared type."""
+    decoder = Decoder(content)
+    if kind is Kind.ANY:
+        return [_any(decoder) for _ in range(decoder.var_uint())]
+    if kind is Kind.JSON:
+        texts = [decoder.var_string() for _ in range(decoder.var_uint())]
+        return [UNDEFINED if text == "undefined" else read_json(text) for text in texts]
+    if kind is Kind.STRING:
+        return list(decoder.var_string())
+    if kind is Kind.EMBED:
+        return [read_json(decoder.var_string())]
+    if kind is Kind.BINARY:
+        return [_bytes(decoder)]
+    if kind is Kind.DOC:
+        return [_subdocument(decoder.var_string(), _any(decoder))]
+    return []
+
+
+def read_json(text: str) -> Any:
+    """A JSON text as a browser reads it: its numbers are floats."""
+    try:
+        return json.loads(text, parse_int=_integer, parse_float=lambda number: _number(float(number)))
+    except RecursionError:
+        return {"json": text}
+
+
+def _integer(digits: str) -> object:
+    number = float(digits)
+    return int(digits) if abs(number) <= _EXACT else _number(number)
+
+
+def _number(number: float) -> object:
+    return number if math.isfinite(number) else {"number": _NOT_FINITE[str(number)]}
+
+
+def _subdocument(guid: str, options: Any) -> object:
+    kept = {name: options.get(name) for name in ("meta", "autoLoad", "gc")} if isinstance(options, dict) else {}
+    shown = {name: value for name, value in kept.items() if value is not None and value != UNDEFINED}
+    return {"subdocument": guid, **shown}
+
+
+def _bytes(decoder: Decoder) -> object:
+    return {"bytes": b64encode(decoder.var_bytes()).decode()}
+
+
+def _any(decoder: Decoder) -> object:
+    """A value of lib0's ``writeAny``; it has been checked when it came."""
+    whole: list[object] = []
+    # The lists and objects around the place, and how many values of each are still to come.
+    around: list[tuple[list[object] | dict[str, object], int]] = [(whole, 1)]
+    while around:
+        container, left = around.pop()
+        if not left:
+            continue
+        around.append((container, left - 1))
+        key = decoder.var_string() if isinstance(container, dict) else ""
+        tag = decoder.byte()
+        value: object
+        if tag == 118:
+            entries: dict[str, object] = {}
+            around.append((entries, decoder.var_uint()))
+            value = entries
+        elif tag == 117:
+            elements: list[object] = []
+            around.append((elements, decoder.var_uint()))
+            value = elements
+        else:
+            value = _plain(tag, decoder)
+        if isinstance(container, dict):
+            container[key] = value
+        else:
+            container.append(value)
+    return whole[0]
+
+
+def _plain(tag: int, decoder: Decoder) -> object:
+    """A value that holds no others."""
+    if tag == 119:
+        return decoder.var_string()
+    if tag == 125:
+        return decoder.var_int()
+    if tag == 116:
+        return _bytes(decoder)
+    if tag == 122:
+        return {"bigint": str(int.from_bytes(decoder.take(8), "big", signed=True))}
+    if tag in (123, 124):
+        return _number(struct.unpack(">d" if tag == 123 else ">f", decoder.take(8 if tag == 123 else 4))[0])
+    return {120: True, 121: False, 126: None, 127: UNDEFINED}[tag]
+
+
+def write_json(value: object) -> str:
+    """JSON text, indented; without recursion, and such that it can be encoded."""
+    parts: list[str] = []
+    # What is still to be written of each list and object around the place, and how it ends.
+    around: list[tuple[Iterator[tuple[str | None, object]], str]] = []
+    _write_value(value, parts, around)
+    while around:
+        items, end = around[-1]
+        depth = len(around)
+        following = next(items, None)
+        if following is None:
+            around.pop()
+            if parts[-1] not in ("[", "{"):
+                parts.append(_line(depth - 1))
+            parts.append(end)
+            continue
+        is_first = parts[-1] in ("[", "{")
+        parts.append(_line(depth) if is_first else "," + _line(depth))
+        key, inner = following
+        if key is not None:
+            parts.append(_text(key) + ": ")
+        _write_value(inner, parts, around)
+    return "".join(parts)
+
+
+def _write_value(
+    value: object, parts: list[str], around: list[tuple[Iterator[tuple[str | None, object]], str]]
+) -> None:
+    if isinstance(value, dict):
+        parts.append("{")
+        around.append((iter(value.items()), "}"))
+    elif isinstance(value, list):
+        parts.append("[")
+        around.append((((None, element) for element in value), "]"))
+    elif isinstance(value, str):
+        parts.append(_text(value))
+    else:
+        parts.append(json.dumps(value, allow_nan=False))
+
+
+def _line(depth: int) -> str:
+    return "\n" + "  " * min(depth, _INDENTED)
+
+
+def _text(text: str) -> str:
+    """A string; half a character outside the basic plane, which UTF-8 has no bytes for, is escaped."""
+    written = json.dumps(text, ensure_ascii=False)
+    try:
+        written.encode()
+    except UnicodeEncodeError:
+        return json.dumps(text)
+    return written

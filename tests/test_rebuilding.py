@@ -1,0 +1,53 @@
+"""A document without some of its edits, as Yjs sees it: newcomers, and clients that come back with all of them.
+
+The histories, and the comparison, are Yjs's own (tests/node/rebuilding.mjs).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from base64 import b64decode, b64encode
+from pathlib import Path
+
+from canvas_collab.document.document import Document
+from canvas_collab.document.rebuilding import Rebuilt, clocks_of, left_out, rebuilt
+from canvas_collab.protocol.update import Update, decode_update
+
+FIRST_SEED = int(os.environ.get("HISTORY_SEED", "1"))
+HISTORIES = int(os.environ.get("REBUILT_HISTORIES", "300"))
+
+
+def rebuild(updates: list[Update], without: set[int], leave_places: bool = True) -> Rebuilt:
+    """The document that some updates make, without some of them, as the server would have logged them."""
+    whole = Document()
+    log = [(whole.apply(update), place in without) for place, update in enumerate(updates)]
+    return rebuilt(whole, left_out(log), leave_places)
+
+
+def test_a_document_without_some_edits_is_the_same_for_newcomers_and_for_those_who_come_back_with_them(
+    node_executable: str, node_path: Path
+) -> None:
+    command = [node_executable, str(node_path / "rebuilding.mjs"), str(FIRST_SEED), str(HISTORIES)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as node:
+        assert node.stdin is not None
+        assert node.stdout is not None
+        for line in node.stdout:
+            message = json.loads(line)
+            if "problems" in message:
+                break
+            updates = [decode_update(b64decode(update)) for update in message["updates"]]
+            without = set(message["without"])
+            results = {"rebuilt": rebuild(updates, without), "bare": rebuild(updates, without, leave_places=False)}
+            whole = clocks_of(Document(updates).as_update())
+            for result in results.values():
+                # No author has a gap.
+                assert clocks_of(result.document.as_update()).covers(whole)
+            answer = {name: b64encode(result.document.encode()).decode() for name, result in results.items()}
+            print(json.dumps(answer), file=node.stdin)
+            node.stdin.flush()
+    assert not message["problems"], json.dumps(message["problems"][:2], indent=1) + str(len(message["problems"]))
+    counts = message["counts"]
+    assert counts["changed"] > HISTORIES / 2
+    assert counts["ambiguous"] < HISTORIES / 20

@@ -1,20 +1,24 @@
 """twistd as it is, but for its very end: it leaves instead of dying of the signal that stopped it.
 
 The signal would take the coverage measurement with it.  Where ``STALLS_FILE`` names a file, it also writes there how
-late the reactor was with something that was due every 5 ms, in seconds, the worst last.
+late the reactor was with something that was due every 5 ms, in seconds, the worst last.  Where ``TURNS_FILE`` names
+one, it writes there when the reactor worked for long without a break, by ``perf_counter``, and the processor time.
 """
 
 import json
 import os
 import sys
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import NoReturn
 
 from twisted.application import app
 from twisted.scripts.twistd import run
 
 TICK = 0.005
+
+#: Other processes do not count in processor time, so this can be little, in seconds.
+LONG = 0.008
 
 
 def leave(signal: int) -> NoReturn:
@@ -41,7 +45,27 @@ def watch_for_stalls(path: Path) -> None:
     reactor.addSystemEventTrigger("after", "shutdown", lambda: path.write_text(json.dumps(sorted(lateness))))
 
 
+def watch_for_long_turns(path: Path) -> None:
+    """Tick, and write down at once between which ticks more than :data:`LONG` was worked."""
+    from twisted.internet import reactor
+
+    file = path.open("w", buffering=1)
+    before = thread_time()
+
+    def tick() -> None:
+        nonlocal before
+        now = thread_time()
+        if now - before > LONG:
+            file.write(f"{perf_counter()} {now - before}\n")
+        before = thread_time()
+        reactor.callLater(TICK, tick)
+
+    reactor.callWhenRunning(tick)
+
+
 app._exitWithSignal = leave
 if os.environ.get("STALLS_FILE"):
     watch_for_stalls(Path(os.environ["STALLS_FILE"]))
+if os.environ.get("TURNS_FILE"):
+    watch_for_long_turns(Path(os.environ["TURNS_FILE"]))
 run()

@@ -1,0 +1,61 @@
+"""One message, or a few in order, of one shape: how long the bystanders wait."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+
+from attrs import evolve
+
+from benchmarks.attacks.site import Outcome, Site
+from canvas_collab.protocol import sync
+from tests.attacks.encoding import frame
+from tests.attacks.framing import ROOM
+from tests.attacks.shape import Dialect, Shape
+from tests.harness.assailant import Assailant
+
+#: Bystanders are watched for at least so many seconds.
+LEAST = 1.0
+
+
+def attack(site: Site, shape: Shape, role: str, size: int, patience: float) -> Outcome:
+    """Attack, as somebody with that role; the server is given up when it takes longer than `patience` seconds."""
+    site.prepare()
+    port, people = site.daemon.ws_port, site.people
+    with ExitStack() as stack:
+        stored = [frame(sync.encode_update(update)) for update in shape.stored(size)]
+        if stored:
+            builder = stack.enter_context(Assailant(port, ROOM, people["editor"].token))
+            if not builder.send(b"".join(stored), patience) or builder.closed:
+                answer = f"what is before it was refused with {builder.closed}" if builder.closed else "hung before"
+                stack.close()
+                site.end()
+                return Outcome(answer)
+        data = shape.wire(size, ROOM)
+        time.sleep(0.2)
+        site.watch()
+        started = time.perf_counter()
+        with Assailant(port, ROOM, people[role].token, shape.dialect) as assailant:
+            done = assailant.send(data, patience)
+            seconds = time.perf_counter() - started
+            answer = str(assailant.closed or "taken")
+    settled = done and site.settle(patience)
+    time.sleep(max(started + LEAST - time.perf_counter(), 0))
+    outcome = site.outcome(answer, seconds, len(data))
+    if not settled:
+        site.end()
+        return evolve(outcome, answer=f"{answer}, still busy" if done else "no answer")
+    return outcome
+
+
+def roles(shape: Shape) -> tuple[str, ...]:
+    """Who sends that shape."""
+    return ("nobody",) if shape.dialect is Dialect.STRANGER else ("viewer", "editor")
+
+
+def nothing(site: Site, seconds: float) -> Outcome:
+    """No attack, to compare with."""
+    site.prepare()
+    site.watch()
+    time.sleep(seconds)
+    return site.outcome("nothing", seconds, 0)

@@ -80,8 +80,7 @@ def test_other_names_of_variables_are_documented() -> None:
 def test_every_close_code_is_explained() -> None:
     explained = {int(cells[0]) for cells in table_rows(read("docs/protocol.md")) if cells[0].isdigit()}
     statuses = {number for number in explained if number < 1000}
-    # 1009 is Autobahn's own, for a message over the limit.
-    assert explained - statuses == {int(code) for code in CloseCode} | {1009}
+    assert explained - statuses == {int(code) for code in CloseCode}
 
 
 def test_every_event_of_the_log_is_explained_and_no_other() -> None:

@@ -75,6 +75,8 @@ class Staged:
         self.protocol.dataReceived(handshake("/room"))
         self.transport.clear()
 
+    message_too_large = CloseCode.TOO_LARGE
+
     async def shake_hands(self, request: object) -> None:
         pass
 

@@ -14,6 +14,8 @@ class CloseCode(enum.IntEnum):
 
     #: The daemon stops; it will be back.
     SERVICE_RESTART = 1012
+    #: A message over the limit, said to Hocuspocus's providers: of those that stop at all some stop at this alone.
+    MESSAGE_TOO_BIG = 1009
     #: The daemon failed; its log says how.
     INTERNAL_ERROR = 1011
     #: A message that is not of the protocol.

@@ -27,12 +27,23 @@ MAX_KEPT_STATE_VECTOR = 64 * 2**10
 class Acknowledgements:
     """What one connection is to be told."""
 
-    __slots__ = ("_confirmations", "_heartbeats", "_is_known", "_journal", "_offer", "_room", "_state_vector")
+    __slots__ = (
+        "_confirmations",
+        "_heartbeats",
+        "_is_known",
+        "_journal",
+        "_offer",
+        "_room",
+        "_state_vector",
+        "has_heartbeats",
+    )
 
     def __init__(
         self, clock: IReactorTime, journal: Commits, room: Room[Connection], offer: Callable[[Outgoing], bool]
     ) -> None:
         """:param offer: sends a message, unless the client does not read; returns False if it was not sent."""
+        #: Whether the client has sent any.
+        self.has_heartbeats = False
         self._journal = journal
         self._room = room
         self._offer = offer
@@ -43,6 +54,7 @@ class Acknowledgements:
 
     def beat(self, counter: bytes) -> None:
         """The client has sent a heartbeat."""
+        self.has_heartbeats = True
         self._heartbeats.beat(counter)
 
     def taken(self, message: sync.Message, effect: Effect) -> None:

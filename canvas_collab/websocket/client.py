@@ -286,18 +286,22 @@ class ServerProtocol(WebSocketServerProtocol):
         self.message_max = largest if size is None else min(size, largest)
 
     def onMessageFrameBegin(self, length: int) -> None:
-        """A frame begins; nothing is kept of one that is too large for now.
+        """A frame begins; nothing is kept of one that is too large, or is for now.
 
-        Not left to Autobahn, which closes with 1009: some providers do not come back after that, and this client may
-        have every right to send as much once it has opened a document.
+        Not left to Autobahn, which closes with 1009: some clients do not come back after that, and this one may have
+        every right to send as much once it has opened a document; others come back, and send it again for ever.
         """
         self._fragments += 1
         if self._fragments > MAX_FRAGMENTS and not self.is_over:
             self.end(CloseCode.MALFORMED, f"malformed message: more than {MAX_FRAGMENTS} frames")
             self.failedByMe = True
-        size = self.message_data_total_length + length
-        if self._admitted is not None and self.state == self.STATE_OPEN and size > self._admitted:
-            self.end(CloseCode.TOO_LARGE, f"a message may have {self._admitted} bytes before a document is open")
+        is_too_large = self.message_data_total_length + length > self.message_max
+        if is_too_large and self._dialect is not None and not self.is_over:
+            if self._admitted is not None:
+                code, when = CloseCode.TOO_LARGE, " before a document is open"
+            else:
+                code, when = self._dialect.message_too_large, ""
+            self.end(code, f"a message may have {self.message_max} bytes{when}")
             self.failedByMe = True
         super().onMessageFrameBegin(length)
 

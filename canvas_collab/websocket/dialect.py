@@ -38,6 +38,9 @@ class Socket(Protocol):
 class Dialect(Protocol):
     """A protocol on a WebSocket."""
 
+    #: The code at which its clients stop sending a message that is too large, if at any.
+    message_too_large: CloseCode
+
     @property
     def whereabouts(self) -> tuple[str | None, str | None]:
         """The room and the user's id that events of this socket concern, for the log."""

@@ -41,6 +41,7 @@ class Hocuspocus:
     """One client's WebSocket that carries a connection for each document it has open."""
 
     log = Logger()
+    message_too_large = CloseCode.MESSAGE_TOO_BIG
     handshake: Request
 
     def __init__(

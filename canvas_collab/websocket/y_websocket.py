@@ -27,8 +27,7 @@ class YWebsocket:
     """One client's WebSocket that carries one :class:`~canvas_collab.rooms.connection.Connection`."""
 
     protocol = "y-websocket"
-    #: Whether the client is told of every update whether it counts.
-    acknowledges = False
+    message_too_large = CloseCode.TOO_LARGE
 
     def __init__(self, clock: IReactorTime, socket: Socket, entrance: Entrance, journal: Journal) -> None:
         self._socket = socket
@@ -41,6 +40,11 @@ class YWebsocket:
         self._ignored = Ignored(socket.client)
         self._acknowledgements: Acknowledgements | None = None
         self._connection: Connection | None = None
+
+    @property
+    def acknowledges(self) -> bool:
+        """Whether the client is told of every update whether it counts."""
+        return self._acknowledgements is not None and self._acknowledgements.has_heartbeats
 
     @property
     def asker(self) -> Asker:

@@ -20,6 +20,7 @@ from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database, within
 from canvas_collab.descriptors import allow_descriptors
 from canvas_collab.health import Figures, Health, health_site
+from canvas_collab.persistence.additions import Additions
 from canvas_collab.persistence.compactor import compact_beside, give_up
 from canvas_collab.persistence.durability import Durability
 from canvas_collab.persistence.history import History
@@ -115,6 +116,7 @@ def collaboration_service(
     neighbours = Neighbours(
         reactor,
         store,
+        Additions(database),
         rooms,
         snapshots,
         settings.reconcile_interval,

@@ -8,21 +8,21 @@ looked whether the log has anything that was not seen; that is tried until it su
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from canvas_collab.document.folding import DocumentDamaged
+from canvas_collab.persistence.additions import Additions, Entry
 from canvas_collab.persistence.notifications import Addition
 from canvas_collab.persistence.slices import Slices
 from canvas_collab.persistence.snapshots import Snapshots
-from canvas_collab.persistence.store import DocumentStore, Entry
+from canvas_collab.persistence.store import DocumentStore
 from canvas_collab.protocol.lib0 import Malformed
-from canvas_collab.protocol.update import decode_update
-from canvas_collab.rooms.connection import Connection
-from canvas_collab.rooms.room import Room
+from canvas_collab.protocol.update import Update, decode_update
 from canvas_collab.rooms.rooms import Rooms
 
 #: While additions are not heard of, the log is looked at so often, in seconds.
@@ -47,6 +47,7 @@ class Neighbours(Service):
         self,
         reactor: IReactorTime,
         store: DocumentStore,
+        log: Additions,
         rooms: Rooms,
         snapshots: Snapshots,
         interval: float,
@@ -59,12 +60,13 @@ class Neighbours(Service):
         """
         self._reactor = reactor
         self._store = store
+        self._additions = log
         self._rooms = rooms
         self._snapshots = snapshots
         self._interval = interval
         self._longest_gap = longest_gap
         self._hears = hears
-        self._additions: list[Addition] = []
+        self._heard: list[Addition] = []
         # Whether the log is to be looked at, and when that was done last.
         self._is_due = False
         self._looked: float | None = None
@@ -90,7 +92,7 @@ class Neighbours(Service):
         """Somebody has added entries to the log."""
         # Where a look has failed, the next one will find these.
         if addition.origin != self._store.origin and self._rooms.names() and not self._failed:
-            self._additions.append(addition)
+            self._heard.append(addition)
             self._wake()
 
     def missed(self) -> None:
@@ -107,17 +109,17 @@ class Neighbours(Service):
         """Follow until there is nothing to be followed."""
         self._failed = False
         try:
-            while self.running and (self._is_due or self._additions):
+            while self.running and (self._is_due or self._heard):
                 if self._is_due:
                     self._is_due = False
                     # What those say can be seen by now.
-                    self._additions.clear()
+                    self._heard.clear()
                     await self._look()
                     self._schedule(self._interval if self._hears() else POLL_INTERVAL)
                 else:
-                    additions = self._additions[:READ_ADDITIONS]
-                    del self._additions[:READ_ADDITIONS]
-                    await self._take(await self._store.added(additions, self._rooms.names()))
+                    additions = self._heard[:READ_ADDITIONS]
+                    del self._heard[:READ_ADDITIONS]
+                    await self._take(await self._additions.added(additions, self._rooms.names()))
             self._pause = FIRST_PAUSE
         except Exception as error:
             self._is_due = self._failed = True
@@ -144,36 +146,42 @@ class Neighbours(Service):
         """Look whether the log has entries of documents in memory that were not seen, and take them over."""
         seen = self._store.seen
         began = self._reactor.seconds()
-        if self._looked is not None and began - self._looked > self._longest_gap:
-            # What was missed may be in the snapshots alone by now.
-            for document_id in self._rooms.names():
-                await self._reload(document_id)
         if not seen.has_begun:
-            seen.begin((await self._store.missing(seen.gaps(), [])).mark)
+            seen.begin((await self._additions.missing(seen.gaps(), [])).mark)
+        # What was missed may be in the snapshots alone by now.
+        may_have_gone = self._looked is not None and began - self._looked > self._longest_gap
         while True:
-            missing = await self._store.missing(seen.gaps(), self._rooms.names())
+            missing = await self._additions.missing(seen.gaps(), self._rooms.names())
+            if may_have_gone:
+                for document_id in self._rooms.names():
+                    await self._reload(document_id)
+                may_have_gone = False
             for ids in _pages(missing.entries):
-                await self._take(await self._store.read(ids))
+                await self._take(await self._additions.read(ids))
             if missing.is_all:
                 seen.settle(missing.mark, self._reactor.seconds())
                 self._looked = began
                 return
 
     async def _reload(self, document_id: str) -> None:
-        stored = await self._store.load(document_id)
-        await self._follow(document_id, [stored.document.encode()])
+        try:
+            stored = await self._store.load(document_id)
+        except DocumentDamaged as error:
+            self.log.error("following failed", room=document_id, reason=str(error))
+            return
+        await self._follow(document_id, [(stored.document.as_update(), 0)])
 
     async def _take(self, entries: Sequence[Entry]) -> None:
         by_document: dict[str, list[bytes]] = {}
         for entry in entries:
             by_document.setdefault(entry.document_id, []).append(entry.update)
         for document_id, updates in by_document.items():
-            await self._follow(document_id, updates)
+            await self._follow(document_id, self._decoded(document_id, updates))
         for entry in entries:
             self._store.seen.add(entry.id, entry.id)
 
-    async def _follow(self, document_id: str, updates: Sequence[bytes]) -> None:
-        """Take updates of a document over, if it is in memory."""
+    async def _follow(self, document_id: str, updates: Iterable[tuple[Update, int]]) -> None:
+        """Take updates of a document over, if it is in memory; each comes with its size in the log."""
         if document_id not in self._rooms:
             return
         try:
@@ -184,21 +192,21 @@ class Neighbours(Service):
             return
         slices = Slices(self._reactor)
         try:
-            for data in updates:
-                if self._has_news(room, data):
-                    self._snapshots.changed({document_id: len(data)})
+            for update, size in updates:
+                if room.follow(update) and size:
+                    self._snapshots.changed({document_id: size})
                 await slices.step()
         finally:
             self._rooms.leave(document_id)
 
-    def _has_news(self, room: Room[Connection], data: bytes) -> bool:
-        try:
-            return room.follow(decode_update(data))
-        except Malformed as error:
-            # It stays so. Whoever opens the document is told.
-            reason = f"an entry of the log cannot be read: {error}"
-            self.log.error("following failed", room=room.name, reason=reason)
-            return False
+    def _decoded(self, document_id: str, updates: Iterable[bytes]) -> Iterator[tuple[Update, int]]:
+        for data in updates:
+            try:
+                yield decode_update(data), len(data)
+            except Malformed as error:
+                # It stays so. Whoever opens the document is told.
+                reason = f"an entry of the log cannot be read: {error}"
+                self.log.error("following failed", room=document_id, reason=reason)
 
 
 def _pages(entries: Sequence[tuple[int, int]]) -> Iterator[list[int]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from time import perf_counter
+from typing import cast
 
+import twisted.internet
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -11,8 +13,10 @@ from twisted.internet.interfaces import IReactorTime
 SLICE = 0.003
 
 
-async def pause(reactor: IReactorTime) -> None:
+async def pause(reactor: IReactorTime | None = None) -> None:
     """Let everybody else have a turn."""
+    if reactor is None:
+        reactor = cast(IReactorTime, twisted.internet.reactor)
     turn: Deferred[None] = Deferred()
     reactor.callLater(0, turn.callback, None)
     await turn
@@ -21,7 +25,7 @@ async def pause(reactor: IReactorTime) -> None:
 class Slices:
     """The slices of one piece of work, which asks after each small step whether its time is up."""
 
-    def __init__(self, reactor: IReactorTime) -> None:
+    def __init__(self, reactor: IReactorTime | None = None) -> None:
         self._reactor = reactor
         self._end = perf_counter() + SLICE
 

@@ -21,6 +21,7 @@ from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database, within
 from canvas_collab.descriptors import allow_descriptors
 from canvas_collab.health import Figures, Health, health_site
+from canvas_collab.persistence.additions import Additions
 from canvas_collab.persistence.compactor import compact_beside, give_up
 from canvas_collab.persistence.durability import Durability
 from canvas_collab.persistence.history import History
@@ -124,29 +125,25 @@ def collaboration_service(
 
     # Nothing goes from the log before it has been looked at several times.
     least_history = LOOKS_AT_HISTORY * settings.reconcile_interval
+    resets = Resets(reactor, database, rooms)
     neighbours = Neighbours(
         reactor,
         store,
+        Additions(database),
         rooms,
         snapshots,
         settings.reconcile_interval,
         max(settings.history_retention, least_history),
         lambda: notifications.trouble is None,
-        cooperator,
+        resets.missed,
     )
-    resets = Resets(reactor, database, rooms)
-
-    def missed() -> None:
-        resets.missed()
-        neighbours.missed()
-
     notifications = Notifications(
         reactor,
         settings.database_url,
         database,
         settings.reconcile_interval,
         neighbours.added,
-        missed,
+        neighbours.missed,
         resets.reset,
     )
     durability = Durability(reactor, database)

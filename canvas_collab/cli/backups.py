@@ -5,16 +5,29 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import click
 import psycopg2
+from attrs import field, frozen
+from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
 from canvas_collab.cli.archive import NoSuchThing
 from canvas_collab.cli.command import Context, pass_context
+from canvas_collab.database.catalogue import read_catalogue
 
 #: What is backed up; the roles, and the people, are the application's.
 TABLES = ("yjs_document", "yjs_update_log")
+
+#: Where in a script of pg_restore the rows of a table begin.  In the rows themselves a line break is escaped.
+_COPY = re.compile(
+    rb'^COPY (?:(?:"[^\n]*"|\w+)\.)?(?P<table>yjs_document|yjs_update_log) \((?P<columns>[^)\n]*)\) FROM stdin;\n',
+    re.MULTILINE,
+)
 
 
 def find_program(name: str, url: str) -> str:
@@ -58,8 +71,9 @@ def _run(arguments: list[str], given: bytes | None = None) -> bytes:
 @pass_context
 def backup(context: Context, file: str) -> None:
     """Write all documents and their log to FILE, of one moment, in pg_dump's custom format."""
-    tables = [f"--table={table}" for table in TABLES]
     with context.database_url() as url:
+        with _connected(url) as connection, connection.cursor() as cursor:
+            tables = [f"--table={_qualified(cursor, table)}" for table in TABLES]
         _run([find_program("pg_dump", url), "--format=custom", "--no-owner", *tables, f"--file={file}", url])
     click.echo(f"Written to {file}: {Path(file).stat().st_size} bytes.")
 
@@ -71,28 +85,87 @@ def backup(context: Context, file: str) -> None:
 def restore_backup(context: Context, file: str, replace: bool) -> None:
     """Read documents and log back from FILE; all of it, or nothing.
 
-    The users that the log names have to be there. No daemon should have documents open meanwhile.
+    Edits of users whose account is gone are nobody's. No daemon should have documents open meanwhile.
     """
-    with context.database_url() as url:
-        connection = psycopg2.connect(url)
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute("SELECT count(*) FROM yjs_document")
-                [(count,)] = cursor.fetchall()
-        finally:
-            connection.close()
+    with context.database_url() as url, _connected(url) as connection, connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM yjs_document")
+        [(count,)] = cursor.fetchall()
         if count and not replace:
             raise NoSuchThing(f"There are {count} documents here already; --replace would delete them.")
-        data = _run([find_program("pg_restore", url), "--data-only", "--no-owner", "--file=-", file])
-        script = b"TRUNCATE yjs_document, yjs_update_log;\n" if replace else b""
-        # The dump empties the search path.
-        script += data + (
-            b"\nSELECT setval(pg_get_serial_sequence('public.yjs_update_log', 'id'), "
-            b"coalesce((SELECT max(id) FROM public.yjs_update_log), 1));\n"
-        )
-        options = ["--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1"]
-        _run([find_program("psql", url), *options, url], script)
+        script = _run([find_program("pg_restore", url), "--data-only", "--no-owner", "--file=-", file])
+        user_table = read_catalogue(connection).user_table
+        if replace:
+            cursor.execute(f"TRUNCATE {', '.join(_qualified(cursor, table) for table in TABLES)}")
+        found = {rows.table: rows for rows in _rows_in(script)}
+        if set(found) != set(TABLES):
+            raise NoSuchThing(f"{file} is no backup of the documents: it lacks one of the tables.")
+        for table in TABLES:
+            _read_back(cursor, found[table], user_table)
     click.echo(f"Read back from {file}.")
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Connection]:
+    connection = psycopg2.connect(url)
+    try:
+        # In which pg_dump writes, unless the database's own is another.
+        connection.set_client_encoding("UTF8")
+        yield connection
+    finally:
+        connection.close()
+
+
+def _qualified(cursor: Cursor, table: str) -> str:
+    """A table's name with its schema, which need not be ``public``."""
+    cursor.execute(
+        "SELECT format('%%I.%%I', nspname, relname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+        " WHERE pg_class.oid = to_regclass(%s)",
+        (table,),
+    )
+    rows = cursor.fetchall()
+    if not rows:
+        raise NoSuchThing(f"There is no table {table} in this database; canvas-collab migrate makes it.")
+    return str(rows[0][0])
+
+
+@frozen
+class _Rows:
+    """What is in a backup of one table, in the text format of ``COPY``."""
+
+    table: str
+    columns: str
+    data: bytes = field(repr=False)
+
+
+def _rows_in(script: bytes) -> Iterator[_Rows]:
+    """The tables in a script of pg_restore, whichever schema they were in; nothing else of it is of interest."""
+    position = 0
+    while match := _COPY.search(script, position):
+        # The line before may be the last row, or the one that says that rows follow.
+        position = script.index(b"\n\\.\n", match.end() - 1) + 1
+        yield _Rows(match["table"].decode(), match["columns"].decode(), script[match.end() : position])
+
+
+def _read_back(cursor: Cursor, rows: _Rows, user_table: str) -> None:
+    """Put rows into a table.  They go by a table of their own, where they need not refer to anything."""
+    table, staged = _qualified(cursor, rows.table), f"pg_temp.staged_{rows.table}"
+    cursor.execute(f"CREATE TEMPORARY TABLE staged_{rows.table} (LIKE {table}) ON COMMIT DROP")
+    is_log = rows.table == "yjs_update_log"
+    if is_log:
+        cursor.execute(f"ALTER TABLE {staged} ALTER user_id TYPE text")
+    cursor.copy_expert(f"COPY {staged} ({rows.columns}) FROM STDIN", BytesIO(rows.data))
+    if not is_log:
+        cursor.execute(f"INSERT INTO {table} ({rows.columns}) SELECT {rows.columns} FROM {staged}")
+        return
+    columns = [column.strip() for column in rows.columns.split(",")]
+    values = ", ".join("author.id" if column == "user_id" else f"entry.{column}" for column in columns)
+    cursor.execute(
+        f"INSERT INTO {table} ({rows.columns}) SELECT {values} FROM {staged} AS entry"
+        f" LEFT JOIN {user_table} AS author ON author.id::text = entry.user_id ORDER BY entry.id"
+    )
+    cursor.execute(
+        f"SELECT setval(pg_get_serial_sequence(%s, 'id'), coalesce((SELECT max(id) FROM {table}), 1))", (table,)
+    )
 
 
 COMMANDS = (backup, restore_backup)

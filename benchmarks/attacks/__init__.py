@@ -1,0 +1,1 @@
+"""What attacks cost those who have nothing to do with them."""

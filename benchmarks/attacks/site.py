@@ -1,0 +1,147 @@
+"""The installation that is attacked: a daemon on a core of its own, bystanders, and who attacks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from attrs import define, field
+
+from benchmarks.installation import postgres
+from benchmarks.processes import Cores, cpu_seconds, give_way
+from tests.attacks.framing import ROOM
+from tests.harness.bystanders import Bystanders, Observation, Seats
+from tests.harness.daemons import Daemon, daemon_environment
+from tests.harness.databases import TestDatabase, User
+
+#: A daemon that holds so many bytes more than when it was new is not used for another attack.
+WORN = 20 * 2**20
+
+#: How often sessions are looked up again, in seconds.
+RECHECK = 1.0
+
+_BYSTANDERS = 3
+
+
+@define(eq=False)
+class Site:
+    """What runs."""
+
+    database: TestDatabase
+    database_pid: int
+    cores: Cores
+    people: dict[str, User] = field(factory=dict)
+    fresh: int = 0
+    _daemon: Daemon | None = None
+    _bystanders: Bystanders | None = None
+
+    def __attrs_post_init__(self) -> None:
+        add = self.database.add_user
+        self.people = {name: add(name) for name in ("bystander", "saver", "leaver", "viewer", "editor", "revoked")}
+        for diagram in ("watched", "saved", "left"):
+            self.database.add_diagram(
+                diagram, self.people["bystander"], editor=self.people["saver"], viewer=self.people["leaver"]
+            )
+        diagram = ROOM.removeprefix("diagram-")
+        editor, viewer, revoked = (self.people[name] for name in ("editor", "viewer", "revoked"))
+        self.database.add_diagram(diagram, self.people["bystander"], editor=editor, viewer=viewer)
+        self.database.grant(diagram, revoked, "editor")
+
+    @property
+    def daemon(self) -> Daemon:
+        """The daemon that runs."""
+        assert self._daemon is not None, "it has been started"
+        return self._daemon
+
+    @property
+    def bystanders(self) -> Bystanders:
+        """Who is there beside the attack."""
+        assert self._bystanders is not None, "they have come"
+        return self._bystanders
+
+    @property
+    def memory(self) -> int:
+        """What the daemon holds, in bytes."""
+        return self.daemon.memory or 0
+
+    @property
+    def cpu(self) -> float:
+        """The processor time that the daemon has taken."""
+        return cpu_seconds(self.daemon.pid)
+
+    def prepare(self) -> None:
+        """Have a daemon that is as good as new, and nothing stored of the room that is attacked."""
+        if self._daemon is not None and self.memory > self.fresh + WORN:
+            self.end()
+        if self._daemon is None:
+            self._start()
+        self.database.query("DELETE FROM yjs_document WHERE id = %s", (ROOM,))
+
+    def _start(self) -> None:
+        for table in ("yjs_document", "session"):
+            self.database.query(f"DELETE FROM {table}")
+        for user in self.people.values():
+            self.database.query(
+                'INSERT INTO session (id, token, "userId", "expiresAt", "updatedAt") '
+                "VALUES (%s, %s, %s, now() + interval '1 day', now())",
+                (f"session-{user.id}", user.token, user.id),
+            )
+        environment = daemon_environment(self.database, SESSION_RECHECK=RECHECK)
+        for name in ("SNAPSHOT_DEBOUNCE", "SNAPSHOT_MAX_WAIT"):
+            del environment[name]
+        with self.cores.starting_server():
+            self._daemon = Daemon(environment)
+        self._daemon.wait_until_ready()
+        give_way(self.database_pid)
+        bystander, saver, leaver = (self.people[name].token for name in ("bystander", "saver", "leaver"))
+        seats = Seats(
+            self._daemon.ws_port, "diagram-watched", bystander, "diagram-saved", saver, "diagram-left", leaver
+        )
+        self._bystanders = Bystanders(seats, sorted(self.cores.others))
+        time.sleep(1)
+        self.fresh = self.memory
+
+    def end(self) -> None:
+        """Stop the daemon; one that does not answer is killed."""
+        daemon, self._daemon = self._daemon, None
+        if self._bystanders is not None:
+            self._bystanders.__exit__(None, None, None)
+            self._bystanders = None
+        if daemon is not None:
+            daemon.process.terminate()
+            with suppress(Exception):
+                daemon.process.wait(5)
+            daemon.process.kill()
+            daemon.process.wait()
+
+    def sign_out(self, name: str) -> None:
+        """Delete somebody's session."""
+        self.database.query("DELETE FROM session WHERE token = %s", (self.people[name].token,))
+
+    def settle(self, timeout: float) -> bool:
+        """Wait until only the bystanders' documents are open; returns whether it came to that."""
+        deadline = time.monotonic() + timeout
+        while time.monotonic() < deadline:
+            with suppress(OSError):
+                if self.daemon.get("/health", timeout=timeout)[1]["documents"] <= _BYSTANDERS:
+                    return True
+            time.sleep(0.1)
+        return False
+
+    def observe(self) -> Observation:
+        """What the bystanders saw since they began."""
+        return self.bystanders.end()
+
+
+@contextmanager
+def site() -> Iterator[Site]:
+    """Everything that runs, gone at the end."""
+    cores = Cores.choose()
+    cores.take_others()
+    with postgres() as (database, pid):
+        place = Site(database, pid, cores)
+        try:
+            yield place
+        finally:
+            place.end()

@@ -1,0 +1,95 @@
+"""What was measured, as JSON that is kept from run to run, and as tables."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, define, field
+
+from benchmarks.attacks.messages import Outcome
+from tests.harness.daemons import ROOT
+
+MB, MS = 2**20, 1e3
+
+#: What is aimed at, in seconds and bytes.
+WAIT, SAVED, MEMORY = 0.05, 0.5, 50 * MB
+
+PAGE = ROOT / "docs" / "attacks.md"
+_MARKERS = re.compile(r"(<!-- measured: {} -->\n).*?(<!-- end -->)".replace("{}", "(?P<name>[a-z]+)"), re.DOTALL)
+
+
+@define
+class Table:
+    """The rows of one kind of attack, by name and by who attacked."""
+
+    file: Path
+    rows: dict[str, dict[str, Any]] = field(factory=dict)
+
+    @classmethod
+    def read(cls, file: Path) -> Table:
+        """What was measured before."""
+        return cls(file, json.loads(file.read_text()) if file.exists() else {})
+
+    def add(self, name: str, who: str, outcome: Outcome) -> None:
+        """Write one more row down."""
+        row = asdict(outcome)
+        row.update(name=name, who=who, date=datetime.now(timezone.utc).date().isoformat())
+        self.rows[f"{name} {who}"] = row
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.file.write_text(json.dumps(self.rows, indent=1) + "\n")
+        self.file.with_suffix(".md").write_text("\n".join(self.lines()) + "\n")
+
+    def lines(self) -> Iterator[str]:
+        """The table, in Markdown."""
+        yield from HEAD
+        for row in self.rows.values():
+            yield line(row)
+
+
+HEAD = (
+    "| attack | by | MB | answer | over after, s | others wait p50, ms | p99 | at most | saved p99, ms "
+    "| memory before, MB | at most | after | CPU, s | signed out after, s |",
+    "|---|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+)
+
+
+def line(row: dict[str, Any]) -> str:
+    """One row; what is above its aim is bold."""
+    seen = row["observation"]
+    cells = [row["name"], row["who"], f"{row['size'] / 1e6:.1f}", row["answer"], f"{row['seconds']:.2f}"]
+    if seen is None:
+        cells += ["**hung**"] * 4
+    else:
+        heard, saved = seen["heard"], seen["saved"]
+        cells += [
+            f"{heard['p50'] * MS:.1f}",
+            _bold(heard["p99"] * MS, WAIT * MS),
+            f"{heard['worst'] * MS:.0f}",
+            _bold(saved["p99"] * MS, SAVED * MS),
+        ]
+    grown = row["before"] + MEMORY
+    cells += [f"{row['before'] / MB:.0f}", f"{row['peak'] / MB:.0f}", _bold(row["after"] / MB, grown / MB)]
+    cells += [f"{row['cpu']:.1f}"]
+    left = [value for value in (row["revoked"], seen and seen["left"]) if value is not None]
+    cells += [_bold(max(left), 2.0, 1) if left else ""]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _bold(value: float, aim: float, decimals: int = 0) -> str:
+    text = f"{value:.{decimals}f}"
+    return f"**{text}**" if value > aim else text
+
+
+def write_page(tables: dict[str, Table]) -> None:
+    """Put the tables between the markers of the page on attacks."""
+
+    def replace(found: re.Match[str]) -> str:
+        name = found["name"]
+        return found[1] + "\n".join(tables[name].lines()) + "\n" + found[3]
+
+    PAGE.write_text(_MARKERS.sub(replace, PAGE.read_text()))

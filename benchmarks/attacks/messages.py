@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from benchmarks.attacks.site import Site
 from benchmarks.processes import forget_peak_memory, peak_memory
@@ -27,7 +28,8 @@ class Outcome:
     :ivar answer: what the server did: "taken", a close code, or why there is nothing to tell.
     :ivar seconds: how long it took.
     :ivar before: the daemon's memory in bytes before, `peak` at most meanwhile, `after` afterwards.
-    :ivar revoked: how long a user whose session was deleted stayed, in seconds, where that was tried.
+    :ivar connections: how many connections a flood had.
+    :ivar revoked: how long users whose session was deleted stayed, in seconds, where that was tried.
     """
 
     answer: str
@@ -38,7 +40,8 @@ class Outcome:
     peak: int = 0
     after: int = 0
     observation: Observation | None = None
-    revoked: float | None = None
+    revoked: Sequence[float] = ()
+    connections: int = 0
 
 
 def attack(site: Site, shape: Shape, role: str, size: int, patience: float) -> Outcome:
@@ -67,13 +70,12 @@ def attack(site: Site, shape: Shape, role: str, size: int, patience: float) -> O
     settled = done and site.settle(patience)
     time.sleep(max(started + LEAST - time.perf_counter(), 0))
     peak = peak_memory(site.daemon.pid)
-    if not settled:
-        after, cpu = site.memory, site.cpu - cpu
-        site.end()
-        answer = f"{answer}, then hung" if done else "hung"
-        return Outcome(answer, seconds, len(data), cpu, before, peak, after)
     observation = site.observe()
-    return Outcome(answer, seconds, len(data), site.cpu - cpu, before, peak, site.memory, observation)
+    outcome = Outcome(answer, seconds, len(data), site.cpu - cpu, before, peak, site.memory, observation)
+    if not settled:
+        site.end()
+        return evolve(outcome, answer=f"{answer}, still busy" if done else "no answer")
+    return outcome
 
 
 def roles(shape: Shape) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ class Site:
     fresh: int = 0
     _daemon: Daemon | None = None
     _bystanders: Bystanders | None = None
+    _signed_out: bool = False
 
     def __attrs_post_init__(self) -> None:
         add = self.database.add_user
@@ -76,17 +77,23 @@ class Site:
             self.end()
         if self._daemon is None:
             self._start()
+        elif self._signed_out:
+            self.bystanders.__exit__(None, None, None)
+            self._welcome()
         self.database.query("DELETE FROM yjs_document WHERE id = %s", (ROOM,))
 
-    def _start(self) -> None:
-        for table in ("yjs_document", "session"):
-            self.database.query(f"DELETE FROM {table}")
+    def _sign_in(self) -> None:
+        self.database.query("DELETE FROM session")
+        self._signed_out = False
         for user in self.people.values():
             self.database.query(
                 'INSERT INTO session (id, token, "userId", "expiresAt", "updatedAt") '
                 "VALUES (%s, %s, %s, now() + interval '1 day', now())",
                 (f"session-{user.id}", user.token, user.id),
             )
+
+    def _start(self) -> None:
+        self.database.query("DELETE FROM yjs_document")
         environment = daemon_environment(self.database, SESSION_RECHECK=RECHECK)
         for name in ("SNAPSHOT_DEBOUNCE", "SNAPSHOT_MAX_WAIT"):
             del environment[name]
@@ -94,13 +101,16 @@ class Site:
             self._daemon = Daemon(environment)
         self._daemon.wait_until_ready()
         give_way(self.database_pid)
+        self._welcome()
+        self.fresh = self.memory
+
+    def _welcome(self) -> None:
+        """Everybody is signed in, and the bystanders come."""
+        self._sign_in()
         bystander, saver, leaver = (self.people[name].token for name in ("bystander", "saver", "leaver"))
-        seats = Seats(
-            self._daemon.ws_port, "diagram-watched", bystander, "diagram-saved", saver, "diagram-left", leaver
-        )
+        seats = Seats(self.daemon.ws_port, "diagram-watched", bystander, "diagram-saved", saver, "diagram-left", leaver)
         self._bystanders = Bystanders(seats, sorted(self.cores.others))
         time.sleep(1)
-        self.fresh = self.memory
 
     def end(self) -> None:
         """Stop the daemon; one that does not answer is killed."""
@@ -116,7 +126,8 @@ class Site:
             daemon.process.wait()
 
     def sign_out(self, name: str) -> None:
-        """Delete somebody's session."""
+        """Delete somebody's session, until the next attack."""
+        self._signed_out = True
         self.database.query("DELETE FROM session WHERE token = %s", (self.people[name].token,))
 
     def settle(self, timeout: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from time import perf_counter
 from types import TracebackType
@@ -54,8 +55,6 @@ class Assailant:
         deadline = perf_counter() + timeout
         waiting: Any = memoryview(data + frame(_PAYLOAD, PING))
         self._socket.setblocking(False)
-        import select
-
         while self.closed is None:
             left = deadline - perf_counter()
             if left <= 0:

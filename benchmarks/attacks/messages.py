@@ -29,6 +29,7 @@ class Outcome:
     :ivar seconds: how long it took.
     :ivar before: the daemon's memory in bytes before, `peak` at most meanwhile, `after` afterwards.
     :ivar connections: how many connections a flood had.
+    :ivar waited: for which share of the time the daemon could have run, and something else had its core.
     :ivar revoked: how long users whose session was deleted stayed, in seconds, where that was tried.
     """
 
@@ -42,6 +43,7 @@ class Outcome:
     observation: Observation | None = None
     revoked: Sequence[float] = ()
     connections: int = 0
+    waited: float = 0.0
 
 
 def attack(site: Site, shape: Shape, role: str, size: int, patience: float) -> Outcome:
@@ -61,7 +63,7 @@ def attack(site: Site, shape: Shape, role: str, size: int, patience: float) -> O
         time.sleep(0.2)
         before, cpu = site.memory, site.cpu
         forget_peak_memory(site.daemon.pid)
-        site.bystanders.begin()
+        site.watch()
         started = time.perf_counter()
         with Assailant(port, ROOM, people[role].token, shape.dialect) as assailant:
             done = assailant.send(data, patience)
@@ -70,8 +72,8 @@ def attack(site: Site, shape: Shape, role: str, size: int, patience: float) -> O
     settled = done and site.settle(patience)
     time.sleep(max(started + LEAST - time.perf_counter(), 0))
     peak = peak_memory(site.daemon.pid)
-    observation = site.observe()
-    outcome = Outcome(answer, seconds, len(data), site.cpu - cpu, before, peak, site.memory, observation)
+    observation, waited = site.observe()
+    outcome = Outcome(answer, seconds, len(data), site.cpu - cpu, before, peak, site.memory, observation, waited=waited)
     if not settled:
         site.end()
         return evolve(outcome, answer=f"{answer}, still busy" if done else "no answer")
@@ -88,8 +90,9 @@ def nothing(site: Site, seconds: float) -> Outcome:
     site.prepare()
     before, cpu = site.memory, site.cpu
     forget_peak_memory(site.daemon.pid)
-    site.bystanders.begin()
+    site.watch()
     time.sleep(seconds)
-    observation = site.observe()
+    observation, waited = site.observe()
     peak = peak_memory(site.daemon.pid)
-    return Outcome("nothing", seconds, 0, site.cpu - cpu, before, peak, site.memory, observation)
+    used = site.cpu - cpu
+    return Outcome("nothing", seconds, 0, used, before, peak, site.memory, observation, waited=waited)

@@ -27,7 +27,7 @@ def flood(site: Site, kind: Flood, sockets: int, seconds: float) -> Outcome:
         tokens = [site.people[kind.role].token] * (sockets - 1) + [site.people["revoked"].token]
     before, cpu = site.memory, site.cpu
     forget_peak_memory(site.daemon.pid)
-    site.bystanders.begin()
+    site.watch()
     flooding = Flooding(kind, site.daemon.ws_port, tokens, seconds, sorted(site.cores.others))
     time.sleep(seconds / 2)
     signed_out, by_clock = time.perf_counter(), time.time()
@@ -36,7 +36,7 @@ def flood(site: Site, kind: Flood, sockets: int, seconds: float) -> Outcome:
     sent = flooding.wait(seconds + PATIENCE)
     settled = site.settle(PATIENCE)
     peak = peak_memory(site.daemon.pid)
-    observation = site.observe()
+    observation, waited = site.observe()
     revoked = [observation.left - signed_out if observation.left else float("inf"), *_stay(site, by_clock)]
     answer = ", ".join(f"{why} {count} times" for why, count in sent.closings.items()) or "taken"
     used = site.cpu - cpu
@@ -44,7 +44,9 @@ def flood(site: Site, kind: Flood, sockets: int, seconds: float) -> Outcome:
     if not settled:
         site.end()
         answer += ", still busy"
-    return Outcome(answer, seconds, sent.bytes, used, before, peak, after, observation, revoked, sent.connections)
+    return Outcome(
+        answer, seconds, sent.bytes, used, before, peak, after, observation, revoked, sent.connections, waited
+    )
 
 
 def _stay(site: Site, since: float) -> Iterator[float]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from attrs import define, field
 
 from benchmarks.installation import postgres
-from benchmarks.processes import Cores, cpu_seconds, give_way
+from benchmarks.processes import Cores, cpu_seconds, give_way, waited_seconds
 from tests.attacks.framing import ROOM
 from tests.harness.bystanders import Bystanders, Observation, Seats
 from tests.harness.daemons import Daemon, daemon_environment
@@ -36,6 +36,7 @@ class Site:
     _daemon: Daemon | None = None
     _bystanders: Bystanders | None = None
     _signed_out: bool = False
+    _began: tuple[float, float] = (0.0, 0.0)
 
     def __attrs_post_init__(self) -> None:
         add = self.database.add_user
@@ -140,9 +141,16 @@ class Site:
             time.sleep(0.1)
         return False
 
-    def observe(self) -> Observation:
-        """What the bystanders saw since they began."""
-        return self.bystanders.end()
+    def watch(self) -> None:
+        """The bystanders begin to watch."""
+        self._began = time.monotonic(), waited_seconds(self.daemon.pid)
+        self.bystanders.begin()
+
+    def observe(self) -> tuple[Observation, float]:
+        """What the bystanders saw since then, and for which share of the time the daemon waited for its core."""
+        began, waited = self._began
+        share = (waited_seconds(self.daemon.pid) - waited) / (time.monotonic() - began)
+        return self.bystanders.end(), share
 
 
 @contextmanager

@@ -54,8 +54,8 @@ class Table:
 
 HEAD = (
     "| attack | by | MB | answer | over after, s | others wait p50, ms | p99 | at most | saved p99, ms "
-    "| memory before, MB | at most | after | CPU, s | signed out after, s |",
-    "|---|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    "| memory before, MB | at most | after | CPU, s | signed out after, s | disturbed, % |",
+    "|---|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
 )
 
 
@@ -78,6 +78,7 @@ def line(row: dict[str, Any]) -> str:
     cells += [f"{row['cpu']:.1f}"]
     left = row["revoked"]
     cells += [_bold(max(left), OUT, 1) if left else ""]
+    cells += [f"{row['waited'] * 100:.0f}"]
     return "| " + " | ".join(cells) + " |"
 
 

@@ -1,0 +1,142 @@
+"""What a message costs grows with its bytes and no faster, however it is made: twice as large, twice the work.
+
+Steps are counted, not timed, as far as they are Python's own.  What is done in C, such as moving what lies behind in a
+list, is not seen that way; for shapes where that could be much, processor time is compared, generously.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+from canvas_collab.document.document import Document, merge_updates
+from canvas_collab.protocol import awareness as awareness_format
+from canvas_collab.protocol.layout import decode_laid_out
+from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.update import decode_update
+from canvas_collab.rooms.awareness import Awareness
+from tests.attacks.catalogue import SHAPES
+from tests.attacks.shape import Carrier, Shape
+from tests.harness.work import TooMuchWork, lines_run, seconds_taken
+
+#: The sizes in bytes for which steps are counted, and for which time is measured: these and twice these.
+COUNTED, TIMED = 8_000, 400_000
+
+#: Bisection adds a step each time that what is searched doubles.
+STEPS_RATIO, TIME_RATIO = 2.3, 3.0
+
+#: So much less than this, in seconds and in steps, is no growth to speak of.
+NEGLIGIBLE_SECONDS, NEGLIGIBLE_STEPS = 0.02, 1000
+
+#: Nothing takes so long, in seconds of processor time, for :data:`TIMED` bytes.
+LIMIT = 5.0
+
+_UPDATES = (Carrier.UPDATE, Carrier.STEP_2)
+
+
+class _Sender:
+    """Whose awareness it is."""
+
+
+def taken_in(shape: Shape, size: int) -> Callable[[], None]:
+    """What a server does with an attack on a document that holds what is before it; made outside of the measurement."""
+    stored = [decode_update(update) for update in shape.stored(size)]
+    parts = shape.parts(size)
+
+    def take_in() -> None:
+        # Each measurement begins with a document as it was before.
+        document = Document(stored)
+        for part in parts:
+            with suppress(Malformed):
+                if shape.carrier is Carrier.AWARENESS:
+                    entries = awareness_format.decode(part)
+                    Awareness(10**9).apply(entries, _Sender(), "user", 0.0)
+                elif shape.carrier is Carrier.STEP_1:
+                    document.lacking(part)
+                else:
+                    update = decode_update(part)
+                    document.adds(update)
+                    document.apply(update)
+
+    return take_in
+
+
+def gathered(shape: Shape, size: int) -> Callable[[], None]:
+    """What is done with updates when they are sent on together, stored and loaded."""
+    updates = []
+    for data in (*shape.stored(size), *shape.parts(size)):
+        with suppress(Malformed):
+            updates.append(decode_update(data))
+
+    def gather() -> None:
+        document = Document([decode_update(merge_updates(updates))])
+        clocks = {client: clock // 2 for client, clock in document.clocks.items()}
+        document.beyond(clocks)
+        decode_laid_out(document.encode(), document.layout)
+
+    return gather
+
+
+WORK = {"taken in": taken_in, "gathered": gathered}
+
+COUNTABLE = [
+    pytest.param(shape, work, id=f"{shape.name}-{work.replace(' ', '-')}")
+    for shape in SHAPES.values()
+    if shape.carrier in (*_UPDATES, Carrier.STEP_1, Carrier.AWARENESS) and not shape.name.startswith("hocuspocus")
+    for work in (WORK if shape.carrier in _UPDATES else ("taken in",))
+]
+
+
+@pytest.mark.parametrize(("shape", "work"), COUNTABLE)
+def test_twice_the_bytes_are_twice_the_steps(shape: Shape, work: str) -> None:
+    steps = lines_run(WORK[work](shape, COUNTED), limit=2_000_000)
+    twice = WORK[work](shape, 2 * COUNTED)
+    lines_run(twice, limit=max(STEPS_RATIO * steps, NEGLIGIBLE_STEPS))
+
+
+#: What could be slow in C: lists into which much is put, bytes that are cut or copied again and again, texts.
+TIMEABLE = [
+    name
+    for name, shape in SHAPES.items()
+    if shape.carrier is not Carrier.STEP_2
+    and name.startswith(("deletions", "gaps", "every", "half", "growing", "json", "text", "vector", "awareness-blank"))
+]
+
+
+@pytest.mark.parametrize("name", TIMEABLE)
+def test_twice_the_bytes_take_about_twice_the_time(name: str) -> None:
+    shape = SHAPES[name]
+    work = taken_in(shape, TIMED)
+    once = seconds_taken(work, LIMIT)
+    twice = seconds_taken(taken_in(shape, 2 * TIMED), 2 * LIMIT)
+    assert twice <= max(TIME_RATIO * once, NEGLIGIBLE_SECONDS), f"{once:.3f} s, then {twice:.3f} s"
+
+
+def test_work_that_grows_faster_is_noticed() -> None:
+    def pairs(count: int) -> Callable[[], object]:
+        return lambda: [first for first in range(count) for second in range(count) if first == second]
+
+    def inserted(count: int) -> Callable[[], object]:
+        def insert() -> None:
+            numbers: list[int] = []
+            for number in range(count):
+                numbers.insert(0, number)
+
+        return insert
+
+    def loop(count: int) -> Callable[[], object]:
+        def run() -> None:
+            for first in range(count):
+                for second in range(first):
+                    _ = second
+
+        return run
+
+    steps = lines_run(loop(40))
+    with pytest.raises(TooMuchWork):
+        lines_run(loop(80), limit=STEPS_RATIO * steps)
+    assert seconds_taken(inserted(100_000), LIMIT) > TIME_RATIO * seconds_taken(inserted(50_000), LIMIT)
+    with pytest.raises(TooMuchWork):
+        seconds_taken(pairs(10**5), 0.05)

@@ -68,7 +68,7 @@ def main() -> None:
                 print(f"{name} {sockets}: {error!r:.300}", file=sys.stderr)
                 place.end()
     if options.write_docs:
-        write_page({"messages": shapes, "floods": floods})
+        write_page(shapes, floods)
 
 
 def _messages(options: argparse.Namespace) -> Iterator[tuple[str, str]]:

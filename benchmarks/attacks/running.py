@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 
+from attrs import evolve
+
 from benchmarks.attacks.flooding import Flooding
 from benchmarks.attacks.floods import Flood
-from benchmarks.attacks.messages import Outcome
-from benchmarks.attacks.site import Site
-from benchmarks.processes import forget_peak_memory, peak_memory
+from benchmarks.attacks.site import Outcome, Site
 from tests.attacks.framing import ROOM
 
 #: How long after a flood the server may take to be as before, in seconds.
@@ -25,8 +25,6 @@ def flood(site: Site, kind: Flood, sockets: int, seconds: float) -> Outcome:
     else:
         site.database.grant(ROOM.removeprefix("diagram-"), site.people["revoked"], kind.role)
         tokens = [site.people[kind.role].token] * (sockets - 1) + [site.people["revoked"].token]
-    before, cpu = site.memory, site.cpu
-    forget_peak_memory(site.daemon.pid)
     site.watch()
     flooding = Flooding(kind, site.daemon.ws_port, tokens, seconds, sorted(site.cores.others))
     time.sleep(seconds / 2)
@@ -35,18 +33,16 @@ def flood(site: Site, kind: Flood, sockets: int, seconds: float) -> Outcome:
     site.sign_out("revoked")
     sent = flooding.wait(seconds + PATIENCE)
     settled = site.settle(PATIENCE)
-    peak = peak_memory(site.daemon.pid)
-    observation, waited = site.observe()
-    revoked = [observation.left - signed_out if observation.left else float("inf"), *_stay(site, by_clock)]
-    answer = ", ".join(f"{why} {count} times" for why, count in sent.closings.items()) or "taken"
-    used = site.cpu - cpu
-    after = site.memory
+    outcome = site.outcome(
+        ", ".join(f"{why} {count} times" for why, count in sent.closings.items()) or "taken", seconds
+    )
+    left = outcome.observation.left if outcome.observation else None
+    revoked = [left - signed_out if left else float("inf"), *_stay(site, by_clock)]
+    outcome = evolve(outcome, size=sent.bytes, revoked=revoked)
     if not settled:
         site.end()
-        answer += ", still busy"
-    return Outcome(
-        answer, seconds, sent.bytes, used, before, peak, after, observation, revoked, sent.connections, waited
-    )
+        return evolve(outcome, answer=f"{outcome.answer}, still busy")
+    return outcome
 
 
 def _stay(site: Site, since: float) -> Iterator[float]:

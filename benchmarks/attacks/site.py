@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from benchmarks.installation import postgres
-from benchmarks.processes import Cores, cpu_seconds, give_way, waited_seconds
+from benchmarks.processes import Cores, cpu_seconds, forget_peak_memory, peak_memory, waited_seconds
 from tests.attacks.framing import ROOM
 from tests.harness.bystanders import Bystanders, Observation, Seats
 from tests.harness.daemons import Daemon, daemon_environment
@@ -24,19 +26,55 @@ RECHECK = 1.0
 _BYSTANDERS = 3
 
 
+@frozen
+class Outcome:
+    """What came of an attack.
+
+    :ivar answer: what the server did: "taken", a close code, or why there is nothing to tell.
+    :ivar seconds: how long it took; `size`, how many bytes were sent.
+    :ivar cpu: the processor time that the daemon took, in seconds.
+    :ivar turn: the longest that the reactor worked without a break, in seconds of processor time.
+    :ivar before: the daemon's memory in bytes before, `peak` at most meanwhile, `after` afterwards.
+    :ivar waited: for which share of the time the daemon could have run, and something else had its core.
+    :ivar revoked: how long users whose session was deleted stayed, in seconds, where that was tried.
+    """
+
+    answer: str
+    seconds: float = 0.0
+    size: int = 0
+    cpu: float = 0.0
+    turn: float = 0.0
+    before: int = 0
+    peak: int = 0
+    after: int = 0
+    waited: float = 0.0
+    observation: Observation | None = None
+    revoked: Sequence[float] = ()
+
+
+@frozen
+class _Before:
+    """How things stood when an attack began."""
+
+    time: float
+    memory: int
+    cpu: float
+    waited: float
+
+
 @define(eq=False)
 class Site:
     """What runs."""
 
     database: TestDatabase
-    database_pid: int
     cores: Cores
+    _turns_file: Path
     people: dict[str, User] = field(factory=dict)
     fresh: int = 0
     _daemon: Daemon | None = None
     _bystanders: Bystanders | None = None
     _signed_out: bool = False
-    _began: tuple[float, float] = (0.0, 0.0)
+    _before: _Before = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         add = self.database.add_user
@@ -95,13 +133,12 @@ class Site:
 
     def _start(self) -> None:
         self.database.query("DELETE FROM yjs_document")
-        environment = daemon_environment(self.database, SESSION_RECHECK=RECHECK)
+        environment = daemon_environment(self.database, SESSION_RECHECK=RECHECK, TURNS_FILE=self._turns_file)
         for name in ("SNAPSHOT_DEBOUNCE", "SNAPSHOT_MAX_WAIT"):
             del environment[name]
         with self.cores.starting_server():
             self._daemon = Daemon(environment)
         self._daemon.wait_until_ready()
-        give_way(self.database_pid)
         self._welcome()
         self.fresh = self.memory
 
@@ -142,15 +179,26 @@ class Site:
         return False
 
     def watch(self) -> None:
-        """The bystanders begin to watch."""
-        self._began = time.monotonic(), waited_seconds(self.daemon.pid)
+        """Measure from now on."""
+        forget_peak_memory(self.daemon.pid)
+        self._before = _Before(time.perf_counter(), self.memory, self.cpu, waited_seconds(self.daemon.pid))
         self.bystanders.begin()
 
-    def observe(self) -> tuple[Observation, float]:
-        """What the bystanders saw since then, and for which share of the time the daemon waited for its core."""
-        began, waited = self._began
-        share = (waited_seconds(self.daemon.pid) - waited) / (time.monotonic() - began)
-        return self.bystanders.end(), share
+    def outcome(self, answer: str, seconds: float, size: int = 0) -> Outcome:
+        """What was measured since then."""
+        before, pid = self._before, self.daemon.pid
+        share = (waited_seconds(pid) - before.waited) / (time.perf_counter() - before.time)
+        cpu, peak, after = self.cpu - before.cpu, peak_memory(pid), self.memory
+        observation = self.bystanders.end()
+        turn = max(self._turns(before.time), default=0.0)
+        return Outcome(answer, seconds, size, cpu, turn, before.memory, peak, after, share, observation)
+
+    def _turns(self, since: float) -> Iterator[float]:
+        """How long the reactor worked without a break, where that was long, in seconds of processor time."""
+        for text in self._turns_file.read_text().splitlines():
+            when, took = map(float, text.split())
+            if when > since:
+                yield took
 
 
 @contextmanager
@@ -158,8 +206,8 @@ def site() -> Iterator[Site]:
     """Everything that runs, gone at the end."""
     cores = Cores.choose()
     cores.take_others()
-    with postgres() as (database, pid):
-        place = Site(database, pid, cores)
+    with TemporaryDirectory(prefix="canvas-collab-attacks-") as directory, postgres() as (database, _):
+        place = Site(database, cores, Path(directory) / "turns")
         try:
             yield place
         finally:

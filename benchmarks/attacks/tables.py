@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,7 +10,10 @@ from typing import Any
 
 from attrs import asdict, define, field
 
-from benchmarks.attacks.messages import Outcome
+from benchmarks.attacks.floods import FLOODS
+from benchmarks.attacks.site import Outcome
+from tests.attacks.catalogue import SHAPES
+from tests.attacks.shape import Dialect
 from tests.harness.daemons import ROOT
 
 MB, MS = 2**20, 1e3
@@ -20,7 +22,6 @@ MB, MS = 2**20, 1e3
 WAIT, SAVED, MEMORY, OUT = 0.05, 0.5, 50 * MB, 2.0
 
 PAGE = ROOT / "docs" / "attacks.md"
-_MARKERS = re.compile(r"(<!-- measured: {} -->\n).*?(<!-- end -->)".replace("{}", "(?P<name>[a-z]+)"), re.DOTALL)
 
 
 @define
@@ -54,8 +55,9 @@ class Table:
 
 HEAD = (
     "| attack | by | MB | answer | over after, s | others wait p50, ms | p99 | at most | saved p99, ms "
-    "| memory before, MB | at most | after | CPU, s | signed out after, s | disturbed, % |",
-    "|---|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    "| memory before, MB | at most | after | CPU, s | signed out after, s "
+    "| longest turn, CPU ms | disturbed, % |",
+    "|---|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
 )
 
 
@@ -78,7 +80,7 @@ def line(row: dict[str, Any]) -> str:
     cells += [f"{row['cpu']:.1f}"]
     left = row["revoked"]
     cells += [_bold(max(left), OUT, 1) if left else ""]
-    cells += [f"{row['waited'] * 100:.0f}"]
+    cells += [f"{row['turn'] * MS:.0f}", f"{row['waited'] * 100:.0f}"]
     return "| " + " | ".join(cells) + " |"
 
 
@@ -92,11 +94,63 @@ def _bold(value: float, aim: float, decimals: int = 0) -> str:
     return f"**{text}**" if value > aim else text
 
 
-def write_page(tables: dict[str, Table]) -> None:
-    """Put the tables between the markers of the page on attacks."""
+def write_page(messages: Table, floods: Table) -> None:
+    """Put the figures between the markers of the page on attacks."""
+    parts = {"messages": messages_in_short(messages), "floods": floods_in_short(floods)}
+    page = PAGE.read_text()
+    for name, lines in parts.items():
+        start, end = f"<!-- {name} -->\n", f"<!-- {name} end -->"
+        before, _, rest = page.partition(start)
+        _, _, after = rest.partition(end)
+        page = before + start + "\n".join(lines) + "\n" + end + after
+    PAGE.write_text(page)
 
-    def replace(found: re.Match[str]) -> str:
-        name = found["name"]
-        return found[1] + "\n".join(tables[name].lines()) + "\n" + found[3]
 
-    PAGE.write_text(_MARKERS.sub(replace, PAGE.read_text()))
+def messages_in_short(table: Table) -> Iterator[str]:
+    """A line for each shape."""
+    yield "| message | MB | by a viewer: others wait p99, ms | at most | by an editor: p99 | at most | MB more after |"
+    yield "|---|---:|---:|---:|---:|---:|---:|"
+    for name, shape in SHAPES.items():
+        rows = [table.rows.get(f"{name} {role}") for role in ("viewer", "editor", "nobody")]
+        known = [row for row in rows if row and row["observation"]]
+        if not known:
+            continue
+        viewer, editor, nobody = rows
+        cells = [shape.title, f"{max(row['size'] for row in known) / 1e6:.1f}"]
+        # Who has no session attacks as a viewer would, from farther away.
+        cells += [*_waits(viewer or nobody), *_waits(editor), _memory("after", *known)]
+        yield "| " + " | ".join(cells) + " |"
+
+
+def floods_in_short(table: Table) -> Iterator[str]:
+    """A line for each flood."""
+    yield "| flood | by | connections | others wait p99, ms | at most | saved p99, ms | MB more | signed out, s |"
+    yield "|---|---|---:|---:|---:|---:|---:|---:|"
+    for kind in FLOODS.values():
+        for sockets in (1, 20):
+            row = table.rows.get(f"{kind.name} {kind.role}, {sockets}")
+            if row and row["observation"]:
+                protocol = "" if kind.dialect is Dialect.Y_WEBSOCKET else " (Hocuspocus)"
+                saved = _bold(row["observation"]["saved"]["p99"] * MS, SAVED * MS)
+                left = _bold(max(row["revoked"]), OUT, 1) if row["revoked"] else ""
+                cells = [
+                    kind.title + protocol,
+                    kind.role,
+                    str(sockets),
+                    *_waits(row),
+                    saved,
+                    _memory("peak", row),
+                    left,
+                ]
+                yield "| " + " | ".join(cells) + " |"
+
+
+def _waits(row: dict[str, Any] | None) -> list[str]:
+    if row is None or not row["observation"]:
+        return ["", ""]
+    heard = row["observation"]["heard"]
+    return [_bold(heard["p99"] * MS, WAIT * MS), f"{heard['worst'] * MS:.0f}"]
+
+
+def _memory(which: str, *rows: dict[str, Any]) -> str:
+    return _bold(max((row[which] - row["before"]) / MB for row in rows), MEMORY / MB)

@@ -1,7 +1,8 @@
 """twistd as it is, but for its very end: it leaves instead of dying of the signal that stopped it.
 
 The signal would take the coverage measurement with it.  Where ``STALLS_FILE`` names a file, it also writes there how
-late the reactor was with something that was due every 5 ms, in seconds, the worst last.
+late the reactor was with something that was due every 5 ms, in seconds, the worst last.  Where ``TURNS_FILE`` names
+one, it writes there when the reactor worked for long without a break, by ``perf_counter``, and the processor time.
 """
 
 import json
@@ -10,7 +11,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import NoReturn
 
 from twisted.application import app
@@ -18,6 +19,9 @@ from twisted.internet.base import ReactorBase
 from twisted.scripts.twistd import run
 
 TICK = 0.005
+
+#: Other processes do not count in processor time, so this can be little, in seconds.
+LONG = 0.008
 
 
 def leave(number: int) -> NoReturn:
@@ -62,9 +66,29 @@ def set_back_on_signal(seconds: float) -> None:
     signal.signal(signal.SIGUSR1, set_back)
 
 
+def watch_for_long_turns(path: Path) -> None:
+    """Tick, and write down at once between which ticks more than :data:`LONG` was worked."""
+    from twisted.internet import reactor
+
+    file = path.open("w", buffering=1)
+    before = thread_time()
+
+    def tick() -> None:
+        nonlocal before
+        now = thread_time()
+        if now - before > LONG:
+            file.write(f"{perf_counter()} {now - before}\n")
+        before = thread_time()
+        reactor.callLater(TICK, tick)
+
+    reactor.callWhenRunning(tick)
+
+
 app._exitWithSignal = leave
 if os.environ.get("SET_BACK"):
     set_back_on_signal(float(os.environ["SET_BACK"]))
 if os.environ.get("STALLS_FILE"):
     watch_for_stalls(Path(os.environ["STALLS_FILE"]))
+if os.environ.get("TURNS_FILE"):
+    watch_for_long_turns(Path(os.environ["TURNS_FILE"]))
 run()

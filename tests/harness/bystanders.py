@@ -31,7 +31,7 @@ from tests.harness.daemons import ROOT
 TYPING, SAVING = 0.005, 0.025
 
 #: How long is waited for edits that are on their way when the measurement ends, in seconds.
-PATIENCE = 10.0
+PATIENCE = 5.0
 
 #: Whose edits these are; another one in each process.
 _AUTHOR = random.randrange(2**20, 2**21)

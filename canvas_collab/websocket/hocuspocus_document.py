@@ -6,6 +6,7 @@ from collections import deque
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from canvas_collab.access.admission import Denied, Request
@@ -23,10 +24,14 @@ from canvas_collab.rooms.entrance import Entrance
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.websocket.dialect import Socket
 
+#: Between two tokens of an open document that are looked up, so many seconds pass.
+RENEWAL_PAUSE = 1.0
+
 
 class DocumentSocket(Protocol):
     """The WebSocket that carries the document, beside others."""
 
+    reactor: Any
     handshake: Request
     socket: Socket
     entrance: Entrance
@@ -107,12 +112,15 @@ class OpenDocument:
             self.connection.relay(Outgoing(envelope.encode_stateless(message.payload)))
 
     async def _renew(self) -> None:
-        """Look the newest token up, and again while newer ones come meanwhile: the last of them counts."""
+        """Look the newest token up, and after a while again if newer ones have come: the last of them counts."""
         self._is_renewing = True
         try:
             while self._token is not None and not self.left:
                 token, self._token = self._token, None
                 await self._rest_on(token)
+                if self._token is not None:
+                    # Nobody needs a new token so soon, and others want to be looked up.
+                    await deferLater(self._hocuspocus.reactor, RENEWAL_PAUSE, lambda: None)
         finally:
             self._is_renewing = False
 

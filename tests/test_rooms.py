@@ -7,6 +7,7 @@ from pycrdt import Doc, Text
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from canvas_collab.document import document
 from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
@@ -14,6 +15,7 @@ from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.closing import CloseCode
 from canvas_collab.protocol.steps import complete
 from canvas_collab.protocol.update import decode_update
+from canvas_collab.rooms import unsent
 from canvas_collab.rooms.awareness import AHEAD, STALE_AFTER, Awareness
 from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.echoes import REMEMBERED
@@ -432,3 +434,36 @@ def test_nothing_is_kept_of_one_who_leaves_without_having_read(meeting: Meeting)
     meeting.edit(ada, update_of("x"))
     meeting.room.leave(bob)
     assert complete(meeting.room.catch_up(bob)) == []
+
+
+def test_one_who_falls_behind_while_an_update_is_taken_in_misses_nothing_of_it(
+    meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, bob, cyd = meeting.members
+    monkeypatch.setattr(document, "RUNS_PER_STEP", 1)
+    taking_in = meeting.room.edit(ada, decode_update(merge_updates([decode_update(update_of(text)) for text in "abc"])))
+    next(taking_in)
+    # A part of it is in the document, and has been sent to nobody.
+    assert meeting.room.document.size
+    bob.reads = False
+    meeting.room.announce(meeting.room.show(cyd, [Entry(1, 1, "{}")]).news)
+    complete(taking_in)
+    bob.reads = True
+    assert bob.received == []
+    [changes, _] = complete(meeting.room.catch_up(bob))
+    caught_up = Document([decode_update(sync_update(changes.payload))])
+    assert caught_up.encode() == meeting.room.document.encode()
+
+
+def test_updates_that_are_large_together_are_sent_in_several_messages(
+    meeting: Meeting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, bob, cyd = meeting.members
+    monkeypatch.setattr(unsent, "MERGED_SIZE", 300)
+    meeting.edit(ada, update_of("first"))
+    for number, member in enumerate([ada, cyd] * 10):
+        meeting.edit(member, update_of(str(number) * 50))
+    meeting.clock.advance(WINDOW)
+    assert 3 <= len(bob.received) <= 11
+    bobs = Document(map(decode_update, map(sync_update, bob.received)))
+    assert bobs.encode() == meeting.room.document.encode()

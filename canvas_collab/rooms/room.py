@@ -5,44 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from canvas_collab.document.document import Document, merge_updates
+from canvas_collab.document.document import Document
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.steps import Steps
-from canvas_collab.protocol.update import Update, encode_update_in_steps
+from canvas_collab.protocol.update import Update
 from canvas_collab.rooms.awareness import Awareness, Outcome
 from canvas_collab.rooms.echoes import Echoes
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.rooms.pacing import Pace
-
-#: A message with a whole document is made anew when the document has changed; one with more bytes than this, when it
-#: has grown by so much.
-SMALL = 64 * 2**10
-STALE_GROWTH = 1.1
+from canvas_collab.rooms.unsent import Unsent
+from canvas_collab.rooms.whole import WholeDocument
 
 #: Awareness updates have at most so many bytes, unless a single state has more.
 AWARENESS_SIZE = 32 * 2**10
 
 #: A larger update is taken in, kept and passed on in parts of about so many bytes, each of which is an update.
 PART_SIZE = 2**18
-
-#: Updates are merged to one for sending as long as they have so many bytes together.
-MERGED_SIZE = 2**15
-
-
-@frozen
-class _Whole:
-    """A document's whole content as a message, as it was at some time."""
-
-    message: Outgoing
-    version: int
-    size: int
-    clocks: Mapping[int, int]
 
 
 class Member(Hashable, Protocol):
@@ -87,10 +70,9 @@ class Room(Generic[MemberT]):
         "_reactor",
         "_senders",
         "_stateless",
-        "_updates",
+        "_unsent",
         "_waiting_for_edits",
         "_whole",
-        "_whole_is_wanted",
         "awareness",
         "document",
         "is_discarded",
@@ -123,7 +105,7 @@ class Room(Generic[MemberT]):
         self._pace = pace
         self._awareness_pace = awareness_pace
         self._journal = journal
-        self._updates: list[_Queued] = []
+        self._unsent = Unsent()
         self._senders: set[MemberT] = set()
         self._edits_under_way = 0
         self._waiting_for_edits: list[Deferred[None]] = []
@@ -140,8 +122,7 @@ class Room(Generic[MemberT]):
         self._everybody: tuple[int, list[bytes], list[Outgoing]] | None = None
         # When everybody was sent something last.
         self._everybody_heard = float("-inf")
-        self._whole: _Whole | None = None
-        self._whole_is_wanted = False
+        self._whole = WholeDocument(document)
 
     def join(self, member: MemberT) -> None:
         """A connection has opened."""
@@ -162,14 +143,12 @@ class Room(Generic[MemberT]):
             for part in update.parts(PART_SIZE):
                 if not part:
                     continue
-                taken = yield from self.document.merge(part)
                 # Where a part of it was known only the rest is kept and passed on. Nobody hears of two versions of a
                 # struct: clients would not agree which one counts, and may break on it. And the log says of everything
                 # when it came, and from whom.
-                if taken:
-                    data = yield from _encoded(taken)
+                data = yield from self._unsent.take_in(self.document, part)
+                if data is not None:
                     self._journal(self.name, sender.user_id, data)
-                    self._updates.append((data, taken))
                     self._senders.add(sender)
                     self._schedule()
         finally:
@@ -190,13 +169,11 @@ class Room(Generic[MemberT]):
 
     def follow(self, update: Update) -> Steps[bool]:
         """Take in what was edited elsewhere and is in the log already, in steps; returns whether it was news."""
-        taken = yield from self.document.merge(update)
-        if taken:
-            data = yield from _encoded(taken)
-            self._updates.append((data, taken))
+        data = yield from self._unsent.take_in(self.document, update)
+        if data is not None:
             self._is_from_elsewhere = True
             self._schedule()
-        return bool(taken)
+        return data is not None
 
     def show(self, sender: MemberT, entries: list[Entry], is_opening: bool = False) -> Outcome:
         """Take awareness states in; :meth:`announce` is for what is new.
@@ -256,25 +233,8 @@ class Room(Generic[MemberT]):
         ]
 
     def whole(self) -> Steps[list[Outgoing]]:
-        """The messages that tell somebody everything who has nothing, in steps.
-
-        The first, a step 2, is made once for many; what has come in since it was made is in a second.
-        """
-        document = self.document
-        whole = self._whole
-        self._whole_is_wanted = True
-        if whole is None or self._is_stale(whole):
-            # What comes in between the steps may be in it or not, so it counts as no newer than it was before.
-            version, size, clocks = document.version, document.size, document.clocks
-            message = Outgoing(sync.encode_step_2((yield from document.beyond({}))))
-            whole = self._whole = _Whole(message, version, size, clocks)
-        if whole.version == document.version:
-            return [whole.message]
-        return [whole.message, Outgoing(sync.encode_update((yield from document.beyond(whole.clocks))))]
-
-    def _is_stale(self, whole: _Whole) -> bool:
-        has_changed = whole.version != self.document.version
-        return has_changed and not SMALL < self.document.size <= whole.size * STALE_GROWTH
+        """The messages that tell somebody everything who has nothing, in steps."""
+        return self._whole.messages()
 
     def relay(self, sender: MemberT, message: Outgoing) -> None:
         """Pass a stateless message on to the others, after what was edited before it."""
@@ -284,23 +244,19 @@ class Room(Generic[MemberT]):
     def expire(self) -> None:
         """Take out awareness states that were not renewed, and what nobody has asked for since the last time."""
         self.announce(self.awareness.expire(self._reactor.seconds()))
-        if not self._whole_is_wanted:
-            self._whole = None
-        self._whole_is_wanted = False
+        self._whole.expire()
 
     def flush(self) -> None:
         """Send everybody what has been edited, and the stateless messages, since the last flush."""
         self._call = None
         started = self._reactor.seconds()
-        updates: Sequence[_Queued] = self._updates
-        self._updates = []
         senders, self._senders = self._senders, set()
         stateless, self._stateless = self._stateless, []
         # What only one has sent it knows already; what several have sent is told to all, harmlessly.
         only_sender = next(iter(senders)) if len(senders) == 1 and not self._is_from_elsewhere else None
         self._is_from_elsewhere = False
-        while updates:
-            data, merged, updates = _merge(updates)
+        while self._unsent:
+            data, merged = self._unsent.next()
             self._broadcast(Outgoing(sync.encode_update(data)), only_sender, merged)
         for sender, message in stateless:
             for member in list(self.members):
@@ -314,7 +270,7 @@ class Room(Generic[MemberT]):
         """Send everybody the awareness states that have changed since the last time."""
         self._awareness_call = None
         # Cursors stand in what has been typed, so that goes first.
-        self._awareness_is_due = bool(self._updates)
+        self._awareness_is_due = bool(self._unsent)
         if self._awareness_is_due:
             return
         started = self._reactor.seconds()
@@ -344,10 +300,7 @@ class Room(Generic[MemberT]):
             if member is not but and member not in behind and not member.offer(message):
                 laggards.append(member)
         if laggards:
-            clocks = self.document.clocks
-            for update in updates:
-                for author, runs in update.runs.items():
-                    clocks[author] = min(clocks.get(author, 0), runs[0].clock)
+            clocks = self._unsent.sent_clocks(self.document, updates)
             behind.update((member, clocks) for member in laggards)
 
     def announce(self, entries: list[Entry]) -> None:
@@ -367,25 +320,3 @@ class Room(Generic[MemberT]):
                 self._call = self._reactor.callLater(delay, self.flush)
             else:
                 self.flush()
-
-
-def _encoded(update: Update) -> Steps[bytes]:
-    if update.encoded is not None:
-        return update.encoded
-    return (yield from encode_update_in_steps(update.runs, update.deletions))
-
-
-_Queued = tuple[bytes, Update]
-
-
-def _merge(updates: Sequence[_Queued]) -> tuple[bytes, Sequence[Update], Sequence[_Queued]]:
-    """Merge the first updates of some, as many as it takes no time to; returns the result, those, and the others."""
-    size = len(updates[0][0])
-    count = 1
-    for data, _ in updates[1:]:
-        size += len(data)
-        if size > MERGED_SIZE:
-            break
-        count += 1
-    merged = [update for _, update in updates[:count]]
-    return updates[0][0] if count == 1 else merge_updates(merged), merged, updates[count:]

@@ -171,6 +171,12 @@ class Settings:
     max_message_size: int = _setting(
         "MAX_MESSAGE_SIZE", 16 * 2**20, variables.integer(1024, 2**31), "The largest message a client may send."
     )
+    max_receiving_total: int = _setting(
+        "MAX_RECEIVING_TOTAL",
+        64 * 2**20,
+        variables.integer(1024, 2**40),
+        "How many bytes of all clients' messages together may have come and not been dealt with.",
+    )
     max_awareness_size: int = _setting(
         "MAX_AWARENESS_SIZE", 2**20, variables.integer(256, 2**24), "The largest awareness message."
     )
@@ -325,6 +331,8 @@ class Settings:
             )
         if self.snapshot_max_wait < self.snapshot_debounce:
             problems.append("SNAPSHOT_MAX_WAIT must not be shorter than SNAPSHOT_DEBOUNCE.")
+        if self.max_receiving_total < self.max_message_size:
+            problems.append("MAX_RECEIVING_TOTAL must not be smaller than MAX_MESSAGE_SIZE.")
         if self.max_pending_total < self.max_pending_size:
             problems.append("MAX_PENDING_TOTAL must not be smaller than MAX_PENDING_SIZE.")
         return problems

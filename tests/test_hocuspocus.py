@@ -19,7 +19,7 @@ from canvas_collab.protocol.closing import CloseCode
 from canvas_collab.protocol.lib0 import Decoder
 from canvas_collab.rooms.awareness import AHEAD
 from canvas_collab.websocket.hocuspocus import Hocuspocus
-from canvas_collab.websocket.pending import PendingTotal
+from canvas_collab.websocket.shared_limit import SharedLimit
 from tests.conftest import StartDaemon
 from tests.harness.clients import Client, Refused
 from tests.harness.daemons import Daemon
@@ -401,7 +401,7 @@ def test_keeping_messages_takes_work_in_proportion_to_their_number() -> None:
     def calls(count: int) -> int:
         socket, clock = StagedSocket(), Clock()
         settings = Settings(max_pending_messages=10**6, max_pending_documents=10**6, max_documents=10**6)
-        total = PendingTotal(settings.max_pending_total)
+        total = SharedLimit(settings.max_pending_total)
         dialect = Hocuspocus(clock, socket, StagedEntrance(), None, settings, total)  # type: ignore[arg-type]
         dialect.handshake = Request("/", {}, {})
         messages = [hocuspocus.encode_address(f"diagram-{number}") + b"\x03" for number in range(count)]

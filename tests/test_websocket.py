@@ -17,9 +17,10 @@ from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.frames import encode_frame
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.scheduling import make_cooperator
-from canvas_collab.websocket import client, inbound
+from canvas_collab.websocket import inbound, receiving
 from canvas_collab.websocket.inbound import AT_ONCE
 from canvas_collab.websocket.server import ServerFactory
+from canvas_collab.websocket.shared_limit import SharedLimit
 from tests.frames import client_frame, handshake
 
 
@@ -190,7 +191,7 @@ def test_pings_and_empty_fragments_take_turns_like_messages(clock: Turns, monkey
 
 
 def test_a_message_in_more_frames_than_anybody_would_send_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "MAX_FRAGMENTS", 10)
+    monkeypatch.setattr(receiving, "MAX_FRAGMENTS", 10)
     staged = Staged()
     empty = client_frame(b"", Opcode.CONT, fin=False)
     staged.protocol.dataReceived(client_frame(b"", fin=False) + empty * 9)
@@ -198,6 +199,27 @@ def test_a_message_in_more_frames_than_anybody_would_send_ends_the_connection(mo
     staged.protocol.dataReceived(empty)
     staged.clock.advance(Settings().close_delay)
     assert staged.transport.value()[2:4] == b"\x11\x30"
+
+
+def test_what_has_come_of_large_messages_is_bounded_and_who_has_the_most_of_it_goes(clock: Turns) -> None:
+    limit = SharedLimit(100_000)
+    greedy, modest = Staged(clock=clock), Staged(clock=clock)
+    for one in (greedy, modest):
+        one.protocol.factory.receiving = limit
+    frame = client_frame(b"x" * 90_000)
+    greedy.protocol.dataReceived(frame[:60_000])
+    modest.protocol.dataReceived(frame[:50_000])
+    assert [code for code, _ in greedy.closed_with] == [4503]
+    assert modest.closed_with == []
+    # What was dealt with does not count any more, nor what went with its connection.
+    modest.protocol.dataReceived(frame[50_000:] + frame)
+    assert modest.messages == [b"x" * 90_000] * 2
+    modest.protocol.dataReceived(frame[:60_000])
+    modest.protocol.connectionLost()
+    other = Staged(clock=clock)
+    other.protocol.factory.receiving = limit
+    other.protocol.dataReceived(frame)
+    assert other.messages == [b"x" * 90_000]
 
 
 def test_messages_that_came_before_the_connection_ended_count(clock: Turns) -> None:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
-from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from canvas_collab.access.admission import Denied
-from canvas_collab.config import Settings
 from canvas_collab.protocol.closing import CloseCode, Offence
 from canvas_collab.protocol.frames import encode_pong
 from canvas_collab.protocol.steps import Steps
@@ -23,22 +20,15 @@ from canvas_collab.rooms.entrance import Entrance
 from canvas_collab.websocket.dialect import Dialect, Socket
 from canvas_collab.websocket.handshake import choose_subprotocol, read_request
 from canvas_collab.websocket.inbound import Inbound
+from canvas_collab.websocket.receiving import Receiver, ReceivingServer
 from canvas_collab.websocket.wire import Wire
 
-#: The request line and the headers of a handshake have to fit into so many bytes.
-MAX_HANDSHAKE_SIZE = 16 * 2**10
 
-#: A message that comes in more frames than this is none that a client would send.
-MAX_FRAGMENTS = 2**16
-
-
-class Server(Protocol):
+class Server(ReceivingServer, Protocol):
     """What a client's WebSocket asks of whoever has all of them."""
 
     reactor: Any
-    settings: Settings
     entrance: Entrance
-    cooperator: Cooperator
 
     @property
     def over_capacity(self) -> bool:
@@ -58,34 +48,22 @@ class Server(Protocol):
         """A socket has gone."""
 
 
-class ServerProtocol(WebSocketServerProtocol):
+class ServerProtocol(Receiver):
     """One client's WebSocket."""
 
     factory: Server
-    transport: Any
     #: What messages are sent on.
     wire: Wire
-    #: What comes in.
-    inbound: Inbound
     #: Autobahn's own messages go elsewhere, to `log`.
     events = Logger()
 
     def __init__(self) -> None:
         super().__init__()
         self.gone = False
-        #: Whether nothing that is still to be read counts any more, but for the end of the WebSocket.
-        self.is_over = False
         # Whether the connection was ended from this side, so that no message counts any more.
         self._was_ended = False
-        self._was_lost = False
-        #: How large a message may be.
-        self.message_max = 0
-        self._fragments = 0
-        # How often reading was held and has not gone on since.
-        self._holds = 0
         self._dialect: Dialect | None = None
         self._denied: Denied | None = None
-        self._admitted: int | None = None
         self._was_heard = True
         self._was_pinged = False
         self._stalled: IDelayedCall | None = None
@@ -118,54 +96,25 @@ class ServerProtocol(WebSocketServerProtocol):
         self._stop_waiting()
         if self._farewell is not None and self._farewell.active():
             self._farewell.cancel()
+        self.forget_incomplete()
         self.factory.gone(self)
         super().connectionLost(reason)
         self._closed(None, None)
 
     def dataReceived(self, data: bytes) -> None:
-        """Bound what is kept of a handshake before its end; messages of an open connection wait for their turn."""
+        """The client has sent something."""
         self._was_heard = True
-        if self.state == self.STATE_CONNECTING:
-            if len(self.data) + len(data) > MAX_HANDSHAKE_SIZE:
-                reason = "handshake too large"
-                self.events.info("connection denied", reason=reason, room="", user=None, client=self.client)
-                self.dropConnection(abort=True)
-                return
-            super().dataReceived(data)
-        else:
-            self.inbound.received(data)
-
-    def feed(self, data: bytes) -> None:
-        """Give Autobahn what it has to read."""
         super().dataReceived(data)
 
-    @property
-    def is_between_frames(self) -> bool:
-        """Whether the next byte begins a frame, and no fragmented message is under way."""
-        return not self.data and self.current_frame is None and not self.inside_message
-
-    @property
-    def payload_left(self) -> int:
-        """How many bytes of the payload are to come of the frame that Autobahn reads."""
-        frame = self.current_frame
-        return 0 if frame is None or self.data else frame.length - self.current_frame_masker.pointer()
+    def handshake_too_large(self) -> None:
+        """More has come of a handshake than any has."""
+        self.events.info("connection denied", reason="handshake too large", room="", user=None, client=self.client)
+        self.dropConnection(abort=True)
 
     @property
     def is_closing(self) -> bool:
         """Whether the client is to be told in a moment that it is over; what it sends is looked at after that."""
         return self._farewell is not None and self._farewell.active()
-
-    def hold_reading(self) -> None:
-        """Read nothing of the socket until :meth:`go_on_reading` has been called as often as this."""
-        self._holds += 1
-        if self._holds == 1 and not self._was_lost:
-            self.transport.pauseProducing()
-
-    def go_on_reading(self) -> None:
-        """Read from the socket again."""
-        self._holds -= 1
-        if not self._holds and not self._was_lost:
-            self.transport.resumeProducing()
 
     def onConnect(self, request: ConnectionRequest) -> Any:
         """Decide over a handshake, and say which subprotocol is spoken; nothing more is read until that is done."""
@@ -218,10 +167,10 @@ class ServerProtocol(WebSocketServerProtocol):
 
     # Messages
 
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """Autobahn has put a message together."""
-        self._fragments = 0
-        self.inbound.add(self.handle(payload if isBinary else None))
+    @property
+    def too_large(self) -> CloseCode | None:
+        """The code at which the client stops sending a message that is too large; None before anything is spoken."""
+        return self._dialect.message_too_large if self._dialect is not None else None
 
     def handle(self, message: bytes | None) -> Steps[None]:
         """Deal with a message, in steps; text, which is not spoken here, is None."""
@@ -278,32 +227,6 @@ class ServerProtocol(WebSocketServerProtocol):
         self.is_over = True
         self.wire.disturbed()
         super().dropConnection(abort)
-
-    def admit_messages(self, size: int | None) -> None:
-        """Take messages of up to so many bytes from now on."""
-        self._admitted = size
-        largest = self.factory.settings.max_message_size
-        self.message_max = largest if size is None else min(size, largest)
-
-    def onMessageFrameBegin(self, length: int) -> None:
-        """A frame begins; nothing is kept of one that is too large, or is for now.
-
-        Not left to Autobahn, which closes with 1009: some clients do not come back after that, and this one may have
-        every right to send as much once it has opened a document; others come back, and send it again for ever.
-        """
-        self._fragments += 1
-        if self._fragments > MAX_FRAGMENTS and not self.is_over:
-            self.end(CloseCode.MALFORMED, f"malformed message: more than {MAX_FRAGMENTS} frames")
-            self.failedByMe = True
-        is_too_large = self.message_data_total_length + length > self.message_max
-        if is_too_large and self._dialect is not None and not self.is_over:
-            if self._admitted is not None:
-                code, when = CloseCode.TOO_LARGE, " before a document is open"
-            else:
-                code, when = self._dialect.message_too_large, ""
-            self.end(code, f"a message may have {self.message_max} bytes{when}")
-            self.failedByMe = True
-        super().onMessageFrameBegin(length)
 
     def close(self, code: CloseCode, reason: str) -> None:
         """Close the connection now."""

@@ -28,7 +28,8 @@ from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.websocket.dialect import Socket
 from canvas_collab.websocket.hocuspocus_document import OpenDocument
 from canvas_collab.websocket.ignored import Ignored
-from canvas_collab.websocket.pending import OVERHEAD, PendingDocument, PendingTotal
+from canvas_collab.websocket.pending import OVERHEAD, PendingDocument
+from canvas_collab.websocket.shared_limit import SharedLimit
 
 #: An address is a room's name and at most as much again for the session's id.
 MAX_ADDRESS_LENGTH = 2 * MAX_ROOM_NAME_LENGTH
@@ -51,7 +52,7 @@ class Hocuspocus:
         entrance: Entrance,
         journal: Journal,
         settings: Settings,
-        pending_total: PendingTotal,
+        pending_total: SharedLimit,
     ) -> None:
         """:param pending_total: what is kept for all sockets of documents that are not open."""
         self.socket = socket

@@ -14,7 +14,7 @@ from canvas_collab.rooms.entrance import Entrance
 from canvas_collab.websocket.client import ServerProtocol
 from canvas_collab.websocket.dialect import Dialect, Socket
 from canvas_collab.websocket.hocuspocus import Hocuspocus
-from canvas_collab.websocket.pending import PendingTotal
+from canvas_collab.websocket.shared_limit import SharedLimit
 from canvas_collab.websocket.y_websocket import YWebsocket
 
 #: A client that was told to close has so many seconds to do so, or up to one less: Autobahn's timers round down to
@@ -41,7 +41,9 @@ class ServerFactory(WebSocketServerFactory):
         self.entrance = entrance
         self.cooperator = cooperator
         self._journal = journal
-        self._pending_total = PendingTotal(settings.max_pending_total)
+        #: What has come of messages that are not dealt with yet.
+        self.receiving = SharedLimit(settings.max_receiving_total)
+        self._pending_total = SharedLimit(settings.max_pending_total)
         self.clients: set[ServerProtocol] = set()
         self.on_empty: Callable[[], None] | None = None
         WebSocketServerFactory.setProtocolOptions(

@@ -324,3 +324,10 @@ def test_taking_an_update_in_tells_what_of_it_was_new(seed: int, count: int) -> 
     listener.apply(taken)
     assert not listener.adds(decode_update(everything))
     assert not known.apply(decode_update(everything)).runs
+
+
+def test_a_collected_stretch_with_the_bits_of_an_items_fields_is_cut_as_one() -> None:
+    known = b"\x01\x01\x05\x00\x00\x02\x00"
+    # Yjs does not look at its other bits.
+    longer = b"\x01\x01\x05\x00\xc0\x04\x00"
+    assert document_of([known, longer]).clocks == {5: 4}

@@ -230,15 +230,15 @@ class _StructCutter:
         self._client = client
         self._content = ContentCutter(data, kind)
         self._head = data[struct.start : struct.content]
-        position = struct.start + 1
-        right_origin = b""
-        if info & ORIGIN:
-            position = _skip_id(data, position)
-        if info & RIGHT_ORIGIN:
-            right_origin = data[position : _skip_id(data, position)]
         # Of a part that does not begin with the item: everything but its origin, which is the clock before it.
         self._rest_head: tuple[bytes, bytes] | None = None
         if kind != GC:
+            position = struct.start + 1
+            right_origin = b""
+            if info & ORIGIN:
+                position = _skip_id(data, position)
+            if info & RIGHT_ORIGIN:
+                right_origin = data[position : _skip_id(data, position)]
             rest_info = bytes((info & (RIGHT_ORIGIN | KEY | KIND) | ORIGIN,))
             self._rest_head = rest_info + encode_var_uint(client), right_origin
 

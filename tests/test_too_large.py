@@ -1,4 +1,4 @@
-"""Real clients that send what is larger than any message may be, or than any awareness is passed on."""
+"""Real clients that send what is larger than any message may be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.diagrams import Diagram
 from tests.harness.databases import TestDatabase
 from tests.hocuspocus_client import RawHocuspocus
 from tests.hocuspocus_providers import PROVIDER_VERSIONS, Providers, ProviderVersion
-from tests.yjs_clients import VERSIONS, Version, YjsClient
+from tests.yjs_clients import VERSIONS, Version
 
 SIZE = 65536
 
@@ -55,60 +55,3 @@ def test_before_a_document_is_open_less_is_too_large_and_providers_come_back_aft
         socket.send(diagram.room, b"x" * SIZE)
         closed = socket.wait_closed()
         assert (closed.code, "before a document is open" in closed.reason) == (4413, True)
-
-
-# Awareness
-
-
-def cursor(size: int) -> dict[str, str]:
-    return {"selected": "s" * size}
-
-
-@pytest.mark.parametrize("version", ["1.5.4", "3.1.0"])
-@pytest.mark.parametrize("settings", [{}, {"MAX_AWARENESS_SIZE": 65536}], ids=["passed on", "dropped"])
-def test_a_large_cursor_costs_no_y_websocket_client_an_edit(
-    database: TestDatabase,
-    start_daemon: StartDaemon,
-    providers: Providers,
-    version: Version,
-    settings: dict[str, int],
-) -> None:
-    diagram = Diagram(database, start_daemon, **settings)
-    ada = diagram.join(providers, "ada", version=version)
-    bob = diagram.join(providers, "bob", version=version)
-    expect_no_edit_lost(diagram, providers, ada, bob, is_passed_on=not settings)
-
-
-@pytest.mark.parametrize("version", ["2.15.3", "4.8.0"])
-@pytest.mark.parametrize("settings", [{}, {"MAX_AWARENESS_SIZE": 65536}], ids=["passed on", "dropped"])
-def test_a_large_cursor_costs_no_provider_an_edit(
-    database: TestDatabase,
-    start_daemon: StartDaemon,
-    providers: Providers,
-    version: ProviderVersion,
-    settings: dict[str, int],
-) -> None:
-    diagram = Diagram(database, start_daemon, **settings)
-    ada = diagram.provide(providers, "ada", version=version)
-    bob = diagram.provide(providers, "bob", version=version)
-    expect_no_edit_lost(diagram, providers, ada, bob, is_passed_on=not settings)
-    ada.wait_saved()
-
-
-def expect_no_edit_lost(
-    diagram: Diagram, providers: Providers, ada: YjsClient, bob: YjsClient, *, is_passed_on: bool
-) -> None:
-    """Edits before, beside and after a cursor of 290 kB arrive, and no connection ends."""
-    ada.set_awareness({"name": "ada"})
-    bob.wait_awareness({}, {"name": "ada"})
-    ada.insert_text("text", 0, "before ")
-    ada.set_awareness(cursor(290_000))
-    ada.insert_text("text", 7, "after")
-    bob.wait_content({"text": [{"insert": "before after"}]})
-    bob.wait_awareness({}, cursor(290_000) if is_passed_on else {"name": "ada"})
-    ada.set_awareness({"name": "ada again"})
-    bob.wait_awareness({}, {"name": "ada again"})
-    diagram.daemon.wait_until(lambda: len(diagram.log()) == 2)
-    for client in (ada, bob):
-        assert client.report()["closes"] == []
-    assert diagram.daemon.events("connection ended") == []

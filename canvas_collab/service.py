@@ -21,6 +21,7 @@ from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database, within
 from canvas_collab.descriptors import allow_descriptors
 from canvas_collab.health import Figures, Health, health_site
+from canvas_collab.persistence.additions import Additions
 from canvas_collab.persistence.compactor import compact_beside, give_up
 from canvas_collab.persistence.durability import Durability
 from canvas_collab.persistence.history import History
@@ -80,7 +81,7 @@ def collaboration_service(
     # who are in, or the health's question. Of each of these three there is one statement at a time.
     keeping = Database(reactor, settings.database_url, reserved)
     database = Database(reactor, settings.database_url, at_once)
-    store = DocumentStore(database, catalogue, compact_beside, settings.history_retention, journal_database=keeping)
+    store = DocumentStore(database, catalogue, compact_beside, settings.history_retention, keeping, cooperator)
     snapshots = Snapshots(reactor, store.fold, settings.snapshot_debounce, settings.snapshot_max_wait)
     journal = Journal(
         reactor,
@@ -127,6 +128,7 @@ def collaboration_service(
     neighbours = Neighbours(
         reactor,
         store,
+        Additions(database),
         rooms,
         snapshots,
         settings.reconcile_interval,

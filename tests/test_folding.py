@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 
 from canvas_collab.document.folding import DocumentDamaged, Snapshot, read_document, snapshot_of
 from canvas_collab.persistence.history import BATCH, History
-from canvas_collab.persistence.store import AT_A_TIME
+from canvas_collab.persistence.reading import AT_A_TIME
 from canvas_collab.protocol import sync
 from tests.conftest import StartDaemon
 from tests.harness.clients import Client

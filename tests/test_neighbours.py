@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pycrdt import Doc, Text
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, Cooperator
 
+from canvas_collab.document.document import Document
+from canvas_collab.persistence.additions import Additions, Entry, Missing
+from canvas_collab.persistence.neighbours import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    POLL_INTERVAL,
+    READ_BYTES,
+    READ_ENTRIES,
+    Neighbours,
+    _pages,
+)
 from canvas_collab.persistence.notifications import Addition, parse_addition
+from canvas_collab.persistence.seen import Mark, SeenIds
+from canvas_collab.persistence.snapshots import Snapshots
+from canvas_collab.persistence.store import DocumentStore, StoredDocument
 from canvas_collab.protocol import sync
+from canvas_collab.protocol.update import decode_update
+from canvas_collab.rooms.awareness import Awareness
+from canvas_collab.rooms.connection import Connection
+from canvas_collab.rooms.pacing import Pace
+from canvas_collab.rooms.room import Room
+from canvas_collab.rooms.rooms import Rooms
 from tests.conftest import StartDaemon
 from tests.harness.clients import Client
 from tests.harness.databases import TestDatabase, User
@@ -79,3 +104,168 @@ def test_a_notification_says_what_was_added(first: int, last: int) -> None:
 @pytest.mark.parametrize("payload", ["", "hello", "a b c", "a 1 x", "a 1 2 d"])
 def test_what_is_no_notification_of_ours_is_none(payload: str) -> None:
     assert parse_addition(payload) is None
+
+
+class StagedLog:
+    """What others have added, where looking at it fails as often as the test says."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self.looks = 0
+        self.entries: list[Entry] = []
+
+    async def added(self, additions: Sequence[Addition], document_ids: Sequence[str]) -> list[Entry]:
+        self._look()
+        stretches = [(addition.first, addition.last) for addition in additions]
+        return [entry for entry in self.entries if any(first <= entry.id <= last for first, last in stretches)]
+
+    async def missing(self, gaps: tuple[list[int], list[int]], document_ids: Sequence[str]) -> Missing:
+        self._look()
+        found = [
+            (entry.id, len(entry.update))
+            for entry in self.entries
+            if any(first <= entry.id <= last for first, last in zip(*gaps, strict=True))
+        ]
+        return Missing(Mark(max((entry.id for entry in self.entries), default=0), 1, 1), found, True)
+
+    async def read(self, ids: Sequence[int]) -> list[Entry]:
+        return [entry for entry in self.entries if entry.id in ids]
+
+    def _look(self) -> None:
+        self.looks += 1
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("away")
+
+
+class StagedStore:
+    """As much of a store as following takes."""
+
+    origin = "oneself"
+
+    def __init__(self) -> None:
+        self.seen = SeenIds()
+        self.loaded: list[str] = []
+
+    async def load(self, document_id: str) -> StoredDocument:
+        self.loaded.append(document_id)
+        return StoredDocument(Document([decode_update(typed("all of it"))]), 0, 0)
+
+
+def at_once(work: Callable[[], object]) -> None:
+    """Other work has no turns here."""
+    work()
+
+
+class Stage:
+    """One document in memory, and others who edit it."""
+
+    LONGEST_GAP = 300.0
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.log = StagedLog()
+        self.store = StagedStore()
+        self.hears = True
+        room = Room[Connection](
+            self.clock, "room", Document(), Awareness(10), Pace(0.5, 0.04), Pace(0.5, 0.04), lambda *_: None
+        )
+        self.document = room.document
+        self.changed: list[str] = []
+
+        async def load(name: str) -> Room[Connection]:
+            return room
+
+        async def save(name: str) -> None:
+            return
+
+        self.rooms = Rooms(self.clock, load, save)
+        Deferred.fromCoroutine(self.rooms.enter("room"))
+        self.neighbours = Neighbours(
+            self.clock,
+            cast(DocumentStore, self.store),
+            cast(Additions, self.log),
+            self.rooms,
+            Snapshots(self.clock, cast(Any, None), 1, 1),
+            30.0,
+            self.LONGEST_GAP,
+            lambda: self.hears,
+            Cooperator(scheduler=at_once),
+        )
+        self.neighbours.startService()
+
+    def add(self, text: str) -> Addition:
+        """Somebody adds something, which may be heard of."""
+        number = len(self.log.entries) + 1
+        self.log.entries.append(Entry("room", number, typed(text)))
+        return Addition("others", number, number)
+
+    @property
+    def count(self) -> int:
+        """How many additions have arrived."""
+        return len(self.document.clocks)
+
+
+def test_following_is_tried_until_it_succeeds_with_growing_pauses() -> None:
+    stage = Stage()
+    looks = stage.log.looks
+    stage.log.failures = 8
+    addition = stage.add("one")
+    stage.neighbours.added(addition)
+    assert stage.count == 0
+    # What is heard of meanwhile does not make it try more often.
+    for _ in range(10):
+        stage.neighbours.added(addition)
+    assert stage.log.looks == looks + 1
+    stage.clock.advance(FIRST_PAUSE)
+    assert looks + 2 <= stage.log.looks <= looks + 3
+    for _ in range(8):
+        stage.clock.advance(LONGEST_PAUSE)
+    assert stage.count == 1
+    # Then it is as ever.
+    stage.neighbours.added(stage.add("two"))
+    assert stage.count == 2
+
+
+def test_what_nobody_told_of_is_found_from_time_to_time_and_every_second_where_nothing_is_heard() -> None:
+    stage = Stage()
+    stage.add("one")
+    stage.clock.advance(29)
+    assert stage.count == 0
+    stage.clock.advance(1)
+    assert stage.count == 1
+    stage.hears = False
+    stage.neighbours.missed()
+    for number in range(2, 5):
+        stage.add(str(number))
+        assert stage.count == number - 1
+        stage.clock.advance(POLL_INTERVAL)
+        assert stage.count == number
+
+
+def test_after_a_gap_in_which_entries_may_have_gone_documents_are_read_whole() -> None:
+    stage = Stage()
+    stage.log.failures = 10**6
+    for _ in range(int(Stage.LONGEST_GAP / LONGEST_PAUSE) + 1):
+        stage.clock.advance(LONGEST_PAUSE)
+    assert stage.store.loaded == []
+    stage.log.failures = 0
+    stage.clock.advance(LONGEST_PAUSE)
+    assert (stage.store.loaded, stage.count) == (["room"], 1)
+
+
+def test_following_stops_with_the_service() -> None:
+    stage = Stage()
+    stage.log.failures = 1
+    stage.neighbours.missed()
+    looks = stage.log.looks
+    stage.neighbours.stopService()
+    stage.clock.advance(100)
+    assert (stage.log.looks, stage.clock.getDelayedCalls()) == (looks, [])
+
+
+def test_what_is_missing_is_read_in_pages_of_few_entries_and_bytes() -> None:
+    sizes = [10] * (READ_ENTRIES + 1) + [READ_BYTES] * 2 + [READ_BYTES // 2] * 3
+    pages = list(_pages(list(enumerate(sizes))))
+    assert [len(page) for page in pages] == [READ_ENTRIES, 1, 1, 1, 2, 1]
+    assert [number for page in pages for number in page] == list(range(len(sizes)))

@@ -8,7 +8,7 @@ looked whether the log has anything that was not seen; that is tried until it su
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -16,12 +16,14 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 
+from canvas_collab.document.folding import DocumentDamaged
+from canvas_collab.persistence.additions import Additions, Entry
 from canvas_collab.persistence.notifications import Addition
 from canvas_collab.persistence.snapshots import Snapshots
-from canvas_collab.persistence.store import DocumentStore, Entry
+from canvas_collab.persistence.store import DocumentStore
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.steps import Steps
-from canvas_collab.protocol.update import read_update
+from canvas_collab.protocol.update import Update, read_update
 from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
@@ -49,6 +51,7 @@ class Neighbours(Service):
         self,
         reactor: IReactorTime,
         store: DocumentStore,
+        log: Additions,
         rooms: Rooms,
         snapshots: Snapshots,
         interval: float,
@@ -62,13 +65,14 @@ class Neighbours(Service):
         """
         self._reactor = reactor
         self._store = store
+        self._additions = log
         self._rooms = rooms
         self._snapshots = snapshots
         self._interval = interval
         self._longest_gap = longest_gap
         self._hears = hears
         self._cooperator = cooperator
-        self._additions: list[Addition] = []
+        self._heard: list[Addition] = []
         # Whether the log is to be looked at, and when that was done last.
         self._is_due = False
         self._looked: float | None = None
@@ -94,7 +98,7 @@ class Neighbours(Service):
         """Somebody has added entries to the log."""
         # Where a look has failed, the next one will find these.
         if addition.origin != self._store.origin and self._rooms.names() and not self._failed:
-            self._additions.append(addition)
+            self._heard.append(addition)
             self._wake()
 
     def missed(self) -> None:
@@ -111,17 +115,17 @@ class Neighbours(Service):
         """Follow until there is nothing to be followed."""
         self._failed = False
         try:
-            while self.running and (self._is_due or self._additions):
+            while self.running and (self._is_due or self._heard):
                 if self._is_due:
                     self._is_due = False
                     # What those say can be seen by now.
-                    self._additions.clear()
+                    self._heard.clear()
                     await self._look()
                     self._schedule(self._interval if self._hears() else POLL_INTERVAL)
                 else:
-                    additions = self._additions[:READ_ADDITIONS]
-                    del self._additions[:READ_ADDITIONS]
-                    await self._take(await self._store.added(additions, self._rooms.names()))
+                    additions = self._heard[:READ_ADDITIONS]
+                    del self._heard[:READ_ADDITIONS]
+                    await self._take(await self._additions.added(additions, self._rooms.names()))
             self._pause = FIRST_PAUSE
         except Exception as error:
             self._is_due = self._failed = True
@@ -148,24 +152,30 @@ class Neighbours(Service):
         """Look whether the log has entries of documents in memory that were not seen, and take them over."""
         seen = self._store.seen
         began = self._reactor.seconds()
-        if self._looked is not None and began - self._looked > self._longest_gap:
-            # What was missed may be in the snapshots alone by now.
-            for document_id in self._rooms.names():
-                await self._reload(document_id)
         if not seen.has_begun:
-            seen.begin((await self._store.missing(seen.gaps(), [])).mark)
+            seen.begin((await self._additions.missing(seen.gaps(), [])).mark)
+        # What was missed may be in the snapshots alone by now.
+        may_have_gone = self._looked is not None and began - self._looked > self._longest_gap
         while True:
-            missing = await self._store.missing(seen.gaps(), self._rooms.names())
+            missing = await self._additions.missing(seen.gaps(), self._rooms.names())
+            if may_have_gone:
+                for document_id in self._rooms.names():
+                    await self._reload(document_id)
+                may_have_gone = False
             for ids in _pages(missing.entries):
-                await self._take(await self._store.read(ids))
+                await self._take(await self._additions.read(ids))
             if missing.is_all:
                 seen.settle(missing.mark, self._reactor.seconds())
                 self._looked = began
                 return
 
     async def _reload(self, document_id: str) -> None:
-        stored = await self._store.load(document_id)
-        await self._follow(document_id, [stored.document.encode()])
+        try:
+            stored = await self._store.load(document_id)
+        except DocumentDamaged as error:
+            self.log.error("following failed", room=document_id, reason=str(error))
+            return
+        await self._follow(document_id, [stored.document.as_update()])
 
     async def _take(self, entries: Sequence[Entry]) -> None:
         by_document: dict[str, list[bytes]] = {}
@@ -176,8 +186,8 @@ class Neighbours(Service):
         for entry in entries:
             self._store.seen.add(entry.id, entry.id)
 
-    async def _follow(self, document_id: str, updates: Sequence[bytes]) -> None:
-        """Take updates of a document over, if it is in memory."""
+    async def _follow(self, document_id: str, updates: Iterable[bytes | Update]) -> None:
+        """Take updates of a document over, if it is in memory; bytes are entries of its log."""
         if document_id not in self._rooms:
             return
         try:
@@ -187,16 +197,17 @@ class Neighbours(Service):
             # It could not be loaded, and is not in memory: whoever opens it reads all of it, or is told why not.
             return
         try:
-            for data in updates:
-                if await self._has_news(room, data):
-                    self._snapshots.changed({document_id: len(data)})
+            for update in updates:
+                is_news = await self._has_news(room, update)
+                if is_news and isinstance(update, bytes):
+                    self._snapshots.changed({document_id: len(update)})
         finally:
             if not room.is_discarded:
                 self._rooms.leave(document_id)
 
-    async def _has_news(self, room: Room[Connection], data: bytes) -> bool:
+    async def _has_news(self, room: Room[Connection], update: bytes | Update) -> bool:
         try:
-            return await run(self._cooperator, _follow(room, data))
+            return await run(self._cooperator, _follow(room, update))
         except Malformed as error:
             # It stays so. Whoever opens the document is told.
             reason = f"an entry of the log cannot be read: {error}"
@@ -204,8 +215,10 @@ class Neighbours(Service):
             return False
 
 
-def _follow(room: Room[Connection], data: bytes) -> Steps[bool]:
-    return (yield from room.follow((yield from read_update(data, None))))
+def _follow(room: Room[Connection], update: bytes | Update) -> Steps[bool]:
+    if isinstance(update, bytes):
+        update = yield from read_update(update, None)
+    return (yield from room.follow(update))
 
 
 def _pages(entries: Sequence[tuple[int, int]]) -> Iterator[list[int]]:

@@ -8,24 +8,29 @@ from datetime import datetime
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.task import Cooperator
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
-from canvas_collab.database.bytea import Bytea, ByteaArray
+from canvas_collab.database.bytea import ByteaArray
 from canvas_collab.database.catalogue import Catalogue
+from canvas_collab.database.pieces import PIECE, Sender
 from canvas_collab.database.pool import Cursor, Database, Locked, Row
 from canvas_collab.document.document import Document
-from canvas_collab.document.folding import Snapshot, read_document, snapshot_of, wants_compaction
+from canvas_collab.document.folding import Snapshot, snapshot_of, wants_compaction
 from canvas_collab.persistence.compactor import CompactionFailed, CompactionPutOff
-from canvas_collab.persistence.notifications import CHANNEL, Addition
-from canvas_collab.persistence.seen import Mark, SeenIds
+from canvas_collab.persistence.notifications import CHANNEL
+from canvas_collab.persistence.reading import (
+    AT_A_TIME,
+    Merging,
+    all_of_a_small_one,
+    entries,
+    read_large,
+    read_small,
+    read_snapshot,
+)
+from canvas_collab.persistence.seen import SeenIds
 from canvas_collab.protocol.delete_set import DeleteSet
-
-#: Reading so many bytes takes noticeable time, some milliseconds.
-LARGE = 2**18
-
-#: So many entries of the log are read, or marked, in one statement: what psycopg2 does with them keeps the reactor.
-AT_A_TIME = 2000
 
 #: Folding so many bytes takes less time than to have a thread do it.
 SMALL = 2**12
@@ -38,24 +43,6 @@ class LogEntry:
     document_id: str
     user_id: str
     update: bytes
-
-
-@frozen
-class Entry:
-    """An update as it is in the log."""
-
-    document_id: str
-    id: int
-    update: bytes
-
-
-@frozen
-class Missing:
-    """The ids and sizes of some entries, whether these are all there are, and when that was."""
-
-    mark: Mark
-    entries: list[tuple[int, int]]
-    is_all: bool
 
 
 class DocumentsLocked(Exception):
@@ -128,27 +115,6 @@ _LOCKED = """
     SELECT id FROM yjs_document WHERE id = ANY(%(ids)s) AND id NOT IN (SELECT id FROM free)
 """
 
-# The stretches seldom hold more than a few entries that are not known, so most of the log is not looked at.
-_IN_STRETCHES = """
-      FROM unnest(%(firsts)s::bigint[], %(lasts)s::bigint[]) AS stretch (first, last)
-      JOIN yjs_update_log AS log ON log.id BETWEEN stretch.first AND stretch.last
-     WHERE log.document_id = ANY(%(documents)s::text[])
-     ORDER BY log.id
-"""
-
-_ADDED = f"SELECT log.document_id, log.id, log.update {_IN_STRETCHES}"
-
-# One statement, so that the numbers of transactions are those of the moment for which the entries are looked at.
-_MISSING = f"""
-    SELECT NULL, coalesce(max(id), 0), txid_snapshot_xmin(txid_current_snapshot()),
-           txid_snapshot_xmax(txid_current_snapshot())
-      FROM yjs_update_log
-    UNION ALL
-    (SELECT log.document_id, log.id, octet_length(log.update), NULL {_IN_STRETCHES} LIMIT %(limit)s)
-"""
-
-_READ = "SELECT document_id, id, update FROM yjs_update_log WHERE id = ANY(%s) ORDER BY id"
-
 _WORTH_COMPACTING = """
     SELECT octet_length(data) + (
                SELECT coalesce(sum(octet_length(update)), 0) FROM yjs_update_log
@@ -163,9 +129,9 @@ LOCK_SNAPSHOT = "SELECT data, layout, checksum FROM yjs_document WHERE id = %s F
 #: How long folding waits for somebody else who has locked the document, in milliseconds: other documents wait with it.
 FOLD_LOCK_TIMEOUT_MS = 1000
 
-_UNMERGED = """
-    SELECT id, update FROM yjs_update_log
-     WHERE document_id = %s AND merged_at IS NULL AND id > %s ORDER BY id LIMIT %s
+_LOCK = f"""
+    SET LOCAL lock_timeout = {FOLD_LOCK_TIMEOUT_MS};
+    SELECT octet_length(data), layout, checksum FROM yjs_document WHERE id = %s FOR NO KEY UPDATE
 """
 
 _RESET_AT = "SELECT reset_at FROM yjs_document WHERE id = %s"
@@ -208,9 +174,11 @@ class DocumentStore:
         compact: Compact,
         retention: float,
         journal_database: Database | None = None,
+        cooperator: Cooperator | None = None,
     ) -> None:
         """:param retention: for how many seconds what was deleted, and who edited what, can be looked up.
         :param journal_database: where the journal's connections are not those of everything else.
+        :param cooperator: what documents are read in, in turns with other work.
         """
         self._database = database
         self._journal_database = journal_database or database
@@ -221,8 +189,10 @@ class DocumentStore:
         self.origin = secrets.token_hex(8)
         #: What of the log need not be looked at.
         self.seen = SeenIds()
+        self._cooperator = cooperator or Cooperator()
         self._compact = compact
         self._folding = DeferredSemaphore(1)
+        self._reading = DeferredSemaphore(1)
         self._retention = retention
 
     async def load(self, document_id: str) -> StoredDocument:
@@ -230,21 +200,18 @@ class DocumentStore:
 
         :raises DocumentDamaged: if the snapshot does not match its checksum, or something cannot be read.
         """
-        rows = await self._database.query(LOAD, {"id": document_id})
-        snapshot = Snapshot()
-        updates = []
-        for row_id, data, *rest in rows:
-            if row_id == 0:
-                snapshot = _snapshot((data, *rest))
-            else:
-                updates.append(bytes(data))
-        size = sum(map(len, updates))
-        if snapshot.size + size > LARGE:
-            # In a thread the work takes as long, but the reactor gets its turns in between.
-            document = await deferToThread(read_document, snapshot, updates)
-        else:
-            document = read_document(snapshot, updates)
-        return StoredDocument(document, snapshot.size, size)
+        stored = read_small(await self._database.query(*all_of_a_small_one(document_id)))
+        if stored is None:
+            # One at a time, and nothing is worked out meanwhile: others want the connections.
+            stored = await self._reading.run(
+                lambda: Deferred.fromCoroutine(
+                    self._database.transaction(lambda cursor: read_large(cursor, document_id))
+                )
+            )
+        merging = Merging(self._cooperator)
+        await merging.begin(stored.snapshot)
+        await merging.add(stored.updates)
+        return StoredDocument(merging.document, stored.snapshot.size, sum(map(len, stored.updates)))
 
     async def append(self, entries: Sequence[LogEntry]) -> None:
         """Append entries to the log, in their order, all or none.
@@ -252,36 +219,32 @@ class DocumentStore:
         :raises DocumentsLocked: if somebody else holds the lock of a row that one of them refers to.
         """
         document_ids = [entry.document_id for entry in entries]
-        updates = ByteaArray(entry.update for entry in entries)
-        values = document_ids, [entry.user_id for entry in entries], updates, self.origin
+        user_ids = [entry.user_id for entry in entries]
+        updates = [entry.update for entry in entries]
+
+        async def add(patience: str) -> Row:
+            if len(updates) == 1 and len(updates[0]) > PIECE:
+                [row] = await self._journal_database.transaction(lambda cursor: add_large(cursor, patience))
+            else:
+                values = document_ids, user_ids, ByteaArray(updates), self.origin
+                [row] = await self._journal_database.query(patience + self._append, values)
+            return row
+
+        async def add_large(cursor: Cursor, patience: str) -> list[Row]:
+            sent = await Sender(cursor).send(updates[0])
+            return await cursor.query(patience + self._append, (document_ids, user_ids, sent.array(), self.origin))
+
         try:
-            [(first, last, count, _)] = await self._journal_database.query(_PATIENCE + self._append, values)
+            first, last, count, _ = await add(_PATIENCE)
         except Locked as error:
             if error.is_row:
                 locked = await self._journal_database.query(_LOCKED, {"ids": list(set(document_ids))})
                 raise DocumentsLocked(name for (name,) in locked) from error
             # A whole table is locked: there is nothing that could be kept meanwhile.
-            [(first, last, count, _)] = await self._journal_database.query(self._append, values)
+            first, last, count, _ = await add("")
         if last - first + 1 == count:
             # Otherwise somebody else's are among them.
             self.seen.add(first, last)
-
-    async def added(self, additions: Sequence[Addition], document_ids: Sequence[str]) -> list[Entry]:
-        """The entries that somebody has added to the log, of those documents that are asked for."""
-        stretches = [addition.first for addition in additions], [addition.last for addition in additions]
-        rows = await self._database.query(_ADDED, _in_stretches(*stretches, document_ids))
-        return [Entry(document_id, row_id, bytes(update)) for document_id, row_id, update in rows]
-
-    async def missing(self, gaps: tuple[list[int], list[int]], document_ids: Sequence[str]) -> Missing:
-        """Which entries of those documents there are in these gaps, and what time it is for the database."""
-        values = {**_in_stretches(*gaps, document_ids), "limit": AT_A_TIME}
-        [(_, *mark), *rows] = await self._database.query(_MISSING, values)
-        return Missing(Mark(*mark), [(row_id, size) for _, row_id, size, _ in rows], len(rows) < AT_A_TIME)
-
-    async def read(self, ids: Sequence[int]) -> list[Entry]:
-        """The entries with these ids."""
-        rows = await self._database.query(_READ, (list(ids),))
-        return [Entry(document_id, row_id, bytes(update)) for document_id, row_id, update in rows]
 
     async def fold(self, document_id: str, compact: bool = True) -> Folded:
         """Fold what the log has of a document into its snapshot, and compact that where it is worth it.
@@ -297,30 +260,36 @@ class DocumentStore:
         ready = await self._prepare(document_id) if compact else None
 
         async def steps(cursor: Cursor) -> Folded:
-            locked = await cursor.query(
-                f"SET LOCAL lock_timeout = {FOLD_LOCK_TIMEOUT_MS};{LOCK_SNAPSHOT}", (document_id,)
-            )
+            heads = await cursor.query(_LOCK, (document_id,))
+            if not heads:
+                # It may be added in this moment: later, then.
+                return Folded(0, 0, False)
             prepared = ready
             if ready and await cursor.query(_RESET_AT, (document_id,)) != [(ready.reset_at,)]:
                 # What was compacted holds what has been taken out since.
                 prepared = None
-            entries = await _unmerged(cursor, document_id)
-            if not locked or not (entries or prepared):
+            ids: list[int] = []
+            merging = Merging(self._cooperator)
+            async for page in entries(cursor, document_id):
+                if not ids:
+                    await merging.begin(await read_snapshot(cursor, document_id, heads[0]))
+                await merging.add([update for _, update in page])
+                ids += [row_id for row_id, _ in page]
+            if not (ids or prepared):
                 return Folded(0, 0, False)
-            snapshot = _snapshot(locked[0])
-            updates = [update for _, update in entries]
-            folding = prepared.document if prepared else None, snapshot, updates
-            is_large = snapshot.size + sum(map(len, updates)) > SMALL
-            folded, values = await deferToThread(_fold, *folding) if is_large else _fold(*folding)
-            await cursor.execute(WRITE_SNAPSHOT, (*values, document_id))
+            if not ids:
+                await merging.begin(await read_snapshot(cursor, document_id, heads[0]))
+            folding = prepared.document if prepared else None, merging.document
+            folded = await deferToThread(_fold, *folding) if merging.document.size > SMALL else _fold(*folding)
+            sender = Sender(cursor)
+            await _write(cursor, sender, document_id, folded)
             if prepared:
                 await cursor.execute(_WRITE_COMPACTED, (document_id,))
                 if prepared.deletions is not None:
-                    await cursor.execute(_WRITE_DELETIONS, (Bytea(prepared.deletions), document_id))
-            for start in range(0, len(entries), AT_A_TIME):
-                marked = [row_id for row_id, _ in entries[start : start + AT_A_TIME]]
-                await cursor.execute(_MARK_MERGED, (marked,))
-            return Folded(len(entries), folded.size, prepared is not None)
+                    await cursor.execute(_WRITE_DELETIONS, (await sender.value(prepared.deletions), document_id))
+            for start in range(0, len(ids), AT_A_TIME):
+                await cursor.execute(_MARK_MERGED, (ids[start : start + AT_A_TIME],))
+            return Folded(len(ids), folded.size, prepared is not None)
 
         # One at a time; the pool's other connections stay free for sessions and the journal.
         return await self._folding.run(lambda: Deferred.fromCoroutine(self._database.transaction(steps)))
@@ -354,20 +323,10 @@ class DocumentStore:
         return _Prepared(document, remembered, reset_at)
 
 
-def _in_stretches(firsts: list[int], lasts: list[int], document_ids: Sequence[str]) -> dict[str, object]:
-    return {"firsts": firsts, "lasts": lasts, "documents": list(document_ids)}
-
-
-async def _unmerged(cursor: Cursor, document_id: str) -> list[tuple[int, bytes]]:
-    """The log's entries of a document that are not in its snapshot."""
-    entries: list[tuple[int, bytes]] = []
-    last = 0
-    while True:
-        rows = await cursor.query(_UNMERGED, (document_id, last, AT_A_TIME))
-        entries += ((row_id, bytes(update)) for row_id, update in rows)
-        if len(rows) < AT_A_TIME:
-            return entries
-        last = rows[-1][0]
+async def _write(cursor: Cursor, sender: Sender, document_id: str, snapshot: Snapshot) -> None:
+    """Write a document's snapshot."""
+    columns = snapshot.data, snapshot.layout or b"", snapshot.checksum or b""
+    await cursor.execute(WRITE_SNAPSHOT, (*[await sender.value(column) for column in columns], document_id))
 
 
 @frozen
@@ -381,20 +340,9 @@ class _Prepared:
     reset_at: datetime | None
 
 
-def _snapshot(row: Row) -> Snapshot:
-    data, layout, checksum = row
-    return Snapshot(
-        bytes(data), None if layout is None else bytes(layout), None if checksum is None else bytes(checksum)
-    )
-
-
-def _fold(
-    compacted: Document | None, snapshot: Snapshot, updates: Sequence[bytes]
-) -> tuple[Snapshot, tuple[Bytea, ...]]:
-    """The new snapshot, and its columns as they are written."""
-    document = read_document(snapshot, updates)
+def _fold(compacted: Document | None, document: Document) -> Snapshot:
+    """The new snapshot."""
     if compacted is not None:
         # Of every struct the compacted version counts; what has come since then is in the other.
         document = Document([compacted.as_update(), document.as_update()])
-    folded = snapshot_of(document)
-    return folded, (Bytea(folded.data), Bytea(folded.layout or b""), Bytea(folded.checksum or b""))
+    return snapshot_of(document)

@@ -81,7 +81,7 @@ def collaboration_service(
     # who are in, or the health's question. Of each of these three there is one statement at a time.
     keeping = Database(reactor, settings.database_url, reserved)
     database = Database(reactor, settings.database_url, at_once)
-    store = DocumentStore(database, catalogue, compact_beside, settings.history_retention, journal_database=keeping)
+    store = DocumentStore(database, catalogue, compact_beside, settings.history_retention, keeping, cooperator)
     snapshots = Snapshots(reactor, store.fold, settings.snapshot_debounce, settings.snapshot_max_wait)
     journal = Journal(
         reactor,
@@ -136,6 +136,7 @@ def collaboration_service(
         max(settings.history_retention, least_history),
         lambda: notifications.trouble is None,
         resets.missed,
+        cooperator,
     )
     notifications = Notifications(
         reactor,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pycrdt import Doc, Text
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, Cooperator
 
 from canvas_collab.document.document import Document
 from canvas_collab.persistence.additions import Additions, Entry, Missing
@@ -152,6 +152,11 @@ class StagedStore:
         return StoredDocument(Document([decode_update(typed("all of it"))]), 0, 0)
 
 
+def at_once(work: Callable[[], object]) -> None:
+    """Other work has no turns here."""
+    work()
+
+
 class Stage:
     """One document in memory, and others who edit it."""
 
@@ -186,6 +191,7 @@ class Stage:
             self.LONGEST_GAP,
             lambda: self.hears,
             lambda: succeed(None),
+            Cooperator(scheduler=at_once),
         )
         self.neighbours.startService()
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import pytest_twisted
 from pycrdt import Doc, Map, Text
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 
-from canvas_collab import scheduling
 from canvas_collab.database import pieces
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.migrations import prepare_database
@@ -21,7 +18,6 @@ from canvas_collab.database.pool import Cursor, Database
 from canvas_collab.persistence import reading, store
 from canvas_collab.persistence.compactor import compact_beside
 from canvas_collab.persistence.store import DocumentStore, LogEntry
-from canvas_collab.scheduling import SLICE, Slices
 from tests.harness.databases import TestDatabase
 from tests.test_two_daemons import StoreInterleaving, content, expect_all
 
@@ -133,40 +129,3 @@ async def test_a_value_that_is_sent_in_parts_arrives_whole_and_leaves_nothing_be
     assert await pool.transaction(steps) == values
     for _ in range(4):
         assert await pool.query("SELECT coalesce(current_setting('canvas_collab.piece_0', true), '')") == [("",)]
-
-
-class TurnByTurn:
-    """A reactor, as far as it calls what is due, that takes its turns when the test says so."""
-
-    def __init__(self) -> None:
-        self.due: list[tuple[Any, ...]] = []
-
-    def callLater(self, delay: float, call: Any, *arguments: object) -> None:
-        assert delay == 0
-        self.due.append((call, *arguments))
-
-    def turn(self) -> None:
-        due, self.due = self.due, []
-        for call, *arguments in due:
-            call(*arguments)
-
-
-def test_long_work_gives_others_their_turn_whenever_its_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    turns, now = TurnByTurn(), 0.0
-    monkeypatch.setattr(scheduling, "perf_counter", lambda: now)
-    done: list[int] = []
-
-    async def work() -> None:
-        nonlocal now
-        mine = Slices(cast(IReactorTime, turns))
-        for number in range(10):
-            now += SLICE / 3.5
-            done.append(number)
-            await mine.step()
-
-    working = Deferred.fromCoroutine(work())
-    counts = [len(done)]
-    while not working.called:
-        turns.turn()
-        counts.append(len(done))
-    assert counts == [4, 8, 10]

@@ -8,11 +8,12 @@ looked whether the log has anything that was not seen; that is tried until it su
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 
 from canvas_collab.document.folding import DocumentDamaged
@@ -21,11 +22,12 @@ from canvas_collab.persistence.notifications import Addition
 from canvas_collab.persistence.snapshots import Snapshots
 from canvas_collab.persistence.store import DocumentStore
 from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import Update, read_update
 from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
-from canvas_collab.scheduling import Slices
+from canvas_collab.scheduling import run
 
 #: While additions are not heard of, the log is looked at so often, in seconds.
 POLL_INTERVAL = 1.0
@@ -56,6 +58,7 @@ class Neighbours(Service):
         longest_gap: float,
         hears: Callable[[], bool],
         look_for_resets: Callable[[], Awaitable[object]],
+        cooperator: Cooperator,
     ) -> None:
         """:param interval: how often it is looked for what was missed, in seconds.
         :param longest_gap: for how many seconds nothing goes from the log once it has come.
@@ -72,6 +75,7 @@ class Neighbours(Service):
         self._hears = hears
         self._look_for_resets = look_for_resets
         self._was_deaf = False
+        self._cooperator = cooperator
         self._heard: list[Addition] = []
         # Whether the log is to be looked at, and when that was done last.
         self._is_due = False
@@ -194,8 +198,8 @@ class Neighbours(Service):
         for entry in entries:
             self._store.seen.add(entry.id, entry.id)
 
-    async def _follow(self, document_id: str, updates: Sequence[bytes | Update]) -> None:
-        """Take entries of a document's log, or all of it, over, if it is in memory."""
+    async def _follow(self, document_id: str, updates: Iterable[bytes | Update]) -> None:
+        """Take updates of a document over, if it is in memory; bytes are entries of its log."""
         if document_id not in self._rooms:
             return
         try:
@@ -204,27 +208,29 @@ class Neighbours(Service):
         except Exception:
             # It could not be loaded, and is not in memory: whoever opens it reads all of it, or is told why not.
             return
-        slices = Slices(self._reactor)
         try:
             for update in updates:
-                if isinstance(update, Update):
-                    await slices.do(room.follow(update))
-                elif await self._follow_entry(slices, room, update):
+                is_news = await self._has_news(room, update)
+                if is_news and isinstance(update, bytes):
                     self._snapshots.changed({document_id: len(update)})
         finally:
             if not room.is_discarded:
                 self._rooms.leave(document_id)
 
-    async def _follow_entry(self, slices: Slices, room: Room[Connection], data: bytes) -> bool:
-        """Take an entry of the log over; returns whether it was news."""
+    async def _has_news(self, room: Room[Connection], update: bytes | Update) -> bool:
         try:
-            update = await slices.do(read_update(data, None))
+            return await run(self._cooperator, _follow(room, update))
         except Malformed as error:
             # It stays so. Whoever opens the document is told.
             reason = f"an entry of the log cannot be read: {error}"
             self.log.error("following failed", room=room.name, reason=reason)
             return False
-        return await slices.do(room.follow(update))
+
+
+def _follow(room: Room[Connection], update: bytes | Update) -> Steps[bool]:
+    if isinstance(update, bytes):
+        update = yield from read_update(update, None)
+    return (yield from room.follow(update))
 
 
 def _pages(entries: Sequence[tuple[int, int]]) -> Iterator[list[int]]:

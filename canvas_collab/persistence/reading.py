@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 
 from attrs import frozen
+from twisted.internet.task import Cooperator
 from twisted.internet.threads import deferToThread
 
 from canvas_collab.database.pieces import PIECE, receive
@@ -12,8 +13,9 @@ from canvas_collab.database.pool import Cursor, Row
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import DocumentDamaged, Snapshot
 from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import read_update
-from canvas_collab.scheduling import Slices
+from canvas_collab.scheduling import run
 
 #: So many entries of the log are read, or marked, in one statement, and about so many bytes.
 AT_A_TIME = 500
@@ -55,7 +57,7 @@ Page = list[tuple[int, bytes]]
 
 
 @frozen
-class Small:
+class Stored:
     """All that is stored of a document."""
 
     snapshot: Snapshot
@@ -67,7 +69,7 @@ def all_of_a_small_one(document_id: str) -> tuple[str, dict[str, object]]:
     return _ALL_OF_A_SMALL_ONE, {"id": document_id, "after": 0, "count": AT_A_TIME, "bytes": PIECE}
 
 
-def read_small(rows: list[Row]) -> Small | None:
+def read_small(rows: list[Row]) -> Stored | None:
     """What that statement has answered; None where there is more."""
     snapshot = Snapshot()
     updates = []
@@ -78,21 +80,17 @@ def read_small(rows: list[Row]) -> Small | None:
             snapshot = make_snapshot(bytes(data), layout, checksum)
         else:
             updates.append(bytes(data))
-    return None if len(updates) == AT_A_TIME else Small(snapshot, updates)
+    return None if len(updates) == AT_A_TIME else Stored(snapshot, updates)
 
 
-async def read_large(cursor: Cursor, document_id: str) -> tuple[Document, int, int]:
-    """A document, and how many bytes its snapshot and its log have; in a transaction that has just begun."""
+async def read_large(cursor: Cursor, document_id: str) -> Stored:
+    """All that is stored of a document, in a transaction that has just begun."""
     rows = await cursor.query(_ONE_STATE + _HEAD, (document_id,))
     snapshot = await read_snapshot(cursor, document_id, rows[0]) if rows else Snapshot()
-    merging = Merging()
-    await merging.begin(snapshot)
-    size = 0
+    updates: list[bytes] = []
     async for page in entries(cursor, document_id):
-        updates = [update for _, update in page]
-        await merging.add(updates)
-        size += sum(map(len, updates))
-    return merging.document, snapshot.size, size
+        updates += [update for _, update in page]
+    return Stored(snapshot, updates)
 
 
 async def read_snapshot(cursor: Cursor, document_id: str, head: Row) -> Snapshot:
@@ -124,11 +122,11 @@ def make_snapshot(data: bytes, layout: memoryview | None, checksum: memoryview |
 
 
 class Merging:
-    """A document that is being put together, in slices."""
+    """A document that is being put together, in turns with other work."""
 
-    def __init__(self) -> None:
+    def __init__(self, cooperator: Cooperator) -> None:
         self.document = Document()
-        self._slices = Slices()
+        self._cooperator = cooperator
 
     async def begin(self, snapshot: Snapshot) -> None:
         """It begins with its snapshot.
@@ -136,7 +134,7 @@ class Merging:
         :raises DocumentDamaged: if that cannot be read.
         """
         held = await deferToThread(snapshot.read) if snapshot.size > LARGE else snapshot.read()
-        await self._slices.do(self.document.merge(held))
+        await run(self._cooperator, self.document.merge(held))
 
     async def add(self, updates: Iterable[bytes]) -> None:
         """Then come these entries of its log.
@@ -144,8 +142,12 @@ class Merging:
         :raises DocumentDamaged: if one cannot be read.
         """
         try:
-            for update in updates:
-                await self._slices.do(self.document.merge(await self._slices.do(read_update(update, None))))
-                await self._slices.step()
+            await run(self._cooperator, _add(self.document, updates))
         except Malformed as error:
             raise DocumentDamaged(f"an entry of the log cannot be read: {error}") from error
+
+
+def _add(document: Document, updates: Iterable[bytes]) -> Steps[None]:
+    for data in updates:
+        yield from document.merge((yield from read_update(data, None)))
+        yield

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from attrs import frozen
 from twisted.internet.defer import Deferred, DeferredSemaphore
+from twisted.internet.task import Cooperator
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
@@ -16,7 +17,7 @@ from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pieces import PIECE, Sender
 from canvas_collab.database.pool import Cursor, Database, Locked, Row
 from canvas_collab.document.document import Document
-from canvas_collab.document.folding import Snapshot, read_document, snapshot_of, wants_compaction
+from canvas_collab.document.folding import Snapshot, snapshot_of, wants_compaction
 from canvas_collab.persistence.compactor import CompactionFailed, CompactionPutOff
 from canvas_collab.persistence.notifications import CHANNEL
 from canvas_collab.persistence.reading import (
@@ -173,9 +174,11 @@ class DocumentStore:
         compact: Compact,
         retention: float,
         journal_database: Database | None = None,
+        cooperator: Cooperator | None = None,
     ) -> None:
         """:param retention: for how many seconds what was deleted, and who edited what, can be looked up.
         :param journal_database: where the journal's connections are not those of everything else.
+        :param cooperator: what documents are read in, in turns with other work.
         """
         self._database = database
         self._journal_database = journal_database or database
@@ -186,8 +189,10 @@ class DocumentStore:
         self.origin = secrets.token_hex(8)
         #: What of the log need not be looked at.
         self.seen = SeenIds()
+        self._cooperator = cooperator or Cooperator()
         self._compact = compact
         self._folding = DeferredSemaphore(1)
+        self._reading = DeferredSemaphore(1)
         self._retention = retention
 
     async def load(self, document_id: str) -> StoredDocument:
@@ -195,11 +200,18 @@ class DocumentStore:
 
         :raises DocumentDamaged: if the snapshot does not match its checksum, or something cannot be read.
         """
-        small = read_small(await self._database.query(*all_of_a_small_one(document_id)))
-        if small is None:
-            return StoredDocument(*await self._database.transaction(lambda cursor: read_large(cursor, document_id)))
-        document = read_document(small.snapshot, small.updates)
-        return StoredDocument(document, small.snapshot.size, sum(map(len, small.updates)))
+        stored = read_small(await self._database.query(*all_of_a_small_one(document_id)))
+        if stored is None:
+            # One at a time, and nothing is worked out meanwhile: others want the connections.
+            stored = await self._reading.run(
+                lambda: Deferred.fromCoroutine(
+                    self._database.transaction(lambda cursor: read_large(cursor, document_id))
+                )
+            )
+        merging = Merging(self._cooperator)
+        await merging.begin(stored.snapshot)
+        await merging.add(stored.updates)
+        return StoredDocument(merging.document, stored.snapshot.size, sum(map(len, stored.updates)))
 
     async def append(self, entries: Sequence[LogEntry]) -> None:
         """Append entries to the log, in their order, all or none.
@@ -249,15 +261,15 @@ class DocumentStore:
 
         async def steps(cursor: Cursor) -> Folded:
             heads = await cursor.query(_LOCK, (document_id,))
+            if not heads:
+                # It may be added in this moment: later, then.
+                return Folded(0, 0, False)
             prepared = ready
             if ready and await cursor.query(_RESET_AT, (document_id,)) != [(ready.reset_at,)]:
                 # What was compacted holds what has been taken out since.
                 prepared = None
-            if not heads:
-                # It may be added in this moment: later, then.
-                return Folded(0, 0, False)
             ids: list[int] = []
-            merging = Merging()
+            merging = Merging(self._cooperator)
             async for page in entries(cursor, document_id):
                 if not ids:
                     await merging.begin(await read_snapshot(cursor, document_id, heads[0]))

@@ -7,7 +7,7 @@ from functools import partial
 from canvas_collab.protocol import sync
 from tests.attacks.encoding import AUTHOR, FOUR_BYTES, frame, string, var, wide
 from tests.attacks.shape import Carrier, Shape
-from tests.attacks.structs import authors, collected, gaps, piece_of_text, typed
+from tests.attacks.structs import collected, known_authors, known_gaps, piece_of_text, typed
 from tests.attacks.values import json_nested, json_numbers, json_open
 
 #: Within any limit on awareness that a server may have by default.
@@ -94,12 +94,12 @@ def _show(name: str, title: str, make: object, largest: int = 2**62) -> Shape:
 
 SHAPES = (
     _ask("vector", "a state vector of millions of authors", vector),
-    _ask("vector-known", "a state vector of millions of authors, all of them in the document", vector, authors),
+    _ask("vector-known", "a state vector of millions of authors, many of them in the document", vector, known_authors),
     _ask("vector-again", "a state vector of one author millions of times", vector_again),
     _ask("vector-broken", "a state vector of millions of authors that ends too early", vector_then_broken),
     _ask("vector-trailing", "a state vector with megabytes behind it", vector_trailing),
     _ask("vector-in-text", "a state vector that ends inside a long string", lambda size: [_BEYOND], piece_of_text),
-    _ask("vector-gaps", "a small state vector, answered from a document of gaps", lambda size: [_BEYOND], gaps),
+    _ask("vector-gaps", "a small state vector, answered from a document of gaps", lambda size: [_BEYOND], known_gaps),
     Shape("questions", "a hundred small questions for a large document", Carrier.FRAMES, questions, typed),
     Shape(
         "whole-questions", "a hundred questions for a whole large document", Carrier.FRAMES, whole_questions, collected

@@ -21,6 +21,11 @@ def authors(size: int, struct: bytes = _ONE_GC) -> list[bytes]:
     return [var(count) + sections + b"\0"]
 
 
+def known_authors(size: int) -> list[bytes]:
+    """Authors that are there before; no more of them than a document may have."""
+    return authors(min(size, 700_000))
+
+
 def authors_of_nothing(size: int) -> list[bytes]:
     """Very many authors without a struct."""
     count = size // 6
@@ -65,6 +70,11 @@ def gaps(size: int, first: bytes = _ONE_GC, clock: int = 0) -> list[bytes]:
     """Structs of one clock with a gap of one clock behind each."""
     count = (size - 16) // (len(first) + 2)
     return [update(section((first + _ONE_SKIP) * count, 2 * count, clock=clock))]
+
+
+def known_gaps(size: int) -> list[bytes]:
+    """Gaps that are there before; no more of them than a document may have."""
+    return gaps(min(size, 400_000))
 
 
 def other_gaps(size: int) -> list[bytes]:
@@ -162,28 +172,30 @@ SHAPES = (
     _shape("deleted-stretches", "millions of deleted items", deleted_stretches),
     _shape("gaps", "structs and gaps in turn", gaps),
     _shape("gaps-of-text", "characters and gaps in turn", partial(gaps, first=_text_item)),
-    _shape("gaps-again", "gaps that are known, again", gaps, gaps),
-    _shape("gaps-filled", "a second message that fills the gaps of the first, struct by struct", other_gaps, gaps),
+    _shape("gaps-again", "gaps that are known, again", gaps, known_gaps),
+    _shape("gaps-filled", "a message that fills the gaps of another, struct by struct", other_gaps, known_gaps),
     _shape("gaps-interleaved", "three messages whose gaps interleave", widening_gaps),
-    _shape("gaps-one-stretch", "one garbage-collected stretch over many gaps", piece_of_nothing, gaps),
-    _shape("gaps-one-text", "one string over many gaps", piece_of_text, gaps),
+    _shape("gaps-one-stretch", "one garbage-collected stretch over many gaps", piece_of_nothing, known_gaps),
+    _shape("gaps-one-text", "one string over many gaps", piece_of_text, known_gaps),
     _shape(
         "gaps-one-emoji-text",
         "one string of emoji over many gaps, which cut them in half",
         partial(piece_of_text, character="\N{GRINNING FACE}".encode()),
-        gaps,
+        known_gaps,
     ),
-    _shape("gaps-one-list", "one list of values over many gaps", piece_of_values, gaps),
-    _shape("gaps-one-json-list", "one list of JSON texts over many gaps", piece_of_texts, gaps),
-    _shape("every-second-known", "a run again of which every second struct is known", pieces, gaps),
+    _shape("gaps-one-list", "one list of values over many gaps", piece_of_values, known_gaps),
+    _shape("gaps-one-json-list", "one list of JSON texts over many gaps", piece_of_texts, known_gaps),
+    _shape("every-second-known", "a run again of which every second struct is known", pieces, known_gaps),
     _shape("backwards", "thousands of updates, the last clock first", backwards),
     _shape("half-known", "a list of values of which half is known", halves),
     _shape("growing-text", "one string, again and again with a little more", growing),
     _shape("trailing-bytes", "a tiny update with megabytes behind it", trailing),
     _shape("counts", "counts of 2**53 - 1 with nothing there", counts),
     _shape("nothing-new", "a step 2 with nothing new", collected, collected, Carrier.STEP_2),
-    _shape("nothing-new-authors", "a step 2 of a million authors with nothing new", authors, authors, Carrier.STEP_2),
-    _shape("nothing-new-gaps", "a step 2 with nothing new and gaps", gaps, gaps, Carrier.STEP_2),
+    _shape(
+        "nothing-new-authors", "a step 2 of a million authors with nothing new", authors, known_authors, Carrier.STEP_2
+    ),
+    _shape("nothing-new-gaps", "a step 2 with nothing new and gaps", gaps, known_gaps, Carrier.STEP_2),
     _shape("step-2-authors", "millions of authors in a step 2", authors, None, Carrier.STEP_2),
-    _shape("step-2-gaps", "gaps over gaps in a step 2", other_gaps, gaps, Carrier.STEP_2),
+    _shape("step-2-gaps", "gaps over gaps in a step 2", other_gaps, known_gaps, Carrier.STEP_2),
 )

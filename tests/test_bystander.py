@@ -87,7 +87,7 @@ class Scene:
             if stored := b"".join(frame(sync.encode_update(update)) for update in shape.stored(SIZE)):
                 # It stays, so that what is there before is not loaded during the attack.
                 builder = stack.enter_context(self.assailant("editor", room))
-                assert builder.send(stored, PATIENCE)
+                assert builder.send(stored, 30)
                 assert builder.closed is None, "what is there before has been taken"
             data = shape.wire(SIZE, room)
             self.bystanders.begin()

@@ -22,7 +22,7 @@ from twisted.internet.threads import deferToThread
 
 from canvas_collab.database import pool
 from canvas_collab.database.pool import FIRST_PAUSE, LONGEST_PAUSE, Database, DatabaseUnavailable, _pauses
-from canvas_collab.persistence.compactor import LARGE
+from canvas_collab.persistence.compactor import TINY
 from tests.conftest import StartDaemon
 from tests.diagrams import Diagram
 from tests.harness.daemons import ROOT, Daemon
@@ -289,7 +289,7 @@ def test_a_compaction_that_takes_long_does_not_hold_up_the_end_and_the_snapshot_
 ) -> None:
     diagram = stage.diagram(DATABASE_URL=stage.database.url)
     writer = diagram.provide(providers, "writer")
-    writer.insert_text("text", 0, "x" * 2 * LARGE)
+    writer.insert_text("text", 0, "x" * 2 * TINY)
     daemon = psutil.Process(diagram.daemon.pid)
     diagram.daemon.wait_until(lambda: daemon.children() != [])
     [compactor] = daemon.children()
@@ -300,7 +300,7 @@ def test_a_compaction_that_takes_long_does_not_hold_up_the_end_and_the_snapshot_
     assert time.monotonic() - began < 5
     assert not compactor.is_running()
     [[size]] = stage.database.query("SELECT octet_length(data) FROM yjs_document")
-    assert size > 2 * LARGE
+    assert size > 2 * TINY
 
 
 def test_connections_that_were_lost_are_made_again_without_anybody_asking(stage: Stage) -> None:

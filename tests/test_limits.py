@@ -13,7 +13,7 @@ from pycrdt import Doc, Text
 from canvas_collab.protocol import awareness, sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.rooms.awareness import AHEAD
-from canvas_collab.websocket.client import MAX_HANDSHAKE_SIZE
+from canvas_collab.websocket.receiving import MAX_HANDSHAKE_SIZE
 from tests import poison
 from tests.conftest import StartDaemon
 from tests.harness.clients import Client, Refused

@@ -42,6 +42,19 @@ class Outcome:
 
 
 @define(eq=False)
+class _Owner:
+    """A connection that shows clients: those that are here, those that it claims, and how many were new lately.
+
+    It does not hold the connection itself, which would stay in memory for as long as a client of it is remembered.
+    """
+
+    present: dict[int, _Client] = field(factory=dict)
+    claims: set[int] = field(factory=set)
+    since: float = float("-inf")
+    entered: int = 0
+
+
+@define(eq=False)
 class _Client:
     """What is known of one client id.
 
@@ -52,7 +65,7 @@ class _Client:
     client_id: int
     clock: int
     state: str
-    owner: Hashable
+    owner: _Owner
     user: str
     renewed: float
     heard: int
@@ -76,16 +89,6 @@ class _Client:
         if not self._tail:
             self._head, self._tail = encode_var_uint(self.client_id), encode_var_string(self.state)
         return self._head + encode_var_uint(self.clock) + self._tail
-
-
-@define(eq=False)
-class _Owner:
-    """A connection that shows clients: those that are here, those that it claims, and how many were new lately."""
-
-    present: dict[int, _Client] = field(factory=dict)
-    claims: set[int] = field(factory=set)
-    since: float = float("-inf")
-    entered: int = 0
 
 
 class Awareness:
@@ -162,7 +165,7 @@ class Awareness:
             return
         _check(entry.state)
         state.entered += 1
-        client = _Client(entry.client_id, entry.clock + AHEAD, entry.state, owner, user, now, entry.clock)
+        client = _Client(entry.client_id, entry.clock + AHEAD, entry.state, state, user, now, entry.clock)
         self._clients[entry.client_id] = state.present[entry.client_id] = client
         outcome.corrections.append(_raise_to(client))
         outcome.news.append(client.entry)
@@ -171,7 +174,7 @@ class Awareness:
         self, known: _Client, entry: Entry, owner: Hashable, now: float, is_opening: bool, outcome: Outcome
     ) -> None:
         """A client is heard of that is known, by a connection of its user."""
-        is_owner = known.owner is owner
+        is_owner = known.owner is self._owners.get(owner)
         # By its owner's own count, where the others' may be ahead.
         is_newer = entry.clock > (known.heard if is_owner else known.clock)
         if entry.has_left:
@@ -207,13 +210,13 @@ class Awareness:
         if client.has_left:
             self._departures.cancel(client.user, client.client_id)
         else:
-            del self._owners[client.owner].present[client.client_id]
+            del client.owner.present[client.client_id]
         state.present[client.client_id] = client
         clock = max(entry.clock, client.clock + 1)
         client.show(clock, entry.state)
         if clock > entry.clock + 1:
             outcome.corrections.append(_raise_to(client))
-        client.owner, client.heard, client.renewed, client.claimant = owner, entry.clock, now, None
+        client.owner, client.heard, client.renewed, client.claimant = state, entry.clock, now, None
         outcome.news.append(client.entry)
 
     def _claim(self, client: _Client, owner: Hashable) -> None:
@@ -231,9 +234,10 @@ class Awareness:
                 self._clients[client_id].claimant = None
         gone = []
         for client in state.present.values():
-            if client.claimant in self._owners:
-                client.owner, client.claimant, client.renewed = client.claimant, None, now
-                self._owners[client.owner].present[client.client_id] = client
+            claimant = self._owners.get(client.claimant)
+            if claimant is not None:
+                client.owner, client.claimant, client.renewed = claimant, None, now
+                claimant.present[client.client_id] = client
             else:
                 self._depart(client, client.clock, now)
                 gone.append(client.entry)
@@ -258,7 +262,7 @@ class Awareness:
 
     def _leave(self, client: _Client, clock: int, now: float) -> None:
         """A client is not here any more, and its connection may still be."""
-        del self._owners[client.owner].present[client.client_id]
+        del client.owner.present[client.client_id]
         self._depart(client, clock, now)
 
     def _depart(self, client: _Client, clock: int, now: float) -> None:

@@ -7,10 +7,8 @@ what it shows.
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import Any
 
 from attrs import define, frozen
 
@@ -18,7 +16,9 @@ from canvas_collab.document.pieces import items_of
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import KEY, Kind
 from canvas_collab.protocol.items import Id, Item
-from canvas_collab.protocol.lib0 import Decoder, Malformed
+from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.poison import refuse_content
+from canvas_collab.protocol.steps import complete
 from canvas_collab.protocol.update import Update, decode_update
 
 #: Types that are nested more deeply are reported: Yjs runs out of stack somewhere above a thousand.
@@ -26,8 +26,6 @@ MAX_DEPTH = 500
 
 #: More insertions at one place are reported: their number squared is what every client has to do to load them.
 MAX_AT_ONE_PLACE = 1000
-
-_PROTO = "__proto__"
 
 
 @frozen(order=True)
@@ -175,8 +173,6 @@ class _Search:
             yield self._poison(struct, f"types nested more than {MAX_DEPTH} deep")
         if root is None or not root.item.info & KEY:
             return
-        if root is struct and _key_of(item) == _PROTO:
-            yield self._poison(struct, f"the key {_PROTO}")
         if item.end - item.clock > 1 and item.kind is not Kind.DELETED and not self._is_deleted(struct):
             yield self._poison(struct, "several values for one key")
 
@@ -194,99 +190,9 @@ def _needs(item: Item) -> Iterator[Id]:
             yield identifier
 
 
-def _key_of(item: Item) -> str:
-    decoder = Decoder(item.head)
-    if decoder.var_uint() == 1:
-        decoder.var_bytes()
-    else:
-        decoder.var_uint()
-        decoder.var_uint()
-    return decoder.var_string()
-
-
 def _wrong_content(item: Item) -> Iterator[str]:
     """What is wrong with an item's content by itself."""
-    kind, content = item.kind, item.content
     try:
-        if kind is Kind.DOC:
-            yield from _wrong_options(content)
-        elif kind is Kind.ANY and _may_name_proto(content):
-            decoder = Decoder(content)
-            if any(_names_proto(decoder) for _ in range(decoder.var_uint())):
-                yield f"the key {_PROTO} in a value"
-        elif kind in (Kind.JSON, Kind.EMBED, Kind.FORMAT) and _may_name_proto(content):
-            decoder = Decoder(content)
-            if kind is Kind.FORMAT and decoder.var_string() == _PROTO:
-                yield f"the format {_PROTO}"
-            count = decoder.var_uint() if kind is Kind.JSON else 1
-            if any(_json_names_proto(decoder.var_string()) for _ in range(count)):
-                yield f"the key {_PROTO} in a value"
-    except Malformed:
-        yield "content that cannot be read"
-
-
-def _wrong_options(content: bytes) -> Iterator[str]:
-    decoder = Decoder(content)
-    decoder.var_string()
-    if decoder.byte() != 118:
-        yield "options of a subdocument that are no object"
-        return
-    start = decoder.position
-    for _ in range(decoder.var_uint()):
-        is_guid = decoder.var_string() == "guid"
-        tag = content[decoder.position : decoder.position + 1]
-        _names_proto(decoder)
-        if is_guid and tag != b"\x77":
-            yield "a subdocument whose guid is no text"
-    decoder.position = start - 1
-    if _names_proto(decoder):
-        yield f"the key {_PROTO} in the options of a subdocument"
-
-
-def _may_name_proto(content: bytes) -> bool:
-    """Whether the key can be in there, or be spelled with escapes."""
-    return b"__proto__" in content or b"\\u" in content
-
-
-#: How many bytes follow the tag of a value of lib0's ``writeAny`` that is of one size.
-_SIZES = {120: 0, 121: 0, 122: 8, 123: 8, 124: 4, 126: 0, 127: 0}
-
-
-def _names_proto(decoder: Decoder) -> bool:
-    """Read a value of lib0's ``writeAny``; whether an object in it has that key."""
-    found = False
-    around: list[tuple[int, bool]] = [(1, False)]
-    while around:
-        left, has_keys = around.pop()
-        if not left:
-            continue
-        around.append((left - 1, has_keys))
-        if has_keys and decoder.var_bytes() == b"__proto__":
-            found = True
-        tag = decoder.byte()
-        if tag in _SIZES:
-            decoder.take(_SIZES[tag])
-        elif tag in (116, 119):
-            decoder.var_bytes()
-        elif tag == 125:
-            decoder.var_int()
-        elif tag in (117, 118):
-            around.append((decoder.var_uint(), tag == 118))
-        else:
-            raise Malformed(f"there is no value with the tag {tag}")
-    return found
-
-
-def _json_names_proto(text: str) -> bool:
-    if text == "undefined":
-        return False
-    found: list[str] = []
-
-    def look(pairs: list[tuple[str, Any]]) -> None:
-        found.extend(key for key, _ in pairs if key == _PROTO)
-
-    try:
-        json.loads(text, object_pairs_hook=look, parse_int=float)
-    except (ValueError, RecursionError):
-        raise Malformed("a value is not JSON") from None
-    return bool(found)
+        complete(refuse_content(item.content, 0, len(item.content), item.kind))
+    except Malformed as error:
+        yield str(error)

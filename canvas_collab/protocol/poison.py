@@ -64,7 +64,7 @@ def refuse_poison(client: int, runs: Sequence[Run]) -> Steps[None]:
                 if struct is None:
                     yield
                 else:
-                    yield from _refuse_content(run.data, struct.content, struct.stop, run.data[struct.start] & KIND)
+                    yield from refuse_content(run.data, struct.content, struct.stop, run.data[struct.start] & KIND)
 
 
 def refuse_lists_at_keys(at_keys: Sequence[Stretch], deletions: DeleteSet) -> Steps[None]:
@@ -91,7 +91,11 @@ def _is_suspect(data: bytes) -> Steps[bool]:
     return False
 
 
-def _refuse_content(data: bytes, position: int, stop: int, kind: int) -> Steps[None]:
+def refuse_content(data: bytes, position: int, stop: int, kind: int) -> Steps[None]:
+    """Make sure that there is none in the content of an item, which has been checked, between two positions.
+
+    :raises Malformed: if there is.
+    """
     if kind == DOC:
         length, position = read_var_uint(data, position)
         yield from _refuse_keys(data, position + length, 1, are_options=True)

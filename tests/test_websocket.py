@@ -274,6 +274,16 @@ def test_one_who_has_much_to_read_is_not_asked_whether_they_are_there() -> None:
     assert not staged.transport.disconnecting
 
 
+def test_one_whose_messages_take_long_is_not_cut_off_for_an_answer_that_nobody_has_read(clock: Turns) -> None:
+    staged = Staged(AT_ONCE, clock=clock, steps=5)
+    staged.protocol.dataReceived(client_frame(b"one"))
+    assert staged.transport.producerState == "paused"
+    for _ in range(4):
+        staged.protocol.look_after()
+    assert not staged.transport.disconnecting
+    assert staged.transport.value() == b""
+
+
 def test_a_ping_between_messages_is_answered() -> None:
     staged = Staged()
     staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"?", Opcode.PING) + client_frame(b"two"))

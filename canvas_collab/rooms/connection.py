@@ -193,7 +193,8 @@ class Connection:
                     return Effect.REFUSED
                 update = yield from self._read(message.update)
                 effect = yield from self._edit(update)
-                self.carrier.kept(update)
+                if effect is Effect.KEPT:
+                    self.carrier.kept(update)
                 return effect
             if isinstance(message, sync.SyncStep2):
                 return (yield from self._take_step_2(message.update))
@@ -221,6 +222,9 @@ class Connection:
         return read_update(data, self._max_document_size, is_new=True)
 
     def _edit(self, update: Update) -> Steps[Effect]:
+        if not self.may_write:
+            # The role has changed while the update was looked at.
+            return Effect.REFUSED
         limit = self._max_document_size
         encoded = update.encoded
         added = len(encoded) if encoded is not None and len(encoded) < SMALL else update.weight
@@ -238,8 +242,6 @@ class Connection:
         # A client that only reconnects brings nothing new, and that should cost nobody anything.
         if not (yield from self.room.document.finds_news(update)):
             return Effect.KEPT
-        if not self.may_write:
-            return Effect.REFUSED
         return (yield from self._edit(update))
 
     def _answer_step_1(self, state_vector: bytes) -> Steps[None]:

@@ -305,14 +305,15 @@ class ServerProtocol(Receiver):
     def look_after(self) -> None:
         """Ping a client that has been silent since the last call; drop it if it was pinged then.
 
-        One that still has much to read would find the ping at the end of it, and is looked after otherwise.
+        One that still has much to read would find the ping at the end of it, and is looked after otherwise; of one
+        whose messages take long nothing is read, its answer neither.
         """
         if not self.may_send:
             return
         if self._dialect is not None and self._stalled is None:
             # What was sent a moment before the last time is not heard until the next: that would be too long.
             self._dialect.keep_alive(self.factory.settings.ping_interval / 4)
-        if self._was_heard or self._stalled is not None:
+        if self._was_heard or self._stalled is not None or self.is_held:
             self._was_heard = self._was_pinged = False
         elif not self._was_pinged:
             self._was_pinged = True

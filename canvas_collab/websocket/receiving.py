@@ -96,6 +96,11 @@ class Receiver(WebSocketServerProtocol):
         frame = self.current_frame
         return 0 if frame is None or self.data else frame.length - self.current_frame_masker.pointer()
 
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing is read of the socket now."""
+        return self._holds > 0
+
     def hold_reading(self) -> None:
         """Read nothing of the socket until :meth:`go_on_reading` has been called as often as this."""
         self._holds += 1

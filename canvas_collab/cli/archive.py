@@ -18,7 +18,7 @@ from canvas_collab.document.document import Document
 from canvas_collab.document.folding import DocumentDamaged, Snapshot, read_document
 from canvas_collab.document.restoring import past
 from canvas_collab.persistence.notifications import CHANNEL, RESET_CHANNEL
-from canvas_collab.persistence.store import APPEND, LOAD, LOCK_SNAPSHOT, WRITE_SNAPSHOT
+from canvas_collab.persistence.statements import APPEND, LOAD, LOCK_SNAPSHOT, WRITE_SNAPSHOT
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import Update, decode_update
 

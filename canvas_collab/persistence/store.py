@@ -30,6 +30,19 @@ from canvas_collab.persistence.reading import (
     read_snapshot,
 )
 from canvas_collab.persistence.seen import SeenIds
+from canvas_collab.persistence.statements import (
+    APPEND,
+    LOCK,
+    LOCKED,
+    MARK_MERGED,
+    PATIENCE,
+    PRUNE,
+    RESET_AT,
+    WORTH_COMPACTING,
+    WRITE_COMPACTED,
+    WRITE_DELETIONS,
+    WRITE_SNAPSHOT,
+)
 from canvas_collab.protocol.delete_set import DeleteSet
 
 #: Folding so many bytes takes less time than to have a thread do it.
@@ -75,88 +88,6 @@ class Folded:
 
 #: Compacts a document; takes the deletions whose content may go.
 Compact = Callable[[Document, DeleteSet], Awaitable[Document]]
-
-# One statement, so that it sees one state of the database: with two, a row that a snapshot takes in between them
-# would be in neither answer.
-LOAD = """
-    SELECT 0 AS id, data, layout, checksum FROM yjs_document WHERE id = %(id)s
-    UNION ALL
-    SELECT id, update, NULL, NULL FROM yjs_update_log WHERE document_id = %(id)s AND merged_at IS NULL
-    ORDER BY id
-"""
-
-#: How long the log waits for a lock, in milliseconds: everybody's entries wait with it. Nothing that the daemon does
-#: locks what is waited for.
-LOCK_TIMEOUT_MS = 100
-
-_PATIENCE = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};"
-
-# The join gives up the name, and keeps the edit, of a user whose account was deleted in the meantime.
-APPEND = """
-    WITH batch AS (
-        SELECT * FROM unnest(%s::text[], %s::text[]::{user_id_type}[], %s::bytea[])
-            WITH ORDINALITY AS entry (document_id, user_id, update, position)
-    ), created AS (
-        INSERT INTO yjs_document (id, data)
-        SELECT DISTINCT document_id, '\\x0000'::bytea FROM batch ORDER BY document_id
-        ON CONFLICT (id) DO NOTHING
-    ), added AS (
-        INSERT INTO yjs_update_log (document_id, user_id, update)
-        SELECT batch.document_id, author.id, batch.update
-          FROM batch LEFT JOIN {user_table} AS author ON author.id = batch.user_id
-         ORDER BY batch.position
-        RETURNING id
-    )
-    SELECT min(id), max(id), count(id), pg_notify('{channel}', concat_ws(' ', %s::text, min(id), max(id))) FROM added
-"""
-
-_LOCKED = """
-    WITH free AS (SELECT id FROM yjs_document WHERE id = ANY(%(ids)s) FOR KEY SHARE SKIP LOCKED)
-    SELECT id FROM yjs_document WHERE id = ANY(%(ids)s) AND id NOT IN (SELECT id FROM free)
-"""
-
-_WORTH_COMPACTING = """
-    SELECT octet_length(data) + (
-               SELECT coalesce(sum(octet_length(update)), 0) FROM yjs_update_log
-                WHERE document_id = document.id AND merged_at IS NULL
-           ), compacted_size, deletions, deletions_at <= now() - %s * interval '1 second', reset_at
-      FROM yjs_document AS document WHERE id = %s
-"""
-
-# The lock leaves room for appending: a foreign key needs no more than FOR KEY SHARE of the document's row.
-LOCK_SNAPSHOT = "SELECT data, layout, checksum FROM yjs_document WHERE id = %s FOR NO KEY UPDATE"
-
-#: How long folding waits for somebody else who has locked the document, in milliseconds: other documents wait with it.
-FOLD_LOCK_TIMEOUT_MS = 1000
-
-_LOCK = f"""
-    SET LOCAL lock_timeout = {FOLD_LOCK_TIMEOUT_MS};
-    SELECT octet_length(data), layout, checksum FROM yjs_document WHERE id = %s FOR NO KEY UPDATE
-"""
-
-_RESET_AT = "SELECT reset_at FROM yjs_document WHERE id = %s"
-
-WRITE_SNAPSHOT = """
-    UPDATE yjs_document SET data = %s, layout = %s, checksum = %s, updated_at = now() WHERE id = %s
-"""
-
-_WRITE_COMPACTED = """
-    UPDATE yjs_document SET compacted_size = octet_length(data) WHERE id = %s
-"""
-
-_WRITE_DELETIONS = "UPDATE yjs_document SET deletions = %s, deletions_at = now() WHERE id = %s"
-
-# Exactly the rows that were read: ids become visible out of order, so "all below" could mark a row nobody has merged.
-_MARK_MERGED = "UPDATE yjs_update_log SET merged_at = now() WHERE id = ANY(%s)"
-
-# A batch at a time, and none that somebody else is at.
-_PRUNE = """
-    DELETE FROM yjs_update_log WHERE id IN (
-        SELECT id FROM yjs_update_log WHERE merged_at < now() - greatest(%s, %s) * interval '1 second'
-         ORDER BY merged_at LIMIT %s FOR UPDATE SKIP LOCKED
-    )
-    RETURNING id
-"""
 
 
 class DocumentStore:
@@ -235,10 +166,10 @@ class DocumentStore:
             return await cursor.query(patience + self._append, (document_ids, user_ids, sent.array(), self.origin))
 
         try:
-            first, last, count, _ = await add(_PATIENCE)
+            first, last, count, _ = await add(PATIENCE)
         except Locked as error:
             if error.is_row:
-                locked = await self._journal_database.query(_LOCKED, {"ids": list(set(document_ids))})
+                locked = await self._journal_database.query(LOCKED, {"ids": list(set(document_ids))})
                 raise DocumentsLocked(name for (name,) in locked) from error
             # A whole table is locked: there is nothing that could be kept meanwhile.
             first, last, count, _ = await add("")
@@ -260,12 +191,12 @@ class DocumentStore:
         ready = await self._prepare(document_id) if compact else None
 
         async def steps(cursor: Cursor) -> Folded:
-            heads = await cursor.query(_LOCK, (document_id,))
+            heads = await cursor.query(LOCK, (document_id,))
             if not heads:
                 # It may be added in this moment: later, then.
                 return Folded(0, 0, False)
             prepared = ready
-            if ready and await cursor.query(_RESET_AT, (document_id,)) != [(ready.reset_at,)]:
+            if ready and await cursor.query(RESET_AT, (document_id,)) != [(ready.reset_at,)]:
                 # What was compacted holds what has been taken out since.
                 prepared = None
             ids: list[int] = []
@@ -284,11 +215,11 @@ class DocumentStore:
             sender = Sender(cursor)
             await _write(cursor, sender, document_id, folded)
             if prepared:
-                await cursor.execute(_WRITE_COMPACTED, (document_id,))
+                await cursor.execute(WRITE_COMPACTED, (document_id,))
                 if prepared.deletions is not None:
-                    await cursor.execute(_WRITE_DELETIONS, (await sender.value(prepared.deletions), document_id))
+                    await cursor.execute(WRITE_DELETIONS, (await sender.value(prepared.deletions), document_id))
             for start in range(0, len(ids), AT_A_TIME):
-                await cursor.execute(_MARK_MERGED, (ids[start : start + AT_A_TIME],))
+                await cursor.execute(MARK_MERGED, (ids[start : start + AT_A_TIME],))
             return Folded(len(ids), folded.size, prepared is not None)
 
         # One at a time; the pool's other connections stay free for sessions and the journal.
@@ -299,11 +230,11 @@ class DocumentStore:
 
         :param at_least: for how many seconds they stay however short the retention is.
         """
-        return len(await self._database.query(_PRUNE, (self._retention, at_least, limit)))
+        return len(await self._database.query(PRUNE, (self._retention, at_least, limit)))
 
     async def _prepare(self, document_id: str) -> _Prepared | None:
         """Compact what is stored, if that is worth it, before anything is locked."""
-        rows = await self._database.query(_WORTH_COMPACTING, (self._retention, document_id))
+        rows = await self._database.query(WORTH_COMPACTING, (self._retention, document_id))
         if not rows:
             return None
         size, compacted_size, deletions, is_ripe, reset_at = rows[0]

@@ -1,0 +1,85 @@
+"""The statements about stored documents and their log."""
+
+from __future__ import annotations
+
+# One statement, so that it sees one state of the database: with two, a row that a snapshot takes in between them
+# would be in neither answer.
+LOAD = """
+    SELECT 0 AS id, data, layout, checksum FROM yjs_document WHERE id = %(id)s
+    UNION ALL
+    SELECT id, update, NULL, NULL FROM yjs_update_log WHERE document_id = %(id)s AND merged_at IS NULL
+    ORDER BY id
+"""
+
+#: How long the log waits for a lock, in milliseconds: everybody's entries wait with it. Nothing that the daemon does
+#: locks what is waited for.
+LOCK_TIMEOUT_MS = 100
+
+PATIENCE = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};"
+
+# The join gives up the name, and keeps the edit, of a user whose account was deleted in the meantime.
+APPEND = """
+    WITH batch AS (
+        SELECT * FROM unnest(%s::text[], %s::text[]::{user_id_type}[], %s::bytea[])
+            WITH ORDINALITY AS entry (document_id, user_id, update, position)
+    ), created AS (
+        INSERT INTO yjs_document (id, data)
+        SELECT DISTINCT document_id, '\\x0000'::bytea FROM batch ORDER BY document_id
+        ON CONFLICT (id) DO NOTHING
+    ), added AS (
+        INSERT INTO yjs_update_log (document_id, user_id, update)
+        SELECT batch.document_id, author.id, batch.update
+          FROM batch LEFT JOIN {user_table} AS author ON author.id = batch.user_id
+         ORDER BY batch.position
+        RETURNING id
+    )
+    SELECT min(id), max(id), count(id), pg_notify('{channel}', concat_ws(' ', %s::text, min(id), max(id))) FROM added
+"""
+
+LOCKED = """
+    WITH free AS (SELECT id FROM yjs_document WHERE id = ANY(%(ids)s) FOR KEY SHARE SKIP LOCKED)
+    SELECT id FROM yjs_document WHERE id = ANY(%(ids)s) AND id NOT IN (SELECT id FROM free)
+"""
+
+WORTH_COMPACTING = """
+    SELECT octet_length(data) + (
+               SELECT coalesce(sum(octet_length(update)), 0) FROM yjs_update_log
+                WHERE document_id = document.id AND merged_at IS NULL
+           ), compacted_size, deletions, deletions_at <= now() - %s * interval '1 second', reset_at
+      FROM yjs_document AS document WHERE id = %s
+"""
+
+# The lock leaves room for appending: a foreign key needs no more than FOR KEY SHARE of the document's row.
+LOCK_SNAPSHOT = "SELECT data, layout, checksum FROM yjs_document WHERE id = %s FOR NO KEY UPDATE"
+
+#: How long folding waits for somebody else who has locked the document, in milliseconds: other documents wait with it.
+FOLD_LOCK_TIMEOUT_MS = 1000
+
+LOCK = f"""
+    SET LOCAL lock_timeout = {FOLD_LOCK_TIMEOUT_MS};
+    SELECT octet_length(data), layout, checksum FROM yjs_document WHERE id = %s FOR NO KEY UPDATE
+"""
+
+RESET_AT = "SELECT reset_at FROM yjs_document WHERE id = %s"
+
+WRITE_SNAPSHOT = """
+    UPDATE yjs_document SET data = %s, layout = %s, checksum = %s, updated_at = now() WHERE id = %s
+"""
+
+WRITE_COMPACTED = """
+    UPDATE yjs_document SET compacted_size = octet_length(data) WHERE id = %s
+"""
+
+WRITE_DELETIONS = "UPDATE yjs_document SET deletions = %s, deletions_at = now() WHERE id = %s"
+
+# Exactly the rows that were read: ids become visible out of order, so "all below" could mark a row nobody has merged.
+MARK_MERGED = "UPDATE yjs_update_log SET merged_at = now() WHERE id = ANY(%s)"
+
+# A batch at a time, and none that somebody else is at.
+PRUNE = """
+    DELETE FROM yjs_update_log WHERE id IN (
+        SELECT id FROM yjs_update_log WHERE merged_at < now() - greatest(%s, %s) * interval '1 second'
+         ORDER BY merged_at LIMIT %s FOR UPDATE SKIP LOCKED
+    )
+    RETURNING id
+"""

@@ -21,6 +21,9 @@ MB, MS = 2**20, 1e3
 #: What is aimed at, in seconds and bytes.
 WAIT, SAVED, MEMORY, OUT = 0.05, 0.5, 50 * MB, 2.0
 
+#: Where something else had the daemon's core for a greater share of the time, latencies do not count for much.
+DISTURBED = 0.1
+
 PAGE = ROOT / "docs" / "attacks.md"
 
 
@@ -149,7 +152,8 @@ def _waits(row: dict[str, Any] | None) -> list[str]:
     if row is None or not row["observation"]:
         return ["", ""]
     heard = row["observation"]["heard"]
-    return [_bold(heard["p99"] * MS, WAIT * MS), f"{heard['worst'] * MS:.0f}"]
+    mark = "†" if row["waited"] > DISTURBED else ""
+    return [_bold(heard["p99"] * MS, WAIT * MS) + mark, f"{heard['worst'] * MS:.0f}{mark}"]
 
 
 def _memory(which: str, *rows: dict[str, Any]) -> str:

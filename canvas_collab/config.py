@@ -144,6 +144,12 @@ class Settings:
         variables.number(0.1, 3600),
         "How often it is looked whether the database has edits that this daemon has not heard of.",
     )
+    max_unsaved: int = _setting(
+        "MAX_UNSAVED",
+        64 * 2**10,
+        variables.integer(1024, 2**40),
+        "After so many bytes of one connection's edits no more is read of it until they are on disk, or for a second.",
+    )
     snapshot_debounce: float = _setting(
         "SNAPSHOT_DEBOUNCE", 1.0, variables.number(0.05, 3600), "How long a document rests before it is snapshotted."
     )

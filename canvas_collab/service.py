@@ -50,6 +50,9 @@ OTHER_DESCRIPTORS = 64
 #: The garbage collector looks at new objects when there are so many more of them.
 COLLECT_AFTER = 10_000
 
+#: It looks at all objects after so many times ten of these looks: with large documents open that takes long.
+COLLECT_ALL_AFTER = 50
+
 #: What was folded into a snapshot stays in the log until it was looked for what was missed about so many times.
 LOOKS_AT_HISTORY = 5
 
@@ -210,7 +213,7 @@ class CollaborationService(MultiService):
         # all freed without the collector; looking more rarely is a tenth of the work that a message takes.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(COLLECT_AFTER)
+        gc.set_threshold(COLLECT_AFTER, 10, COLLECT_ALL_AFTER)
 
     def stopService(self) -> Deferred[Any]:
         """Stop part after part."""

@@ -229,3 +229,26 @@ def test_when_the_database_cannot_keep_up_writers_are_told_to_try_again_and_lose
             again.edit(kept)
             again.flush()
         daemon.wait_until(lambda: len(database.query("SELECT 1 FROM yjs_update_log")) == 3)
+
+
+def test_one_whose_edits_wait_for_the_database_is_read_on_as_slowly_and_loses_nothing(
+    database: TestDatabase, start_daemon: StartDaemon
+) -> None:
+    ada = database.add_user("ada")
+    database.add_diagram("one", ada)
+    daemon = start_daemon(database, MAX_UNSAVED=1024)
+    doc: Doc = Doc()
+    text = doc.get("text", type=Text)
+    with Client(daemon, "one", ada) as client:
+        with database.transaction() as cursor:
+            cursor.execute("LOCK TABLE yjs_update_log IN ACCESS EXCLUSIVE MODE")
+            for number in range(60):
+                state = doc.get_state()
+                text += f"{number} " + "x" * 100
+                client.send(sync.encode_update(doc.get_update(state)))
+            daemon.wait_until(lambda: daemon.get("/health")[1]["unsaved_updates"] >= 8)
+            assert daemon.get("/health")[1]["unsaved_updates"] < 40
+        client.flush()
+        daemon.wait_until(lambda: daemon.get("/health")[1]["unsaved_updates"] == 0)
+    with Client(daemon, "one", ada) as later:
+        assert later.text == str(text)

@@ -21,7 +21,7 @@ from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.echoes import REMEMBERED
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.rooms.pacing import Pace
-from canvas_collab.rooms.room import AWARENESS_SIZE, Room
+from canvas_collab.rooms.room import AWARENESS_SIZE, STATELESS_AT_ONCE, STATELESS_WAITING, Room
 from canvas_collab.rooms.rooms import Rooms
 
 
@@ -135,6 +135,10 @@ class FakeMember:
         self.user_id = user_id
         self.reads = True
         self.received: list[bytes] = []
+        self.stateless: list[bytes] = []
+
+    def send_stateless(self, message: Outgoing) -> None:
+        self.stateless.append(message.payload)
 
     def offer(self, message: Outgoing) -> bool:
         if self.reads:
@@ -467,3 +471,18 @@ def test_updates_that_are_large_together_are_sent_in_several_messages(
     assert 3 <= len(bob.received) <= 11
     bobs = Document(map(decode_update, map(sync_update, bob.received)))
     assert bobs.encode() == meeting.room.document.encode()
+
+
+def test_stateless_messages_are_sent_some_at_a_time_in_order_and_too_many_are_dropped(meeting: Meeting) -> None:
+    ada, bob, _ = meeting.members
+    meeting.edit(ada, update_of("before"))
+    meeting.forget()
+    messages = [Outgoing(str(number).encode()) for number in range(STATELESS_WAITING + 5)]
+    taken = [meeting.room.relay(ada, message) for message in messages]
+    assert taken == [True] * STATELESS_WAITING + [False] * 5
+    meeting.clock.advance(WINDOW)
+    assert bob.stateless == [message.payload for message in messages[:STATELESS_AT_ONCE]]
+    for _ in range(STATELESS_WAITING // STATELESS_AT_ONCE):
+        meeting.clock.advance(WINDOW)
+    assert bob.stateless == [message.payload for message in messages[:STATELESS_WAITING]]
+    assert ada.stateless == []

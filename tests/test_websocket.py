@@ -18,6 +18,7 @@ from canvas_collab.protocol.frames import encode_frame
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.scheduling import make_cooperator
 from canvas_collab.websocket import inbound, receiving
+from canvas_collab.websocket.client import LONGEST_HOLD
 from canvas_collab.websocket.inbound import AT_ONCE
 from canvas_collab.websocket.server import ServerFactory
 from canvas_collab.websocket.shared_limit import SharedLimit
@@ -282,6 +283,34 @@ def test_one_whose_messages_take_long_is_not_cut_off_for_an_answer_that_nobody_h
         staged.protocol.look_after()
     assert not staged.transport.disconnecting
     assert staged.transport.value() == b""
+
+
+def test_of_pings_that_came_while_nothing_was_read_the_last_one_is_answered() -> None:
+    staged = Staged()
+    staged.protocol.wire.pauseProducing()
+    for payload in (b"1", b"2", b"3"):
+        staged.protocol.dataReceived(client_frame(payload, Opcode.PING))
+    assert staged.transport.value() == b""
+    staged.protocol.wire.resumeProducing()
+    assert staged.transport.value() == b"\x8a\x013"
+
+
+def test_one_who_is_to_wait_for_what_they_have_sent_waits_until_it_is_there_or_for_a_second() -> None:
+    waiting: list[Callable[[], None]] = []
+    staged = Staged(act=lambda payload: staged.protocol.hold_until(waiting.append) if payload == b"large" else None)
+    staged.protocol.dataReceived(client_frame(b"large") + client_frame(b"one"))
+    assert (staged.messages, staged.transport.producerState) == ([b"large"], "paused")
+    waiting.pop()()
+    assert (staged.messages, staged.transport.producerState) == ([b"large", b"one"], "producing")
+
+    staged.protocol.dataReceived(client_frame(b"large") + client_frame(b"two"))
+    staged.clock.advance(LONGEST_HOLD * 0.9)
+    assert staged.messages[3:] == []
+    staged.clock.advance(LONGEST_HOLD * 0.1)
+    assert (staged.messages[3:], staged.transport.producerState) == ([b"two"], "producing")
+    # Nothing comes of it when it is there after all.
+    waiting.pop()()
+    assert staged.transport.producerState == "producing"
 
 
 def test_a_ping_between_messages_is_answered() -> None:

@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.layout import encode_layout
+from canvas_collab.protocol.layout import encode_layout_in_steps
 from canvas_collab.protocol.ranges import Range
 from canvas_collab.protocol.state_vector import encode_state_vector_in_steps, read_state_vector
 from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, complete
@@ -22,6 +22,9 @@ from canvas_collab.protocol.update import RUN_WEIGHT, Update, decode_update, enc
 #: A run is joined with the one before it unless that is at least this many times larger, so that every byte is copied
 #: a bounded number of times, and the latest edits lie in small runs.
 SIZE_RATIO = 4
+
+#: Runs that are put in their places together have at most so many others between them.
+CLOSE = 4 * RUNS_PER_STEP
 
 
 class Document:
@@ -182,7 +185,11 @@ class Document:
     @property
     def layout(self) -> bytes:
         """Where in :meth:`encode`'s answer the runs lie, for :func:`~canvas_collab.protocol.layout.decode_laid_out`."""
-        return encode_layout(self._runs)
+        return complete(self.lay_out())
+
+    def lay_out(self) -> Steps[bytes]:
+        """:attr:`layout` in steps; nothing may come in meanwhile."""
+        return encode_layout_in_steps(self._runs)
 
     def _append(self, runs: list[Run], run: Run, client: int) -> None:
         """Put a run behind all others of its client."""
@@ -197,17 +204,41 @@ class Document:
     def _fill(self, known: list[Run], runs: Iterable[Run], client: int) -> Steps[list[Run]]:
         """Put what is not known of a client's runs where it belongs; returns that."""
         new: list[Run] = []
+        parts: list[Run] = []
+        left = RUNS_PER_STEP
         for run in runs:
             cutter = RunCutter(run, client)
             clock = run.clock
             while clock < run.end:
                 gaps, clock = _gaps(known, clock, run.end)
-                parts = []
                 for start, end in gaps:
                     parts.append((yield from cutter.cut(start, end)))
-                if parts:
-                    new += self._insert(known, parts, client)
+                left -= 1 + len(gaps)
+                if left <= 0:
+                    new += yield from self._insert_all(known, parts, client)
+                    parts = []
+                    yield
+                    left = RUNS_PER_STEP
+        new += yield from self._insert_all(known, parts, client)
+        return new
+
+    def _insert_all(self, known: list[Run], parts: Sequence[Run], client: int) -> Steps[list[Run]]:
+        """Put runs in their places, those together that lie close together; returns what was unknown of them."""
+        new: list[Run] = []
+        group: list[Run] = []
+        first = 0
+        for part in parts:
+            place = bisect_right(known, part.clock, key=lambda run: run.clock)
+            if group and place - first > CLOSE:
+                new += self._insert(known, group, client)
                 yield
+                group = []
+                place = bisect_right(known, part.clock, key=lambda run: run.clock)
+            if not group:
+                first = place
+            group.append(part)
+        if group:
+            new += self._insert(known, group, client)
         return new
 
     def _insert(self, known: list[Run], parts: Sequence[Run], client: int) -> Sequence[Run]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from canvas_collab.document.compaction import compact
 from canvas_collab.document.document import Document
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.layout import decode_laid_out
 from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.steps import Steps, complete
 from canvas_collab.protocol.update import EMPTY_UPDATE, Update, decode_update
 
 #: A snapshot is compacted when it has grown by this share since the last time, and by so many bytes.
@@ -66,8 +67,27 @@ def _checksum(data: bytes, layout: bytes) -> bytes:
 
 def snapshot_of(document: Document) -> Snapshot:
     """The snapshot that holds a document as it is."""
-    data, layout = document.encode(), document.layout
-    return Snapshot(data, layout, _checksum(data, layout))
+    return with_checksum(complete(fold(None, document)))
+
+
+def fold(compacted: Document | None, document: Document) -> Steps[Snapshot]:
+    """The snapshot of a document that nothing comes into meanwhile, still without its checksum, in steps.
+
+    :param compacted: the same document in fewer bytes, or an earlier state of it.
+    """
+    if compacted is not None:
+        # Of every struct the compacted version counts; what has come since then is in the other.
+        both = Document()
+        yield from both.merge(compacted.as_update())
+        yield from both.merge(document.as_update())
+        document = both
+    data = yield from document.beyond({})
+    return Snapshot(data, (yield from document.lay_out()))
+
+
+def with_checksum(snapshot: Snapshot) -> Snapshot:
+    """The same snapshot with its checksum, which takes a while and can be worked out in a thread."""
+    return evolve(snapshot, checksum=_checksum(snapshot.data, snapshot.layout or b""))
 
 
 def read_document(snapshot: Snapshot, updates: Iterable[bytes]) -> Document:

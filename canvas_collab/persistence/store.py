@@ -17,7 +17,7 @@ from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pieces import PIECE, Sender
 from canvas_collab.database.pool import Cursor, Database, Locked, Row
 from canvas_collab.document.document import Document
-from canvas_collab.document.folding import Snapshot, snapshot_of, wants_compaction
+from canvas_collab.document.folding import Snapshot, fold, wants_compaction, with_checksum
 from canvas_collab.persistence.compactor import CompactionFailed, CompactionPutOff
 from canvas_collab.persistence.notifications import CHANNEL
 from canvas_collab.persistence.reading import (
@@ -44,9 +44,10 @@ from canvas_collab.persistence.statements import (
     WRITE_SNAPSHOT,
 )
 from canvas_collab.protocol.delete_set import DeleteSet
+from canvas_collab.scheduling import run
 
-#: Folding so many bytes takes less time than to have a thread do it.
-SMALL = 2**12
+#: The checksum of so many bytes takes less time than to have a thread work it out.
+SMALL = 2**16
 
 
 @frozen
@@ -210,8 +211,9 @@ class DocumentStore:
                 return Folded(0, 0, False)
             if not ids:
                 await merging.begin(await read_snapshot(cursor, document_id, heads[0]))
-            folding = prepared.document if prepared else None, merging.document
-            folded = await deferToThread(_fold, *folding) if merging.document.size > SMALL else _fold(*folding)
+            folded = await run(self._cooperator, fold(prepared.document if prepared else None, merging.document))
+            is_large = folded.size > SMALL
+            folded = await deferToThread(with_checksum, folded) if is_large else with_checksum(folded)
             sender = Sender(cursor)
             await _write(cursor, sender, document_id, folded)
             if prepared:
@@ -269,11 +271,3 @@ class _Prepared:
     document: Document
     deletions: bytes | None
     reset_at: datetime | None
-
-
-def _fold(compacted: Document | None, document: Document) -> Snapshot:
-    """The new snapshot."""
-    if compacted is not None:
-        # Of every struct the compacted version counts; what has come since then is in the other.
-        document = Document([compacted.as_update(), document.as_update()])
-    return snapshot_of(document)

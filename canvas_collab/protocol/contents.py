@@ -28,6 +28,9 @@ _LAST_TYPE = 6
 #: The tags of objects and arrays among the values of lib0's ``writeAny``.
 _OBJECT, _ARRAY = 118, 117
 
+#: So many JSON texts are checked in one step.
+TEXTS_PER_STEP = 200
+
 #: What :func:`skip_content` answers instead of a position where it has not come to the end.
 UNFINISHED = -1
 
@@ -64,6 +67,8 @@ def skip_content(data: bytes, position: int, kind: int) -> tuple[int, int]:
     if kind == JSON:
         count, position = read_var_uint(data, position)
         limit = position + BYTES_PER_STEP
+        if count > TEXTS_PER_STEP:
+            return count, UNFINISHED
         for _ in range(count):
             position = _skip_json(data, position, also="undefined")
             if position == UNFINISHED or position > limit:
@@ -98,13 +103,13 @@ def skip_long_content(data: bytes, position: int, kind: int) -> Steps[int]:
     elif kind == JSON:
         count, position = read_var_uint(data, position)
     limit = position + BYTES_PER_STEP
-    for _ in range(count):
+    for index in range(count):
         text, position = _string(data, position)
         if len(text) > LONG:
             yield from check_long_json(text)
         elif kind != JSON or text != "undefined":
             check_json(text)
-        if position > limit:
+        if position > limit or index % TEXTS_PER_STEP == TEXTS_PER_STEP - 1:
             yield
             limit = position + BYTES_PER_STEP
     return position

@@ -200,7 +200,10 @@ def read_delete_set(data: bytes, position: int, max_weight: int | None) -> Steps
                     raise TooLarge("the update has too many deleted ranges")
                 yield
                 left = RANGES_PER_STEP
-        left -= 10
+        left -= 5
+        if left <= 0:
+            yield
+            left = RANGES_PER_STEP
     result = DeleteSet()
     result._ranges = deletions
     result._count = sum(map(len, deletions.values()))

@@ -29,14 +29,17 @@ _CHARACTERS = re.compile(r"""[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
 
 
+# Numbers are floats, as in a browser: those have no number of digits that is too many, or slow to read.
+_decoder = json.JSONDecoder(parse_int=float, parse_constant=lambda name: _refuse_constant(name))
+
+
 def check_json(text: str) -> None:
     """Make sure that a browser's ``JSON.parse`` accepts a text: a client that gets anything else breaks.
 
     :raises Malformed: if it would not, or if it could not write the value again.
     """
     try:
-        # Numbers are floats, as in a browser: those have no number of digits that is too many, or slow to read.
-        json.loads(text, parse_int=float, parse_constant=_refuse_constant)
+        _decoder.decode(text)
     except (ValueError, RecursionError):
         raise Malformed("a value is not JSON") from None
     if text.count("[") + text.count("{") > MAX_NESTING and _depth(text) > MAX_NESTING:

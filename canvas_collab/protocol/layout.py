@@ -11,12 +11,19 @@ from collections.abc import Mapping, Sequence
 
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_uint
+from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, complete
 from canvas_collab.protocol.structs import Run, encode_skip
 from canvas_collab.protocol.update import Update
 
 
 def encode_layout(runs: Mapping[int, Sequence[Run]]) -> bytes:
     """The layout of the update that :func:`~canvas_collab.protocol.update.encode_update` makes of the same runs."""
+    return complete(encode_layout_in_steps(runs))
+
+
+def encode_layout_in_steps(runs: Mapping[int, Sequence[Run]]) -> Steps[bytes]:
+    """The same in steps; `runs` must not change meanwhile."""
+    left = RUNS_PER_STEP
     present = {client: found for client, found in runs.items() if found}
     parts = [encode_var_uint(len(present))]
     for client in sorted(present, reverse=True):
@@ -27,6 +34,10 @@ def encode_layout(runs: Mapping[int, Sequence[Run]]) -> bytes:
             numbers = (run.clock - end, run.end - run.clock, run.count, len(run.data))
             parts.extend(map(encode_var_uint, numbers))
             end = run.end
+            left -= 1
+            if not left:
+                yield
+                left = RUNS_PER_STEP
     return b"".join(parts)
 
 

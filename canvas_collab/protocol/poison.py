@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import ANY, DOC, EMBED, FORMAT, JSON, KIND
 from canvas_collab.protocol.lib0 import Malformed, read_var_uint
-from canvas_collab.protocol.steps import RANGES_PER_STEP, VALUES_PER_STEP, Steps
+from canvas_collab.protocol.steps import RANGES_PER_STEP, RUNS_PER_STEP, VALUES_PER_STEP, Steps
 from canvas_collab.protocol.structs import Run, structs_in_steps
 
 #: A client, the first clock of an item, and the one after its last.
@@ -58,7 +58,9 @@ def refuse_poison(client: int, runs: Sequence[Run]) -> Steps[None]:
 
     :raises Malformed: if there is.
     """
-    for run in runs:
+    for index, run in enumerate(runs):
+        if index % RUNS_PER_STEP == RUNS_PER_STEP - 1:
+            yield
         if (yield from _is_suspect(run.data)):
             for struct in structs_in_steps(run, client):
                 if struct is None:

@@ -38,11 +38,18 @@ class Update:
         """Whether it holds anything at all."""
         return bool(self.runs) or bool(self.deletions)
 
-    @property
-    def weight(self) -> int:
-        """About how many bytes it takes in memory."""
-        structs = sum(RUN_WEIGHT + len(run.data) for runs in self.runs.values() for run in runs)
-        return structs + self.deletions.weight
+    def weigh(self) -> Steps[int]:
+        """About how many bytes it takes in memory, found out in steps."""
+        weight = self.deletions.weight
+        left = 10 * RUNS_PER_STEP
+        for runs in self.runs.values():
+            for run in runs:
+                weight += RUN_WEIGHT + len(run.data)
+            left -= len(runs) + 1
+            if left <= 0:
+                yield
+                left = 10 * RUNS_PER_STEP
+        return weight
 
     def encode(self) -> bytes:
         """The update as bytes."""

@@ -6,6 +6,7 @@ Which protocol carries the messages does not matter here; that is the carrier's 
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.logger import Logger
@@ -54,6 +55,12 @@ class Carrier(Protocol):
     def protocol(self) -> str:
         """Which protocol that is, for the log."""
 
+    def hold_until(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
+        """Read nothing of the client until something has happened, or for a second.
+
+        :param subscribe: is given what is to be called then.
+        """
+
     @property
     def acknowledges(self) -> bool:
         """Whether the client is told of every update whether it counts."""
@@ -87,6 +94,9 @@ class JournalState(Protocol):
     def full(self) -> bool:
         """Whether no more updates should be taken now."""
 
+    def after_commit(self, document_id: str, act: Callable[[], None]) -> None:
+        """Call `act` when everything of a document that is queued now is in the database."""
+
 
 class Effect(enum.Enum):
     """What a message did to the document."""
@@ -110,6 +120,8 @@ class Connection:
         "_logged",
         "_max_awareness_size",
         "_max_document_size",
+        "_max_unsaved",
+        "_unsaved",
         "access",
         "carrier",
         "credential",
@@ -126,10 +138,12 @@ class Connection:
         journal: JournalState,
         max_awareness_size: int,
         max_document_size: int,
+        max_unsaved: int,
     ) -> None:
         """:param admission: on what the connection rests.
         :param max_awareness_size: the largest awareness message that is taken, in bytes.
         :param max_document_size: nothing is added to a document that would have more bytes.
+        :param max_unsaved: after so many bytes of edits no more is read until they are on disk, or for a second.
         """
         self.carrier = carrier
         # What the room asks for most often, without a step in between.
@@ -141,6 +155,9 @@ class Connection:
         self._journal = journal
         self._max_awareness_size = max_awareness_size
         self._max_document_size = max_document_size
+        self._max_unsaved = max_unsaved
+        # About how many bytes of edits were taken since reading was held for them last.
+        self._unsaved = 0
         self._has_announced = False
         # When it was logged last that messages are dropped.
         self._logged = float("-inf")
@@ -210,9 +227,9 @@ class Connection:
             raise Offence(CloseCode.MALFORMED, f"malformed message: {error}") from error
         return Effect.NONE
 
-    def relay(self, message: Outgoing) -> None:
-        """Have the others sent a stateless message."""
-        self.room.relay(self, message)
+    def relay(self, message: Outgoing) -> bool:
+        """Have the others sent a stateless message; returns False if it is dropped, as too many wait."""
+        return self.room.relay(self, message)
 
     def send_stateless(self, message: Outgoing) -> None:
         """Pass a stateless message on."""
@@ -227,12 +244,17 @@ class Connection:
             return Effect.REFUSED
         limit = self._max_document_size
         encoded = update.encoded
-        added = len(encoded) if encoded is not None and len(encoded) < SMALL else update.weight
+        is_small = encoded is not None and len(encoded) < SMALL
+        added = len(encoded) if encoded is not None and is_small else (yield from update.weigh())
         if self.room.document.weight + added > (limit if update.runs else limit * (1 + ROOM_FOR_DELETIONS)):
             raise Offence(CloseCode.TOO_LARGE, f"the document is full: it may have {limit} bytes")
         if self._journal.full:
             raise Offence(CloseCode.TRY_AGAIN_LATER, "the database cannot keep up, try again later")
         yield from self.room.edit(self, update)
+        self._unsaved += added
+        if self._unsaved > self._max_unsaved:
+            self._unsaved = 0
+            self.carrier.hold_until(lambda act: self._journal.after_commit(self.room.name, act))
         return Effect.KEPT
 
     def _take_step_2(self, data: bytes) -> Steps[Effect]:

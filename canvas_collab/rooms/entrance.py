@@ -75,7 +75,7 @@ class Entrance:
             self.denied(unexpected, room, carrier.client)
             raise unexpected from error
         settings = self._settings
-        sizes = settings.max_awareness_size, settings.max_document_size
+        sizes = settings.max_awareness_size, settings.max_document_size, settings.max_unsaved
         return Connection(carrier, entered, admission, self._journal, *sizes)
 
     def carries_credential(self, handshake: Request) -> bool:

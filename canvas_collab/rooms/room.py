@@ -27,6 +27,10 @@ AWARENESS_SIZE = 32 * 2**10
 #: A larger update is taken in, kept and passed on in parts of about so many bytes, each of which is an update.
 PART_SIZE = 2**18
 
+#: So many stateless messages are sent at a time, and so many may wait for that.
+STATELESS_AT_ONCE = 32
+STATELESS_WAITING = 1000
+
 
 class Member(Hashable, Protocol):
     """What a room asks of a connection to it."""
@@ -236,10 +240,16 @@ class Room(Generic[MemberT]):
         """The messages that tell somebody everything who has nothing, in steps."""
         return self._whole.messages()
 
-    def relay(self, sender: MemberT, message: Outgoing) -> None:
-        """Pass a stateless message on to the others, after what was edited before it."""
+    def relay(self, sender: MemberT, message: Outgoing) -> bool:
+        """Pass a stateless message on to the others, after what was edited before it.
+
+        Returns False if too many wait already; then it is dropped.
+        """
+        if len(self._stateless) >= STATELESS_WAITING:
+            return False
         self._stateless.append((sender, message))
         self._schedule()
+        return True
 
     def expire(self) -> None:
         """Take out awareness states that were not renewed, and what nobody has asked for since the last time."""
@@ -251,7 +261,8 @@ class Room(Generic[MemberT]):
         self._call = None
         started = self._reactor.seconds()
         senders, self._senders = self._senders, set()
-        stateless, self._stateless = self._stateless, []
+        stateless = self._stateless[:STATELESS_AT_ONCE]
+        del self._stateless[:STATELESS_AT_ONCE]
         # What only one has sent it knows already; what several have sent is told to all, harmlessly.
         only_sender = next(iter(senders)) if len(senders) == 1 and not self._is_from_elsewhere else None
         self._is_from_elsewhere = False
@@ -263,6 +274,8 @@ class Room(Generic[MemberT]):
                 if member is not sender:
                     member.send_stateless(message)
         self._pace.flushed(started, self._reactor.seconds())
+        if self._stateless:
+            self._call = self._reactor.callLater(self._pace.delay(self._reactor.seconds()), self.flush)
         if self._awareness_is_due:
             self.flush_awareness()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
@@ -22,6 +23,9 @@ from canvas_collab.websocket.handshake import choose_subprotocol, read_request
 from canvas_collab.websocket.inbound import Inbound
 from canvas_collab.websocket.receiving import Receiver, ReceivingServer
 from canvas_collab.websocket.wire import Wire
+
+#: A client is not read for the sake of what it has sent before for no longer than this, in seconds.
+LONGEST_HOLD = 1.0
 
 
 class Server(ReceivingServer, Protocol):
@@ -66,6 +70,9 @@ class ServerProtocol(Receiver):
         self._denied: Denied | None = None
         self._was_heard = True
         self._was_pinged = False
+        # How often it is waited for what was sent before.
+        self._waits = 0
+        self._unanswered: bytes | None = None
         self._stalled: IDelayedCall | None = None
         self._farewell: IDelayedCall | None = None
 
@@ -112,9 +119,12 @@ class ServerProtocol(Receiver):
         self.dropConnection(abort=True)
 
     @property
-    def is_closing(self) -> bool:
-        """Whether the client is to be told in a moment that it is over; what it sends is looked at after that."""
-        return self._farewell is not None and self._farewell.active()
+    def is_waiting(self) -> bool:
+        """Whether what it has sent is to be kept for later.
+
+        It is to be told in a moment that it is over, or what it has sent before is on its way to disk.
+        """
+        return self._waits > 0 or (self._farewell is not None and self._farewell.active())
 
     def onConnect(self, request: ConnectionRequest) -> Any:
         """Decide over a handshake, and say which subprotocol is spoken; nothing more is read until that is done."""
@@ -187,6 +197,27 @@ class ServerProtocol(Receiver):
             self.events.failure("message not handled", client=self.client)
             self.end(CloseCode.INTERNAL_ERROR, "internal error")
 
+    def hold_until(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
+        """Read nothing of the client until something has happened, or for a second.
+
+        :param subscribe: is given what is to be called then.
+        """
+        self._waits += 1
+        self.hold_reading()
+        timer = self.factory.reactor.callLater(LONGEST_HOLD, self._go_on)
+
+        def go_on() -> None:
+            if timer.active():
+                timer.cancel()
+                self._go_on()
+
+        subscribe(go_on)
+
+    def _go_on(self) -> None:
+        self._waits -= 1
+        self.go_on_reading()
+        self.inbound.go_on()
+
     def do(self, steps: Steps[None]) -> None:
         """Do something in its turn, after the messages that came before it."""
         self.inbound.add(self._guarded(steps))
@@ -199,8 +230,10 @@ class ServerProtocol(Receiver):
             self.end(CloseCode.INTERNAL_ERROR, "internal error")
 
     def pinged(self, payload: bytes) -> None:
-        """Answer a ping."""
-        if self.may_send:
+        """Answer a ping; of those that came while the client did not read the last one is, when it reads again."""
+        if self.wire.is_choked:
+            self._unanswered = payload
+        elif self.may_send:
             self.wire.send_frame(encode_pong(payload))
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
@@ -236,7 +269,7 @@ class ServerProtocol(Receiver):
             self.sendCloseFrame(int(code), reason.encode()[:123].decode("utf-8", "ignore").encode())
             if self.gone:
                 # The client's own close frame is still to come.
-                self.inbound.received(b"")
+                self.inbound.go_on()
                 self.go_on_reading()
 
     def end(self, code: CloseCode, reason: str, abort: bool = False) -> None:
@@ -285,6 +318,9 @@ class ServerProtocol(Receiver):
         """The client has read all that waited."""
         self._was_heard = True
         self._stop_waiting()
+        unanswered, self._unanswered = self._unanswered, None
+        if unanswered is not None:
+            self.pinged(unanswered)
         if self._dialect is not None and self.may_send:
             self.do(self._dialect.drained())
 

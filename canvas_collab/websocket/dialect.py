@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from canvas_collab.access.admission import Request
@@ -30,6 +31,12 @@ class Socket(Protocol):
 
     def do(self, steps: Steps[None]) -> None:
         """Do something in its turn, after the messages that came before it."""
+
+    def hold_until(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
+        """Read nothing of the client until something has happened, or for a second.
+
+        :param subscribe: is given what is to be called then.
+        """
 
     def admit_messages(self, size: int | None) -> None:
         """Take messages of up to so many bytes from now on, or as large as any may be."""

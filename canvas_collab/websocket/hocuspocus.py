@@ -96,7 +96,8 @@ class Hocuspocus:
         :raises Offence: if that ends the socket.
         """
         if payload in (envelope.PING, envelope.PONG):
-            if payload == envelope.PING:
+            # One who does not read has no use for answers.
+            if payload == envelope.PING and not self.socket.wire.is_choked:
                 self.socket.wire.send(Outgoing(envelope.PONG))
             return
         try:

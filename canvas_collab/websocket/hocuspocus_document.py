@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -104,12 +105,18 @@ class OpenDocument:
     def _relay(self, message: Stateless) -> None:
         settings = self._hocuspocus.settings
         if len(message.payload.encode()) > settings.max_stateless_size:
-            reason = f"a stateless message may have {settings.max_stateless_size} bytes"
-            if self.connection.may_be_logged():
-                where = {"room": self.connection.room.name, "user": self.connection.user_id}
-                self.log.info("stateless message dropped", reason=reason, client=self.client, **where)
-        elif settings.stateless and self.connection.may_write:
-            self.connection.relay(Outgoing(envelope.encode_stateless(message.payload)))
+            self._dropped(f"a stateless message may have {settings.max_stateless_size} bytes")
+        elif (
+            settings.stateless
+            and self.connection.may_write
+            and not self.connection.relay(Outgoing(envelope.encode_stateless(message.payload)))
+        ):
+            self._dropped("too many stateless messages wait to be sent")
+
+    def _dropped(self, reason: str) -> None:
+        if self.connection.may_be_logged():
+            where = {"room": self.connection.room.name, "user": self.connection.user_id}
+            self.log.info("stateless message dropped", reason=reason, client=self.client, **where)
 
     async def _renew(self) -> None:
         """Look the newest token up, and after a while again if newer ones have come: the last of them counts."""
@@ -173,9 +180,13 @@ class OpenDocument:
     def kept(self, update: Update) -> None:
         """Clients are told by a sync status."""
 
+    def hold_until(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
+        """Read nothing of the client until something has happened, or for a second."""
+        self._hocuspocus.socket.hold_until(subscribe)
+
     def send_stateless(self, message: Outgoing) -> None:
-        """Send a stateless message of this document."""
-        self.send(message)
+        """Send a stateless message of this document, unless the client does not read."""
+        self.offer(message)
 
     def close(self, denied: Denied) -> None:
         """Close this document."""

@@ -19,7 +19,7 @@ from canvas_collab.protocol.frames import read_frame, read_heartbeat
 from canvas_collab.protocol.steps import Steps
 
 #: For how long a client may keep the reactor at once, in seconds.
-AT_ONCE = 0.002
+AT_ONCE = 0.001
 
 #: A client that has kept it for longer gets its turns with others of that kind for so many seconds.
 BUSY_FOR = 0.5
@@ -49,8 +49,8 @@ class Owner(Protocol):
         """Whether nothing that the client sends counts any more, but for the end of the WebSocket."""
 
     @property
-    def is_closing(self) -> bool:
-        """Whether what it sends is to be kept until it has been told that it is over."""
+    def is_waiting(self) -> bool:
+        """Whether what has come in is to be kept for later; :meth:`Inbound.go_on` is called then."""
 
     def handle(self, message: bytes) -> Steps[None]:
         """Deal with a message, without raising."""
@@ -93,19 +93,20 @@ class Inbound:
         """Bytes have come in."""
         self._data = self._data[self._position :] + data
         self._position = 0
-        self._go_on()
+        self.go_on()
 
     def add(self, steps: Steps[None]) -> None:
         """Do this after the messages that have been taken out of what came in."""
         self._work.append(steps)
-        self._go_on()
+        self.go_on()
 
     def add_at_end(self, steps: Steps[None]) -> None:
         """Do this after everything that has come in."""
         self._at_end.append(steps)
-        self._go_on()
+        self.go_on()
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
+        """Deal with what is there, unless that is being done."""
         if self._is_running:
             return
         self._is_running = True
@@ -142,7 +143,7 @@ class Inbound:
                 if not self._at_end:
                     return
                 yield from self._at_end.popleft()
-            elif self._owner.is_closing:
+            elif self._owner.is_waiting:
                 return
             else:
                 yield from self._read_frame()

@@ -107,6 +107,11 @@ class Wire:
         waiting = len(getattr(plain, "dataBuffer", b"")) - getattr(plain, "offset", 0)
         return self._left - waiting - sum(map(len, getattr(plain, "_tempDataBuffer", ())))
 
+    @property
+    def is_choked(self) -> bool:
+        """Whether the client does not read what it was sent."""
+        return self._is_choked
+
     def disturbed(self) -> None:
         """Something else was written, or the connection ends: look before the next message is sent."""
         self._is_clear = False

@@ -34,6 +34,7 @@ class YWebsocket:
         # What the connection asks of its carrier most often, without a step in between.
         self.send = socket.wire.send
         self.offer = socket.wire.offer
+        self.hold_until = socket.hold_until
         self._entrance = entrance
         self._clock = clock
         self._journal = journal

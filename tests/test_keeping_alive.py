@@ -29,14 +29,14 @@ def test_a_provider_that_hears_nothing_else_stays_beyond_its_own_patience(
     provider = diagram.provide(providers, "idle", at=socket, version=version)
     provider.set_awareness(None)
     heard = len(provider.events("message"))
+    often = int(3 * PATIENCE / 1000 / PING_INTERVAL)
 
-    # By then everything has come back that was said before.
-    provider.wait_heard("message", count=heard + 4, timeout=30)
-    said = len(provider.events("outgoingMessage"))
-    provider.wait_heard("message", count=heard + int(3 * PATIENCE / 1000 / PING_INTERVAL), timeout=30)
+    provider.wait_heard("message", count=heard + often, timeout=30)
 
     socket.expect_undisturbed()
-    assert len(provider.events("outgoingMessage")) == said
+    # That it is here, that it is not, and what comes back of that; no answer to what keeps it.
+    said = [event["type"] for event in provider.events("outgoingMessage")]
+    assert said.count(AWARENESS) < often / 2
 
 
 @pytest.mark.parametrize("version", VERSIONS)

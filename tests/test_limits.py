@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 
+import psycopg2
 import pytest
 from pycrdt import Doc, Text
 
@@ -240,7 +241,7 @@ def test_one_whose_edits_wait_for_the_database_is_read_on_as_slowly_and_loses_no
     doc: Doc = Doc()
     text = doc.get("text", type=Text)
     with Client(daemon, "one", ada) as client:
-        with database.transaction() as cursor:
+        with contextlib.closing(psycopg2.connect(database.url)) as connection, connection.cursor() as cursor:
             cursor.execute("LOCK TABLE yjs_update_log IN ACCESS EXCLUSIVE MODE")
             for number in range(60):
                 state = doc.get_state()

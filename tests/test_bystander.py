@@ -31,13 +31,16 @@ WAIT = 0.25
 
 #: And if it takes longer, the daemon has to be the one: so long, in seconds of processor time, may it work without a
 #: break; no machine is so busy that it takes the rest of this.
-TURN, WAIT_IN_ANY_CASE = 0.05, 2.0
+TURN, WAIT_IN_ANY_CASE = 0.1, 2.0
 
 #: How long the daemon may take over one attack, in seconds, and how much it may hold afterwards, in bytes.
 PATIENCE, KEPT = 5.0, 60 * 2**20
 
 #: Bystanders are watched for at least so long, in seconds.
 LEAST = 0.25
+
+#: Measuring coverage makes everything several times slower.
+UNMEASURED = {"COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}
 
 _NAMES = ("bystander", "saver", "leaver", "viewer", "editor")
 
@@ -102,7 +105,7 @@ class Scene:
 @pytest.fixture
 def scene(database: TestDatabase, start_daemon: StartDaemon, tmp_path: Path) -> Iterator[Scene]:
     turns = tmp_path / "turns"
-    scene = Scene(database, start_daemon(database, TURNS_FILE=turns), turns)
+    scene = Scene(database, start_daemon(database, TURNS_FILE=turns, **UNMEASURED), turns)
     with scene.bystanders:
         yield scene
 

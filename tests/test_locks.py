@@ -87,7 +87,7 @@ def test_a_row_that_somebody_has_locked_holds_up_no_other_documents_edits(
             assert daemon.get("/ready")[0] == 200
             assert daemon.get("/health")[1]["unsaved_updates"] == 11
         daemon.wait_until(saved(database, victim, before + 11), 2 * LONGEST_PAUSE)
-        assert daemon.get("/health")[1]["unsaved_updates"] == 0
+        daemon.wait_until(lambda: daemon.get("/health")[1]["unsaved_updates"] == 0)
     assert len(daemon.events("document locked")) == 1
     assert daemon.events("database connection lost") == []
 

@@ -21,6 +21,7 @@ from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database, within
 from canvas_collab.descriptors import allow_descriptors
 from canvas_collab.health import Figures, Health, health_site
+from canvas_collab.memory import give_back
 from canvas_collab.persistence.additions import Additions
 from canvas_collab.persistence.compactor import compact_beside, give_up
 from canvas_collab.persistence.durability import Durability
@@ -51,7 +52,7 @@ OTHER_DESCRIPTORS = 64
 COLLECT_AFTER = 10_000
 
 #: It looks at all objects after so many times ten of these looks: with large documents open that takes long.
-COLLECT_ALL_AFTER = 50
+COLLECT_ALL_AFTER = 10
 
 #: What was folded into a snapshot stays in the log until it was looked for what was missed about so many times.
 LOOKS_AT_HISTORY = 5
@@ -119,7 +120,7 @@ def collaboration_service(
         await journal.when_committed(name)
         await snapshots.unloaded(name)
 
-    rooms = Rooms(reactor, load, save)
+    rooms = Rooms(reactor, load, save, give_back)
 
     def doorkeeper(asked: Database, turns: Turns) -> Doorkeeper:
         sessions = Sessions(asked, catalogue, settings.better_auth_secret)

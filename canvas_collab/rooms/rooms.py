@@ -19,6 +19,10 @@ from canvas_collab.rooms.room import Room
 #: How often stale awareness states are looked for, in seconds.
 EXPIRY_INTERVAL = STALE_AFTER / 10
 
+#: A document that takes so many bytes is large; so many seconds after it has left memory nothing holds it any more.
+LARGE = 2**22
+AFTER_LARGE = 2.0
+
 
 @define(eq=False)
 class _Place:
@@ -41,12 +45,17 @@ class Rooms(Service):
         reactor: IReactorTime,
         load: Callable[[str], Awaitable[Room[Connection]]],
         save: Callable[[str], Awaitable[None]],
+        after_large: Callable[[], object] = lambda: None,
     ) -> None:
         """:param load: makes the room of that name from what is stored.
         :param save: returns when everything of that room is on disk.
+        :param after_large: is called some time after a large document has left memory.
         """
         self._load = load
         self._save = save
+        self._reactor = reactor
+        self._call_after_large = after_large
+        self._gone_large = False
         self._places: dict[str, _Place] = {}
         self._expiry = LoopingCall(self._expire)
         self._expiry.clock = reactor
@@ -151,7 +160,15 @@ class Rooms(Service):
         if visits == place.visits and place.room is not None and self._places.get(name) is place:
             place.room.close()
             del self._places[name]
+            if place.room.document.weight > LARGE and not self._gone_large:
+                # Once for those that go together, and when nobody has them any more.
+                self._gone_large = True
+                self._reactor.callLater(AFTER_LARGE, self._after_large)
             self.log.debug("room unloaded", room=name)
+
+    def _after_large(self) -> None:
+        self._gone_large = False
+        self._call_after_large()
 
     def _expire(self) -> None:
         for place in self._places.values():

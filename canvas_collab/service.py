@@ -52,7 +52,7 @@ OTHER_DESCRIPTORS = 64
 COLLECT_AFTER = 10_000
 
 #: It looks at all objects after so many times ten of these looks: with large documents open that takes long.
-COLLECT_ALL_AFTER = 10
+COLLECT_ALL_AFTER = 50
 
 #: What was folded into a snapshot stays in the log until it was looked for what was missed about so many times.
 LOOKS_AT_HISTORY = 5

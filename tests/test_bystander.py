@@ -38,7 +38,7 @@ PATIENCE = 5.0
 
 #: How much it may hold afterwards, in bytes. The documents of a hundred thousand pieces that are opened in between take
 #: several times as much; Python keeps a megabyte for every small object in it that is still used.
-KEPT = 256 * 2**20
+KEPT = 384 * 2**20
 
 #: Bystanders are watched for at least so long, in seconds.
 LEAST = 0.25

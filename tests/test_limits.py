@@ -173,6 +173,7 @@ def test_messages_of_other_types_are_ignored_and_counted(stage: Stage) -> None:
         stage.offender.send(b"\x66")
     stage.offender.edit(stage.bystander.doc.get_update())
     assert stage.offender.flush() == []
+    stage.daemon.wait_for_event("message ignored", count=10)
     ignored = [(event["count"], event["type"], event["room"]) for event in stage.daemon.events("message ignored")]
     assert ignored == [(1, 2, "diagram-one"), (10, 102, "diagram-one")]
 

@@ -21,7 +21,8 @@ from canvas_collab.protocol.steps import Steps
 #: For how long a client may keep the reactor at once, in seconds.
 AT_ONCE = 0.001
 
-#: A client that has kept it for longer gets its turns with others of that kind for so many seconds.
+#: A client whose messages have taken so many steps more gets its turns with others of that kind for so many seconds.
+BUSY_AFTER = 16
 BUSY_FOR = 0.5
 
 #: How many bytes Autobahn is given at a time: that many can be frames of six bytes each, or the payload of one.
@@ -76,7 +77,17 @@ class Inbound:
 
     log = Logger()
 
-    __slots__ = ("_at_end", "_busy_until", "_cooperator", "_data", "_is_running", "_owner", "_position", "_work")
+    __slots__ = (
+        "_at_end",
+        "_busy_until",
+        "_cooperator",
+        "_data",
+        "_is_running",
+        "_owner",
+        "_position",
+        "_steps",
+        "_work",
+    )
 
     def __init__(self, owner: Owner, cooperator: Cooperator) -> None:
         self._owner = owner
@@ -87,6 +98,7 @@ class Inbound:
         self._work: deque[Steps[None]] = deque()
         self._at_end: deque[Steps[None]] = deque()
         self._is_running = False
+        self._steps = 0
         self._busy_until = 0.0
 
     def received(self, data: bytes) -> None:
@@ -120,11 +132,18 @@ class Inbound:
                 self._is_running = False
                 return
         self._owner.hold_reading()
-        self._cooperator.coiterate(work).addCallbacks(self._finished, self._failed)
+        self._cooperator.coiterate(self._counted(work)).addCallbacks(self._finished, self._failed)
+
+    def _counted(self, work: Steps[None]) -> Steps[None]:
+        for _ in work:
+            self._steps += 1
+            yield
 
     def _finished(self, _work: object) -> None:
         self._is_running = False
-        self._busy_until = perf_counter() + BUSY_FOR
+        if self._steps > BUSY_AFTER:
+            self._busy_until = perf_counter() + BUSY_FOR
+        self._steps = 0
         self._owner.go_on_reading()
 
     def _failed(self, failure: Failure) -> None:

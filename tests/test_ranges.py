@@ -42,7 +42,7 @@ def test_ranges_hold_what_was_added_in_order_apart_and_counted(stretches: list[t
     assert len(ranges) == len(list(ranges))
     count, encoded = complete(ranges.encode())
     assert count == len(ranges)
-    assert b"".join(encoded) == b"".join(encode_var_uint(start) + encode_var_uint(end - start) for start, end in ranges)
+    assert encoded == b"".join(encode_var_uint(start) + encode_var_uint(end - start) for start, end in ranges)
 
 
 @given(RANGES, st.integers(0, 350), st.integers(1, 100), st.integers(1, 5))

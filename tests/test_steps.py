@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from canvas_collab.document import document as document_module
 from canvas_collab.document.document import Document, merge_updates
-from canvas_collab.protocol import delete_set, structs, update
+from canvas_collab.protocol import delete_set, steps, structs, update
 from canvas_collab.protocol.lib0 import TooLarge, encode_var_uint
 from canvas_collab.protocol.state_vector import read_state_vector
-from canvas_collab.protocol.steps import Steps, complete
+from canvas_collab.protocol.steps import RANGES_PER_STEP, VALUES_PER_STEP, Steps, complete, descending
 from canvas_collab.protocol.update import RUN_WEIGHT, Update, decode_update, read_update
 from tests.test_document import edits
 
@@ -154,6 +154,27 @@ def test_the_weight_of_a_document_counts_what_is_kept_and_grows_as_it_does() -> 
 
 def test_of_a_state_vector_only_known_clients_are_kept() -> None:
     data = encode_var_uint(5000) + b"".join(encode_var_uint(client) + b"\x01" for client in range(5000))
-    steps = read_state_vector(data, {3, 4999, 7000})
-    assert sum(1 for _ in steps) >= 4
+    assert sum(1 for _ in read_state_vector(data, {3, 4999, 7000})) >= 4
     assert complete(read_state_vector(data, {3, 4999, 7000})) == {3: 1, 4999: 1}
+
+
+@given(st.lists(st.integers(0, 2**53), max_size=100))
+def test_numbers_that_are_sorted_in_steps_are_in_order(numbers: list[int]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps, "SORTED_PER_STEP", 8)
+        assert complete(descending(numbers)) == sorted(numbers, reverse=True)
+
+
+def test_of_very_many_authors_a_bounded_number_is_dealt_with_in_one_step() -> None:
+    count = 20 * RANGES_PER_STEP
+    document = Document([decode_update(authors(count))])
+    for author in range(count):
+        document.deletions.add(author, 0, 1)
+    sorting = sum(1 for _ in descending(range(count)))
+    assert sorting >= count // VALUES_PER_STEP
+    least = sorting + count // RANGES_PER_STEP
+    for _ in range(2):
+        # The second time what was encoded is remembered, and looking it all up takes its time as well.
+        assert sum(1 for _ in document.deletions.encode_in_steps()) >= least
+    for work in (document.beyond({}), document.encode_state_vector(), document.lay_out()):
+        assert sum(1 for _ in work) >= least

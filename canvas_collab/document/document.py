@@ -40,7 +40,7 @@ class Document:
         """Start from what is stored."""
         # For each client, runs in order and without overlap; where one ends the next begins, or there is a gap.
         self._runs: dict[int, list[Run]] = {}
-        # For each client, up to which clock everything is there.
+        # For each client of which anything is there from the beginning, up to which clock everything is.
         self._clocks: dict[int, int] = {}
         self._deletions = DeleteSet()
         self._size = 0
@@ -67,7 +67,7 @@ class Document:
 
     def encode_state_vector(self) -> Steps[bytes]:
         """:attr:`state_vector` in steps."""
-        return encode_state_vector_in_steps({client: clock for client, clock in self._clocks.items() if clock})
+        return encode_state_vector_in_steps(self._clocks)
 
     @property
     def clocks(self) -> dict[int, int]:
@@ -103,7 +103,6 @@ class Document:
             known = self._runs.get(client)
             if known is None:
                 known = self._runs[client] = []
-                self._clocks[client] = 0
             for place, run in enumerate(runs):
                 if known and run.clock < known[-1].end:
                     news[client] = [*runs[:place], *(yield from self._fill(known, runs[place:], client))]
@@ -161,8 +160,8 @@ class Document:
         """The update that someone lacks who has everything up to these clocks, in steps."""
         missing: dict[int, Sequence[Run]] = {}
         left = RUNS_PER_STEP
-        for client, runs in list(self._runs.items()):
-            clock = clocks.get(client, 0)
+        for client in list(self._runs):
+            runs, clock = self._runs[client], clocks.get(client, 0)
             if runs and clock < runs[-1].end:
                 found = runs[bisect_right(runs, clock, key=lambda run: run.end) :]
                 if found[0].clock < clock:
@@ -196,7 +195,7 @@ class Document:
         self.version += 1
         self._size += len(run.data)
         self._run_count += 1 - len(runs)
-        if run.clock == self._clocks[client]:
+        if run.clock == self._clocks.get(client, 0):
             self._clocks[client] = run.end
         _push(runs, run)
         self._run_count += len(runs) - 1
@@ -263,12 +262,13 @@ class Document:
 
     def _advance(self, known: list[Run], client: int) -> None:
         """Find out anew up to which clock everything of a client is there."""
-        clock = self._clocks[client]
+        clock = self._clocks.get(client, 0)
         index = max(bisect_right(known, clock, key=lambda run: run.clock) - 1, 0)
         while index < len(known) and known[index].clock <= clock:
             clock = max(clock, known[index].end)
             index += 1
-        self._clocks[client] = clock
+        if clock:
+            self._clocks[client] = clock
 
 
 def merge_updates(updates: Sequence[Update]) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from canvas_collab.protocol.lib0 import Malformed, TooLarge, encode_var_uint, read_var_uint
 from canvas_collab.protocol.ranges import Ranges
-from canvas_collab.protocol.steps import RANGES_PER_STEP, Steps, complete
+from canvas_collab.protocol.steps import RANGES_PER_STEP, Steps, complete, descending
 from canvas_collab.protocol.structs import MAX_CLOCK
 
 #: What a client takes in memory, and each of its ranges, in bytes.
@@ -140,16 +140,18 @@ class DeleteSet:
 
     def encode(self) -> bytes:
         """The delete set as bytes, higher client ids first, as Yjs orders them."""
-        return b"".join(complete(self.encode_parts()))
+        return complete(self.encode_in_steps())
 
-    def encode_parts(self) -> Steps[list[bytes]]:
-        """The same in steps, as parts that follow each other."""
-        parts = [encode_var_uint(len(self._ranges))]
-        for client in sorted(self._ranges, reverse=True):
-            count, encoded = yield from self._ranges[client].encode()
-            parts.append(encode_var_uint(client) + encode_var_uint(count))
-            parts += encoded
-        return parts
+    def encode_in_steps(self) -> Steps[bytes]:
+        """The same in steps."""
+        clients = yield from descending(self._ranges)
+        encoded = bytearray(encode_var_uint(len(clients)))
+        for index, client in enumerate(clients):
+            count, ranges = yield from self._ranges[client].encode()
+            encoded += encode_var_uint(client) + encode_var_uint(count) + ranges
+            if index % RANGES_PER_STEP == RANGES_PER_STEP - 1:
+                yield
+        return bytes(encoded)
 
     @classmethod
     def decode(cls, data: bytes, position: int = 0) -> DeleteSet:
@@ -164,7 +166,7 @@ def read_delete_set(data: bytes, position: int, max_weight: int | None) -> Steps
     """Decode the delete set at a position.
 
     :param max_weight: what it may take in memory, in bytes.
-    :return: the delete set, where it ends, and whether it is written as :meth:`DeleteSet.encode_parts` would, but for
+    :return: the delete set, where it ends, and whether it is written as :meth:`DeleteSet.encode` would, but for
         the order of clients: ranges in order, without overlap, neighbours joined. Clients that get two ranges of clocks
         to come that overlap do not agree afterwards on what is deleted.
     :raises Malformed: if there is none.

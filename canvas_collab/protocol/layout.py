@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_uint
-from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, complete
+from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, complete, descending
 from canvas_collab.protocol.structs import Run, encode_skip
 from canvas_collab.protocol.update import Update
 
@@ -24,21 +24,24 @@ def encode_layout(runs: Mapping[int, Sequence[Run]]) -> bytes:
 def encode_layout_in_steps(runs: Mapping[int, Sequence[Run]]) -> Steps[bytes]:
     """The same in steps; `runs` must not change meanwhile."""
     left = RUNS_PER_STEP
-    present = {client: found for client, found in runs.items() if found}
-    parts = [encode_var_uint(len(present))]
-    for client in sorted(present, reverse=True):
-        parts.append(encode_var_uint(client))
-        parts.append(encode_var_uint(len(present[client])))
+    clients = 0
+    encoded = bytearray()
+    for client in (yield from descending(runs)):
+        found = runs[client]
+        if not found:
+            continue
+        clients += 1
+        encoded += encode_var_uint(client) + encode_var_uint(len(found))
         end = 0
-        for run in present[client]:
+        for run in found:
             numbers = (run.clock - end, run.end - run.clock, run.count, len(run.data))
-            parts.extend(map(encode_var_uint, numbers))
+            encoded += b"".join(map(encode_var_uint, numbers))
             end = run.end
             left -= 1
             if not left:
                 yield
                 left = RUNS_PER_STEP
-    return b"".join(parts)
+    return encode_var_uint(clients) + encoded
 
 
 def decode_laid_out(data: bytes, layout: bytes) -> Update:

@@ -169,11 +169,11 @@ class Ranges:
             found.append((start, end))
         return found, end
 
-    def encode(self) -> Steps[tuple[int, list[bytes]]]:
+    def encode(self) -> Steps[tuple[int, bytes]]:
         """How many ranges there are, and all of them as Yjs writes them: for each its first clock and its length."""
         for block in list(self._blocks):
             if block.encoded is None:
                 yield
                 block.encode()
         # At once, since there may have come some in between.
-        return len(self), [block.encode() for block in self._blocks]
+        return len(self), b"".join([block.encode() for block in self._blocks])

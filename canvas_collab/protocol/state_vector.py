@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 
 from canvas_collab.protocol.lib0 import Malformed, encode_var_uint, read_var_uint
-from canvas_collab.protocol.steps import VALUES_PER_STEP, Steps, complete
+from canvas_collab.protocol.steps import VALUES_PER_STEP, Steps, complete, descending
 
 #: The state vector of an empty document.
 EMPTY_STATE_VECTOR = b"\x00"
@@ -47,11 +47,11 @@ def encode_state_vector(clocks: Mapping[int, int]) -> bytes:
 
 
 def encode_state_vector_in_steps(clocks: Mapping[int, int]) -> Steps[bytes]:
-    """The same in steps."""
-    parts = [encode_var_uint(len(clocks))]
-    for client in sorted(clocks, reverse=True):
-        parts.append(encode_var_uint(client))
-        parts.append(encode_var_uint(clocks[client]))
-        if len(parts) % VALUES_PER_STEP == 1:
+    """The same in steps; between these clocks may rise, and clients come."""
+    clients = yield from descending(clocks)
+    encoded = bytearray(encode_var_uint(len(clients)))
+    for index, client in enumerate(clients):
+        encoded += encode_var_uint(client) + encode_var_uint(clocks[client])
+        if index % VALUES_PER_STEP == VALUES_PER_STEP - 1:
             yield
-    return b"".join(parts)
+    return bytes(encoded)

@@ -7,7 +7,8 @@ of a document is therefore written as a generator that yields after a bounded am
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
+from heapq import merge
 from typing import TypeAlias, TypeVar
 
 T = TypeVar("T")
@@ -21,6 +22,9 @@ VALUES_PER_STEP = 1000
 RUNS_PER_STEP = 256
 RANGES_PER_STEP = 1000
 
+#: How many numbers are sorted in one step.
+SORTED_PER_STEP = 4096
+
 #: How many bytes of structs, or of JSON.
 BYTES_PER_STEP = 2**15
 
@@ -33,3 +37,20 @@ def complete(steps: Steps[T]) -> T:
         except StopIteration as end:
             result: T = end.value
             return result
+
+
+def descending(numbers: Iterable[int]) -> Steps[list[int]]:
+    """The numbers, highest first, sorted in steps.  Where they come from may change between these."""
+    unsorted = list(numbers)
+    if len(unsorted) <= SORTED_PER_STEP:
+        return sorted(unsorted, reverse=True)
+    parts = []
+    for begin in range(0, len(unsorted), SORTED_PER_STEP):
+        parts.append(sorted(unsorted[begin : begin + SORTED_PER_STEP], reverse=True))
+        yield
+    result = []
+    for number in merge(*parts, reverse=True):
+        result.append(number)
+        if len(result) % VALUES_PER_STEP == 0:
+            yield
+    return result

@@ -13,7 +13,7 @@ from attrs import field, frozen
 from canvas_collab.protocol.delete_set import DeleteSet, read_delete_set
 from canvas_collab.protocol.lib0 import Malformed, TooLarge, encode_var_uint, read_var_uint
 from canvas_collab.protocol.poison import refuse_lists_at_keys, refuse_poison
-from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, complete
+from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, complete, descending
 from canvas_collab.protocol.structs import MAX_CLOCK, Run, encode_skip, read_runs
 
 #: The update that changes nothing: no structs, no deletions.
@@ -132,26 +132,40 @@ def encode_update(runs: Mapping[int, Sequence[Run]], deletions: DeleteSet) -> by
 
 def encode_update_in_steps(runs: Mapping[int, Sequence[Run]], deletions: DeleteSet) -> Steps[bytes]:
     """The same in steps; what is added to `runs` meanwhile may be part of it, or not."""
-    present = {client: found for client, found in runs.items() if found}
-    parts = [encode_var_uint(len(present))]
+    clients = 0
+    parts: list[bytes] = []
+    joined = 0
     left = RUNS_PER_STEP
-    for client in sorted(present, reverse=True):
+    for client in (yield from descending(runs)):
         # These may change between the steps.
-        found = tuple(present[client])
-        place = len(parts)
-        parts.append(b"")
+        found = tuple(runs[client])
+        if not found:
+            continue
+        clients += 1
+        structs: list[bytes] = []
+        structs_joined = 0
         count, end = 0, found[0].clock
         for run in found:
             if run.clock > end:
-                parts.append(encode_skip(run.clock - end))
+                structs.append(encode_skip(run.clock - end))
                 count += 1
-            parts.append(run.data)
+            structs.append(run.data)
             count += run.count
             end = run.end
             left -= 1
             if not left:
+                structs_joined = _join(structs, structs_joined)
                 yield
                 left = RUNS_PER_STEP
-        parts[place] = encode_var_uint(count) + encode_var_uint(client) + encode_var_uint(found[0].clock)
-    parts += yield from deletions.encode_parts()
-    return b"".join(parts)
+        parts.append(encode_var_uint(count) + encode_var_uint(client) + encode_var_uint(found[0].clock))
+        parts += structs
+        if len(parts) - joined > 2 * RUNS_PER_STEP:
+            joined = _join(parts, joined)
+    encoded_deletions = yield from deletions.encode_in_steps()
+    return b"".join((encode_var_uint(clients), *parts, encoded_deletions))
+
+
+def _join(parts: list[bytes], begin: int) -> int:
+    """Make one part of those from a place on, so that there are never many at once; returns how many there are then."""
+    parts[begin:] = [b"".join(parts[begin:])]
+    return len(parts)

@@ -114,3 +114,10 @@ def test_a_delete_set_that_would_take_more_memory_than_it_may_is_refused() -> No
     authors = b"".join(encode_var_uint(client) + b"\x01\x00\x01" for client in range(1000))
     with pytest.raises(TooLarge):
         complete(read_delete_set(encode_var_uint(1000) + authors, 0, 20_000))
+    several = encode_var_uint(500) + b"".join(encode_var_uint(index * 2) + b"\x01" for index in range(500))
+    together = b"\x0a" + b"".join(encode_var_uint(client) + several for client in range(10))
+    with pytest.raises(TooLarge):
+        complete(read_delete_set(together, 0, 60_000))
+    # The same author's ranges again weigh what they add.
+    again = b"\x0a" + (b"\x07" + several) * 10
+    assert complete(read_delete_set(again, 0, 60_000))[0].weight < 60_000

@@ -6,6 +6,7 @@ clock and its length.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from canvas_collab.protocol.lib0 import Malformed, TooLarge, encode_var_uint, read_var_uint
@@ -16,6 +17,9 @@ from canvas_collab.protocol.structs import MAX_CLOCK
 #: What a client takes in memory, and each of its ranges, in bytes.
 CLIENT_WEIGHT = 512
 RANGE_WEIGHT = 16
+
+#: To begin with a client takes as long as so many ranges.
+_RANGES_PER_CLIENT = 5
 
 _NO_RANGES = Ranges()
 
@@ -172,21 +176,21 @@ def read_delete_set(data: bytes, position: int, max_weight: int | None) -> Steps
     :raises Malformed: if there is none.
     :raises TooLarge: if it would take more.
     """
-    deletions: dict[int, Ranges] = {}
+    result = DeleteSet()
     in_order = True
+    limit = math.inf if max_weight is None else max_weight
     left = RANGES_PER_STEP
     clients, position = read_var_uint(data, position)
-    count_max = None if max_weight is None else max_weight // RANGE_WEIGHT
     for _ in range(clients):
         client, position = read_var_uint(data, position)
         count, position = read_var_uint(data, position)
-        ranges = deletions.get(client)
-        if ranges is None and count:
-            ranges = deletions[client] = Ranges()
+        ranges = result.ranges(client)
+        if not ranges and count:
+            ranges = result._ranges[client] = Ranges()
         else:
             in_order = False
-        if max_weight is not None and len(deletions) * CLIENT_WEIGHT > max_weight:
-            raise TooLarge("the update names too many authors")
+        others = result._count - len(ranges)
+        left -= _RANGES_PER_CLIENT
         for _ in range(count):
             start, position = read_var_uint(data, position)
             length, position = read_var_uint(data, position)
@@ -194,19 +198,18 @@ def read_delete_set(data: bytes, position: int, max_weight: int | None) -> Steps
             if not length or end > MAX_CLOCK:
                 # Yjs breaks on an empty range that it has to keep until the structs come.
                 raise Malformed("a deleted range is empty, or ends at too high a clock")
-            assert ranges is not None, "it has ranges"
             in_order &= ranges.add(start, end)
             left -= 1
             if left <= 0:
-                if count_max is not None and len(ranges) > count_max:
-                    raise TooLarge("the update has too many deleted ranges")
+                result._count = others + len(ranges)
+                if result.weight > limit:
+                    break
                 yield
                 left = RANGES_PER_STEP
-        left -= 5
+        result._count = others + len(ranges)
+        if result.weight > limit:
+            raise TooLarge("the update has too many deleted ranges, or of too many authors")
         if left <= 0:
             yield
             left = RANGES_PER_STEP
-    result = DeleteSet()
-    result._ranges = deletions
-    result._count = sum(map(len, deletions.values()))
     return result, position, in_order

@@ -110,12 +110,17 @@ class Effect(enum.Enum):
 
 
 class Connection:
-    """A client in a room.  It hears of everything; what it says counts as far as its role allows."""
+    """A client in a room.  It hears of everything; what it says counts as far as its role allows.
+
+    What it has said counts no more once it has left, even if that is being dealt with: the room may be out of memory,
+    and nobody would take its cursor out again.  Only an update that is being merged then is to its end.
+    """
 
     log = Logger()
 
     __slots__ = (
         "_has_announced",
+        "_has_left",
         "_journal",
         "_logged",
         "_max_awareness_size",
@@ -159,6 +164,7 @@ class Connection:
         # About how many bytes of edits were taken since reading was held for them last.
         self._unsaved = 0
         self._has_announced = False
+        self._has_left = False
         # When it was logged last that messages are dropped.
         self._logged = float("-inf")
 
@@ -192,6 +198,7 @@ class Connection:
 
     def leave(self) -> None:
         """The client has gone."""
+        self._has_left = True
         self.room.leave(self)
 
     def reset(self) -> None:
@@ -239,13 +246,15 @@ class Connection:
         return read_update(data, self._max_document_size, is_new=True)
 
     def _edit(self, update: Update) -> Steps[Effect]:
-        if not self.may_write:
-            # The role has changed while the update was looked at.
-            return Effect.REFUSED
         limit = self._max_document_size
         encoded = update.encoded
         is_small = encoded is not None and len(encoded) < SMALL
         added = len(encoded) if encoded is not None and is_small else (yield from update.weigh())
+        if self._has_left:
+            return Effect.NONE
+        if not self.may_write:
+            # The role has changed while the update was looked at.
+            return Effect.REFUSED
         if self.room.document.weight + added > (limit if update.runs else limit * (1 + ROOM_FOR_DELETIONS)):
             raise Offence(CloseCode.TOO_LARGE, f"the document is full: it may have {limit} bytes")
         if self._journal.full:
@@ -295,6 +304,8 @@ class Connection:
             for entry in entries:
                 if len(entry.state) > LONG:
                     yield from check_long_json(entry.state)
+            if self._has_left:
+                return
             outcome = room.show(self, entries, is_opening)
             if outcome.corrections:
                 self._send_all(room.correct(self, outcome.corrections))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from attrs import frozen
+from attrs import define, frozen
 
 from canvas_collab.document.document import Document
 from canvas_collab.protocol import sync
@@ -27,14 +27,23 @@ class _Whole:
     clocks: Mapping[int, int]
 
 
+@define(eq=False)
+class _Making:
+    """One that is being made: the steps that are left, and then the result."""
+
+    steps: Iterator[None] = iter(())
+    whole: _Whole | None = None
+
+
 class WholeDocument:
     """The latest such message of a document, and what has come in since."""
 
-    __slots__ = ("_document", "_is_wanted", "_whole")
+    __slots__ = ("_document", "_is_wanted", "_making", "_whole")
 
     def __init__(self, document: Document) -> None:
         self._document = document
         self._whole: _Whole | None = None
+        self._making: _Making | None = None
         self._is_wanted = False
 
     def messages(self) -> Steps[list[Outgoing]]:
@@ -46,13 +55,34 @@ class WholeDocument:
         whole = self._whole
         self._is_wanted = True
         if whole is None or self._is_stale(whole):
-            # What comes in between the steps may be in it or not, so it counts as no newer than it was before.
-            version, size, clocks = document.version, document.size, document.clocks
-            message = Outgoing(sync.encode_step_2((yield from document.beyond({}))))
-            whole = self._whole = _Whole(message, version, size, clocks)
+            whole = yield from self._made()
         if whole.version == document.version:
             return [whole.message]
         return [whole.message, Outgoing(sync.encode_update((yield from document.beyond(whole.clocks))))]
+
+    def _made(self) -> Steps[_Whole]:
+        """Have it made; those who want it at the same time take turns at the steps."""
+        making = self._making
+        if making is None:
+            making = self._making = _Making()
+            making.steps = self._make(making)
+        while making is self._making:
+            next(making.steps, None)
+            if making is self._making:
+                yield
+        if making.whole is None:
+            raise RuntimeError("the document could not be encoded for who wanted it first")
+        return making.whole
+
+    def _make(self, making: _Making) -> Steps[None]:
+        document = self._document
+        # What comes in between the steps may be in it or not, so it counts as no newer than it was before.
+        version, size, clocks = document.version, document.size, document.clocks
+        try:
+            message = Outgoing(sync.encode_step_2((yield from document.beyond({}))))
+            making.whole = self._whole = _Whole(message, version, size, clocks)
+        finally:
+            self._making = None
 
     def expire(self) -> None:
         """Forget what nobody has asked for since the last time."""

@@ -20,8 +20,8 @@ from pycrdt import Array, Doc, Map, Text
 
 from canvas_collab.document.compaction import compact
 from canvas_collab.document.document import Document
-from canvas_collab.document.pieces import Content
 from canvas_collab.document.rebuilding import clocks_of
+from canvas_collab.protocol.contents import cutter_of
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import Kind
 from canvas_collab.protocol.lib0 import encode_var_uint
@@ -179,7 +179,7 @@ def test_one_struct_with_many_cuts_is_cut_in_one_go() -> None:
             return part
 
     content = Counting(encode_var_uint(2000) + b"\x78" * 2000)
-    whole = Content(content, Kind.ANY)
-    parts = [whole.part(place, place + 1) for place in range(2000)]
+    whole = cutter_of(content, Kind.ANY)
+    parts = [whole.cut(place, place + 1) for place in range(2000)]
     assert len(parts) == 2000
     assert copied < 4 * len(content)

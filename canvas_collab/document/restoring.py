@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from canvas_collab.document.document import Document
 from canvas_collab.document.integration import Integration, Node, SharedType
-from canvas_collab.document.pieces import Content, encode_id
+from canvas_collab.protocol.contents import ContentCutter, cutter_of
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
-from canvas_collab.protocol.items import Id
+from canvas_collab.protocol.items import Id, encode_id
 from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
 from canvas_collab.protocol.structs import Run, cut_run
 from canvas_collab.protocol.update import Update, encode_update
@@ -86,7 +86,7 @@ class _Restoration:
         self._to_compare = list(self._now.roots.values())
         self._to_fill: list[tuple[Id, SharedType]] = []
         # The content that parts were taken of last.
-        self._cut: tuple[Node, Content] | None = None
+        self._cut: tuple[Node, ContentCutter] | None = None
 
     def update(self) -> bytes:
         """All edits as one update."""
@@ -197,7 +197,7 @@ class _Restoration:
                 head += encode_var_string(key)
         content = then.content
         if (node.clock, end) != (then.clock, then.end):
-            content = self._content(then).part(node.clock - then.clock, end - then.clock)
+            content = self._content(then).cut(node.clock - then.clock, end - then.clock)
         self._structs.append(bytes((info,)) + head + content)
         self._clock += end - node.clock
         last = (self._client, self._clock - 1)
@@ -205,10 +205,10 @@ class _Restoration:
             self._to_fill.append((identifier, then.shared_type))
         return last
 
-    def _content(self, node: Node) -> Content:
+    def _content(self, node: Node) -> ContentCutter:
         """A node's content, to take parts of; which are often asked for one after the other."""
         if self._cut is None or self._cut[0] is not node:
-            self._cut = node, Content(node.content, node.kind)
+            self._cut = node, cutter_of(node.content, node.kind)
         return self._cut[1]
 
     def _fill(self, parent: Id, shared_type: SharedType) -> None:

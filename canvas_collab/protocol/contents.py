@@ -118,20 +118,21 @@ def skip_long_content(data: bytes, position: int, kind: int) -> Steps[int]:
 class ContentCutter:
     """Cuts the content of one item, as often as is wanted, after having looked through it once."""
 
-    __slots__ = ("_bounds", "_data", "_kind", "_units")
+    __slots__ = ("_bounds", "_data", "_kind", "units")
 
     def __init__(self, data: bytes, kind: int) -> None:
         """:param data: has the content, which has been checked."""
         self._data = data
         self._kind = kind
-        self._units = b""
+        #: The UTF-16 code units of a string, two bytes each, once it was looked through.
+        self.units = b""
         self._bounds: list[int] = []
 
     def look_through(self, position: int) -> Steps[None]:
         """Find out where the content, which begins at `position`, can be cut."""
         data, kind = self._data, self._kind
         if kind == STRING:
-            self._units = _string(data, position)[0].encode("utf-16-le")
+            self.units = _string(data, position)[0].encode("utf-16-le")
         elif kind in (ANY, JSON):
             count, position = read_var_uint(data, position)
             for index in range(count):
@@ -154,15 +155,15 @@ class ContentCutter:
             return encode_var_uint(end - start)
         if self._kind == STRING:
             # A character that is cut in half becomes two that stand for none, as it does in Yjs.
-            return encode_var_string(self._units[2 * start : 2 * end].decode("utf-16-le", "replace"))
+            return encode_var_string(self.units[2 * start : 2 * end].decode("utf-16-le", "replace"))
         return encode_var_uint(end - start) + self._data[self._bounds[start] : self._bounds[end]]
 
 
-def cut_content(data: bytes, position: int, kind: int, start: int, end: int) -> bytes:
-    """The clocks from `start` to `end`, counted from its own beginning, of content that has several."""
-    cutter = ContentCutter(data, kind)
-    complete(cutter.look_through(position))
-    return cutter.cut(start, end)
+def cutter_of(content: bytes, kind: int) -> ContentCutter:
+    """What cuts this content, which has been checked and looked through."""
+    cutter = ContentCutter(content, kind)
+    complete(cutter.look_through(0))
+    return cutter
 
 
 def _skip_bytes(data: bytes, position: int) -> int:

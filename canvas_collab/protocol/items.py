@@ -61,6 +61,11 @@ def decode_item(struct: bytes, content: int, clock: int, end: int) -> Item:
     return Item(clock, end, info, struct[1:content], struct[content:], origin, right_origin, parent)
 
 
+def encode_id(identifier: Id) -> bytes:
+    """The id of an item as it stands in a struct."""
+    return encode_var_uint(identifier[0]) + encode_var_uint(identifier[1])
+
+
 def deleted(item: Item) -> Item:
     """The item without its content, of which only the length remains, as Yjs leaves it."""
     info = item.info & ~KIND | Kind.DELETED

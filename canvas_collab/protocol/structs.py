@@ -208,16 +208,6 @@ def _read_struct(data: bytes, position: int, client: int, clock: int) -> tuple[i
     return length, position, stop
 
 
-def cut_struct(data: bytes, struct: Struct, start: int, end: int, client: int) -> bytes:
-    """The part of a struct between two clocks.  Like Yjs, what is cut off in front becomes its origin."""
-    start, end = max(start, struct.clock), min(end, struct.end)
-    if (start, end) == (struct.clock, struct.end):
-        return data[struct.start : struct.stop]
-    cutter = _StructCutter(data, struct, client)
-    complete(cutter.look_through())
-    return cutter.cut(start, end)
-
-
 class _StructCutter:
     """Cuts one struct, as often as is wanted."""
 

@@ -62,7 +62,7 @@ class Ranges:
             yield from zip(block.starts, block.ends, strict=True)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Ranges) and len(self) == len(other) and all(a == b for a, b in zip(self, other))  # noqa: B905
+        return isinstance(other, Ranges) and list(self) == list(other)
 
     __hash__ = None  # type: ignore[assignment]
 

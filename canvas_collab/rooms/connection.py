@@ -24,6 +24,7 @@ from canvas_collab.protocol.state_vector import EMPTY_STATE_VECTOR
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import Update, read_update
 from canvas_collab.rooms.awareness import LONG
+from canvas_collab.rooms.commits import JournalState
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.rooms.room import Room
 
@@ -85,17 +86,6 @@ class Carrier(Protocol):
 
     def ask_for_token(self) -> None:
         """The session ends soon: ask for the token of a newer one, where the protocol can."""
-
-
-class JournalState(Protocol):
-    """What a connection needs to know of the journal."""
-
-    @property
-    def full(self) -> bool:
-        """Whether no more updates should be taken now."""
-
-    def after_commit(self, document_id: str, act: Callable[[], None]) -> None:
-        """Call `act` when everything of a document that is queued now is in the database."""
 
 
 class Effect(enum.Enum):

@@ -14,7 +14,8 @@ from canvas_collab.database.pool import DatabaseUnavailable
 from canvas_collab.document.folding import DocumentDamaged
 from canvas_collab.logs import Restraint
 from canvas_collab.protocol.closing import CloseCode
-from canvas_collab.rooms.connection import Carrier, Connection, JournalState
+from canvas_collab.rooms.commits import JournalState
+from canvas_collab.rooms.connection import Carrier, Connection
 from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
 

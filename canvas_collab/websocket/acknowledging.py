@@ -14,10 +14,11 @@ from canvas_collab.protocol import sync
 from canvas_collab.protocol.lib0 import read_var_uint
 from canvas_collab.protocol.state_vector import decode_state_vector
 from canvas_collab.protocol.update import Update
+from canvas_collab.rooms.commits import Commits
 from canvas_collab.rooms.connection import Connection, Effect
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.rooms.room import Room
-from canvas_collab.websocket.confirmations import HIGHEST_OF_YJS_13, Commits, Confirmations
+from canvas_collab.websocket.confirmations import HIGHEST_OF_YJS_13, Confirmations
 from canvas_collab.websocket.heartbeats import Heartbeats
 
 #: The state vector of a step 1 is kept until the step 2 that follows, if it has at most so many bytes.

@@ -12,7 +12,6 @@ Yjs 14, which version 4 needs, draws 53 bits for one, and Yjs 13 draws 32.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.delete_set import DeleteSet
@@ -20,6 +19,7 @@ from canvas_collab.protocol.info import GC
 from canvas_collab.protocol.lib0 import encode_var_uint
 from canvas_collab.protocol.structs import Run
 from canvas_collab.protocol.update import Update, encode_update
+from canvas_collab.rooms.commits import Commits
 from canvas_collab.rooms.outgoing import Outgoing
 
 #: No document of Yjs 13's has a higher id, and of Yjs 14's one in two million has a lower one.
@@ -28,13 +28,6 @@ HIGHEST_OF_YJS_13 = 2**32 - 1
 #: So many stretches may wait to be confirmed.  What is more the client goes on taking for not synced, until it
 #: reconnects.
 MAX_STRETCHES = 1000
-
-
-class Commits(Protocol):
-    """What tells when something is on disk."""
-
-    def after_commit(self, document_id: str | None, act: Callable[[], None]) -> None:
-        """Call `act` when everything of a document that is queued now is in the database."""
 
 
 class Confirmations:

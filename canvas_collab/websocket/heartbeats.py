@@ -8,25 +8,16 @@ nothing for three seconds after a heartbeat it reconnects, so while a counter ha
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
-from canvas_collab.protocol import awareness, sync
+from canvas_collab.protocol import sync
+from canvas_collab.protocol.awareness import NOBODY
+from canvas_collab.rooms.commits import Commits
 from canvas_collab.rooms.outgoing import Outgoing
 
 #: Signs of life are so many seconds apart at least: a client that hears one says something again after two.
 SIGN_OF_LIFE_INTERVAL = 1.0
-
-#: Every client understands it, and it changes nothing.
-_SIGN_OF_LIFE = sync.encode_awareness(awareness.encode([]))
-
-
-class Commits(Protocol):
-    """What tells when something is on disk."""
-
-    def after_commit(self, document_id: str | None, act: Callable[[], None]) -> None:
-        """Call `act` when everything of a document that is queued now is in the database."""
 
 
 class Heartbeats:
@@ -66,7 +57,7 @@ class Heartbeats:
         self._say_back()
         if (waits_long or self._latest is not None) and (now := self._clock.seconds()) >= self._next_sign:
             self._next_sign = now + SIGN_OF_LIFE_INTERVAL
-            self._offer(Outgoing(_SIGN_OF_LIFE))
+            self._offer(Outgoing(sync.encode_awareness(NOBODY)))
 
     def completed(self) -> None:
         """The client has sent what it had before it connected."""

@@ -30,7 +30,7 @@ class ReceivingServer(Protocol):
 
 
 class Receiver(WebSocketServerProtocol):
-    """A WebSocket on which nothing is sent yet."""
+    """The receiving half of a client's WebSocket; what is done with a message, a subclass says."""
 
     factory: ReceivingServer
     transport: Any

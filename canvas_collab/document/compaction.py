@@ -11,13 +11,13 @@ same clocks and the same deletions; that is checked, and where it were not so th
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import define
 
 from canvas_collab.document.budget import Budget
 from canvas_collab.document.pieces import cut_items, runs_of
+from canvas_collab.document.struct_index import StructIndex
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import Kind
 from canvas_collab.protocol.items import Id, Item, collected, deleted, joined
@@ -32,9 +32,9 @@ def compact(update: Update, droppable: DeleteSet) -> Update:
     :param droppable: the deletions of which the content may go; those that `update` does not have count for nothing.
     """
     dropping = droppable.intersection(update.deletions)
-    pieces = {client: _Pieces(client, runs, dropping, update.deletions) for client, runs in update.runs.items()}
+    pieces = {client: list(_pieces(client, runs, dropping, update.deletions)) for client, runs in update.runs.items()}
     # Each piece is asked once, and passed by once on the way of another.
-    budget = Budget(2 * sum(len(found.pieces) for found in pieces.values()), "compaction")
+    budget = Budget(2 * sum(map(len, pieces.values())), "compaction")
     ancestry = _Ancestry(pieces, budget)
     runs = {client: list(runs_of(_joined(client, found, ancestry))) for client, found in pieces.items()}
     compacted = Update(runs, update.deletions)
@@ -65,27 +65,17 @@ class _Piece:
     is_within_dropped: bool | None = None
 
 
-class _Pieces:
+def _pieces(client: int, runs: Sequence[Run], dropping: DeleteSet, deletions: DeleteSet) -> Iterator[_Piece]:
     """One client's structs, cut where deletions begin and end."""
-
-    def __init__(self, client: int, runs: Sequence[Run], dropping: DeleteSet, deletions: DeleteSet) -> None:
-        cut = cut_items(client, runs, dropping.ranges(client), deletions.ranges(client))
-        self.pieces = [
-            _Piece(item, deletions.has(client, item.clock), dropping.has(client, item.clock)) for item in cut
-        ]
-        self._clocks = [piece.item.clock for piece in self.pieces]
-
-    def find(self, clock: int) -> _Piece | None:
-        """The piece that holds a clock."""
-        index = bisect_right(self._clocks, clock) - 1
-        return self.pieces[index] if index >= 0 and clock < self.pieces[index].item.end else None
+    for item in cut_items(client, runs, dropping.ranges(client), deletions.ranges(client)):
+        yield _Piece(item, deletions.has(client, item.clock), dropping.has(client, item.clock))
 
 
 class _Ancestry:
     """Which items lie within something that was deleted as a whole, the type that they are in."""
 
-    def __init__(self, pieces: Mapping[int, _Pieces], budget: Budget) -> None:
-        self._pieces = pieces
+    def __init__(self, pieces: Mapping[int, Sequence[_Piece]], budget: Budget) -> None:
+        self._pieces = StructIndex(pieces)
         self._budget = budget
 
     def is_within_dropped(self, piece: _Piece) -> bool:
@@ -103,7 +93,7 @@ class _Ancestry:
             elif item.origin is None and item.right_origin is None:
                 answer = item.kind is Kind.GC
             else:
-                neighbour = self._find(item.origin) or self._find(item.right_origin)
+                neighbour = self._pieces.find(item.origin) or self._pieces.find(item.right_origin)
                 if neighbour is None:
                     answer = False
                 else:
@@ -114,18 +104,13 @@ class _Ancestry:
         return answer
 
     def _is_gone(self, parent: Id) -> bool:
-        piece = self._find(parent)
+        piece = self._pieces.find(parent)
         return piece is not None and (piece.is_dropped or piece.item.kind in (Kind.GC, Kind.DELETED))
 
-    def _find(self, identifier: Id | None) -> _Piece | None:
-        if identifier is None or identifier[0] not in self._pieces:
-            return None
-        return self._pieces[identifier[0]].find(identifier[1])
 
-
-def _joined(client: int, pieces: _Pieces, ancestry: _Ancestry) -> Iterator[Item]:
+def _joined(client: int, pieces: Sequence[_Piece], ancestry: _Ancestry) -> Iterator[Item]:
     last: _Piece | None = None
-    for piece in pieces.pieces:
+    for piece in pieces:
         if piece.is_dropped and piece.item.kind is not Kind.GC:
             item = collected(piece.item) if ancestry.is_within_dropped(piece) else deleted(piece.item)
             piece = _Piece(item, is_deleted=True, is_dropped=True)

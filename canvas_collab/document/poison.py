@@ -7,12 +7,12 @@ what it shows.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator
 
 from attrs import define, frozen
 
 from canvas_collab.document.pieces import items_of
+from canvas_collab.document.struct_index import StructIndex
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import KEY, Kind
 from canvas_collab.protocol.items import Id, Item
@@ -74,7 +74,7 @@ class _Search:
         self._structs = {
             client: [_Struct(client, item) for item in items_of(client, runs)] for client, runs in update.runs.items()
         }
-        self._clocks = {client: [one.item.clock for one in structs] for client, structs in self._structs.items()}
+        self._index = StructIndex(self._structs)
 
     def found(self) -> Iterator[Poison]:
         """Everything that is found."""
@@ -92,27 +92,13 @@ class _Search:
                 for struct in crowd:
                     yield self._poison(struct, f"more than {MAX_AT_ONE_PLACE} insertions at one place")
         placed = set(map(id, ordered))
-        for struct in self._all():
+        for struct in self._index:
             yield from (self._poison(struct, what) for what in _wrong_content(struct.item))
             if id(struct) not in placed and not struct.waits_for_unknown:
                 yield self._poison(struct, "items each of which was put beside the other")
 
     def _poison(self, struct: _Struct, what: str) -> Poison:
         return Poison(struct.client, struct.item.clock, struct.item.end, what)
-
-    def _all(self) -> Iterator[_Struct]:
-        for structs in self._structs.values():
-            yield from structs
-
-    def _find(self, identifier: Id | None) -> _Struct | None:
-        if identifier is None:
-            return None
-        client, clock = identifier
-        index = bisect_right(self._clocks.get(client, ()), clock) - 1
-        if index < 0:
-            return None
-        struct = self._structs[client][index]
-        return struct if clock < struct.item.end else None
 
     def _ordered(self) -> list[_Struct]:
         """The structs in an order in which they can be placed; those that wait for something are not among them."""
@@ -122,7 +108,7 @@ class _Search:
             before: _Struct | None = None
             for struct in structs:
                 item = struct.item
-                needs = [self._find(identifier) for identifier in _needs(item)]
+                needs = [self._index.find(identifier) for identifier in _needs(item)]
                 if item.clock:
                     follows = before is not None and before.item.end == item.clock
                     needs.append(before if follows else None)
@@ -160,10 +146,10 @@ class _Search:
             return
         if item.origin is None and item.right_origin is None:
             struct.root = struct
-            parent = self._find(item.parent)
+            parent = self._index.find(item.parent)
             struct.depth = (parent.depth or 0) + 1 if parent is not None else 0
             return
-        beside = self._find(item.origin if item.origin is not None else item.right_origin)
+        beside = self._index.find(item.origin if item.origin is not None else item.right_origin)
         if beside is not None and beside.root is not None:
             struct.root, struct.depth = beside.root, beside.depth
 

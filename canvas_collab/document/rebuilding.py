@@ -12,7 +12,6 @@ that were merely forgotten, but cannot undo this.
 from __future__ import annotations
 
 import secrets
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from attrs import define, frozen
@@ -20,9 +19,10 @@ from attrs import define, frozen
 from canvas_collab.document.document import Document
 from canvas_collab.document.pieces import cut_items, runs_of
 from canvas_collab.document.restoring import restoring_update, unused_client
+from canvas_collab.document.struct_index import StructIndex
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import KEY, Kind
-from canvas_collab.protocol.items import Id, Item, collected, deleted
+from canvas_collab.protocol.items import Item, collected, deleted
 from canvas_collab.protocol.lib0 import MAX_SAFE_INTEGER
 from canvas_collab.protocol.structs import Run
 from canvas_collab.protocol.update import Update, decode_update
@@ -133,18 +133,17 @@ class _Parts:
 
     def __init__(self, runs: Mapping[int, Iterable[Run]], clocks: DeleteSet, leave_places: bool) -> None:
         self._parts: dict[int, list[_Part]] = {}
-        self._clocks: dict[int, list[int]] = {}
         for client, found in runs.items():
             ranges = clocks.ranges(client)
             self._parts[client] = [
                 _Part(client, item, clocks.has(client, item.clock)) for item in cut_items(client, found, ranges)
             ]
-            self._clocks[client] = [part.item.clock for part in self._parts[client]]
+        self._index = StructIndex(self._parts)
         if leave_places:
             self._keep_places()
         self._find_lost()
         #: How many structs leave their place.
-        self.places = sum(part.goes and part.leaves_place and not part.has_no_place for part in self._all())
+        self.places = sum(part.goes and part.leaves_place and not part.has_no_place for part in self._index)
 
     def items(self, client: int) -> Iterator[Item]:
         """A client's structs as they are to be."""
@@ -176,7 +175,7 @@ class _Parts:
 
     def displaced(self) -> DeleteSet:
         """The clocks of values that stay and, where what goes is known, may not count beside it, for the same key."""
-        entries = _Entries(self._all(), self._find)
+        entries = _Entries(self._index)
         return self._clocks_where(lambda part: not part.goes and entries.may_be_displaced(part))
 
     def without_content(self, deletions: DeleteSet) -> DeleteSet:
@@ -184,37 +183,23 @@ class _Parts:
         empty = self._clocks_where(lambda part: not part.goes and part.item.kind in (Kind.GC, Kind.DELETED))
         return deletions.intersection(empty)
 
-    def _all(self) -> Iterator[_Part]:
-        for parts in self._parts.values():
-            yield from parts
-
     def _clocks_where(self, holds: Callable[[_Part], bool]) -> DeleteSet:
         clocks = DeleteSet()
-        for part in self._all():
+        for part in self._index:
             if holds(part):
                 clocks.add(part.client, part.item.clock, part.item.end)
         return clocks
 
-    def _find(self, identifier: Id | None) -> _Part | None:
-        if identifier is None:
-            return None
-        client, clock = identifier
-        index = bisect_right(self._clocks.get(client, ()), clock) - 1
-        if index < 0:
-            return None
-        part = self._parts[client][index]
-        return part if clock < part.item.end else None
-
     def _beside(self, part: _Part) -> Iterator[_Part]:
         """What a struct was put beside."""
         for identifier in (part.item.origin, part.item.right_origin):
-            found = self._find(identifier)
+            found = self._index.find(identifier)
             if found is not None:
                 yield found
 
     def _keep_places(self) -> None:
         """Mark what something that stays was put beside, and what that was put beside."""
-        waiting = [part for part in self._all() if not part.goes]
+        waiting = [part for part in self._index if not part.goes]
         while waiting:
             for neighbour in self._beside(waiting.pop()):
                 if neighbour.goes and not neighbour.leaves_place:
@@ -225,8 +210,8 @@ class _Parts:
         """Mark what is in something that is gone, and what was put beside that."""
         dependent: dict[int, list[_Part]] = {}
         waiting = []
-        for part in self._all():
-            parent = self._find(part.item.parent)
+        for part in self._index:
+            parent = self._index.find(part.item.parent)
             if part.item.kind is Kind.GC or (part.goes and not part.leaves_place) or (parent and parent.goes):
                 part.has_no_place = True
                 waiting.append(part)
@@ -242,8 +227,8 @@ class _Parts:
 class _Entries:
     """The values that the entries of maps have had."""
 
-    def __init__(self, parts: Iterator[_Part], find: Callable[[Id | None], _Part | None]) -> None:
-        self._find = find
+    def __init__(self, parts: StructIndex[_Part]) -> None:
+        self._parts = parts
         # For each part: which entry it is of, if any, and how many that go are known to have been there before it.
         self._known: dict[int, tuple[bytes | None, int]] = {}
         self._going: dict[bytes, int] = {}
@@ -270,7 +255,7 @@ class _Entries:
                 has_key = item.kind is not Kind.GC and item.info & KEY
                 place = self._known[id(part)] = (item.head, int(part.goes)) if has_key else (None, 0)
                 break
-            before = self._find(item.origin) or self._find(item.right_origin)
+            before = self._parts.find(item.origin) or self._parts.find(item.right_origin)
             if before is None:
                 break
             part, place = before, self._known.get(id(before))

@@ -5,6 +5,8 @@ It is kept as the bytes it came in: what is never decoded to something else cann
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
+
 from canvas_collab.protocol.info import (
     ANY,
     BINARY,
@@ -31,6 +33,9 @@ _OBJECT, _ARRAY = 118, 117
 #: So many JSON texts are checked in one step.
 TEXTS_PER_STEP = 200
 
+#: So many bytes of a text are decoded in one step.
+TEXT_PER_STEP = 2**18
+
 #: What :func:`skip_content` answers instead of a position where it has not come to the end.
 UNFINISHED = -1
 
@@ -38,8 +43,8 @@ UNFINISHED = -1
 def skip_content(data: bytes, position: int, kind: int) -> tuple[int, int]:
     """Check the content at `position`; returns its length in clocks and where it ends.
 
-    That is :data:`UNFINISHED` where there is more of it than one step should deal with: :func:`skip_long_content` is
-    for such.
+    The latter is :data:`UNFINISHED` where there is more of it than one step should deal with:
+    :func:`skip_long_content` is for such.
 
     :raises Malformed: if a client could not read it.
     :raises IndexError: if `data` ends before it does.
@@ -84,10 +89,12 @@ def skip_content(data: bytes, position: int, kind: int) -> tuple[int, int]:
     raise Malformed(f"there is no content of kind {kind}")
 
 
-def skip_long_content(data: bytes, position: int, kind: int) -> Steps[int]:
-    """Check content for which :func:`skip_content` answers :data:`UNFINISHED`; returns where it ends."""
+def skip_long_content(data: bytes, position: int, kind: int) -> Steps[tuple[int, int]]:
+    """Check content for which :func:`skip_content` answers :data:`UNFINISHED`; returns the same otherwise."""
+    if kind == STRING:
+        return (yield from _skip_long_text(data, position))
+    count = 1
     if kind in (ANY, DOC):
-        count = 1
         if kind == DOC:
             position = skip_string(data, position)
         else:
@@ -96,8 +103,7 @@ def skip_long_content(data: bytes, position: int, kind: int) -> Steps[int]:
         while pending:
             position = _skip_values(data, position, pending)
             yield
-        return position
-    count = 1
+        return count, position
     if kind == FORMAT:
         position = skip_string(data, position)
     elif kind == JSON:
@@ -112,7 +118,7 @@ def skip_long_content(data: bytes, position: int, kind: int) -> Steps[int]:
         if position > limit or index % TEXTS_PER_STEP == TEXTS_PER_STEP - 1:
             yield
             limit = position + BYTES_PER_STEP
-    return position
+    return count, position
 
 
 class ContentCutter:
@@ -174,21 +180,46 @@ def _skip_bytes(data: bytes, position: int) -> int:
     return position
 
 
-def _string(data: bytes, position: int) -> tuple[str, int]:
+def _bounds(data: bytes, position: int) -> tuple[int, int]:
+    """Where the bytes of a string begin, and where they end."""
     length, position = read_var_uint(data, position)
-    stop = position + length
-    if stop > len(data):
+    if position + length > len(data):
         raise Malformed("the update ends inside a string")
+    return position, position + length
+
+
+def _string(data: bytes, position: int) -> tuple[str, int]:
+    start, stop = _bounds(data, position)
     try:
-        return data[position:stop].decode("utf-8"), stop
+        return data[start:stop].decode("utf-8"), stop
     except UnicodeDecodeError:
         raise Malformed("a string is not UTF-8") from None
 
 
 def _skip_text(data: bytes, position: int) -> tuple[int, int]:
-    """Check a string; returns its length in UTF-16 code units, as JavaScript counts, and where it ends."""
-    text, stop = _string(data, position)
-    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2, stop
+    """Check a string that is not long; returns its length in UTF-16 code units, as JavaScript counts, and its end."""
+    start, stop = _bounds(data, position)
+    if stop - start > TEXT_PER_STEP:
+        return 0, UNFINISHED
+    return _units(_string(data, position)[0]), stop
+
+
+def _skip_long_text(data: bytes, position: int) -> Steps[tuple[int, int]]:
+    start, stop = _bounds(data, position)
+    decoder = getincrementaldecoder("utf-8")()
+    units = 0
+    for begin in range(start, stop, TEXT_PER_STEP):
+        end = min(begin + TEXT_PER_STEP, stop)
+        try:
+            units += _units(decoder.decode(data[begin:end], end == stop))
+        except UnicodeDecodeError:
+            raise Malformed("a string is not UTF-8") from None
+        yield
+    return units, stop
+
+
+def _units(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
 
 
 def skip_string(data: bytes, position: int) -> int:

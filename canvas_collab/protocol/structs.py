@@ -68,7 +68,7 @@ def read_runs(
         start = position
         length, content, position = _read_struct(data, position, client, clock)
         if position == UNFINISHED:
-            position = yield from _finish(data, content, data[start] & KIND)
+            length, position = yield from _finish(data, content, data[start] & KIND)
         if not length or clock + length > MAX_CLOCK:
             raise Malformed("a struct is empty, or its clock too high")
         if length > 1 and _has_list_at_key(data[start]):
@@ -162,7 +162,7 @@ def structs_in_steps(run: Run, client: int) -> Iterator[Struct | None]:
                 try:
                     next(finishing)
                 except StopIteration as end:
-                    position = end.value
+                    length, position = end.value
                     break
                 yield None
         yield Struct(clock, clock + length, start, content, position)
@@ -246,8 +246,8 @@ class _StructCutter:
         return front + encode_var_uint(start - 1) + right_origin + content
 
 
-def _finish(data: bytes, content: int, kind: int) -> Steps[int]:
-    """Check the long content of a struct; returns where that ends."""
+def _finish(data: bytes, content: int, kind: int) -> Steps[tuple[int, int]]:
+    """Check the long content of a struct; returns the struct's length in clocks, and where it ends."""
     try:
         return (yield from skip_long_content(data, content, kind))
     except IndexError:

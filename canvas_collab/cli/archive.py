@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -128,10 +128,7 @@ class Archive:
 
         :raises NoSuchThing: if there is none, or it is damaged.
         """
-        try:
-            return read_document(*self.stored(room))
-        except DocumentDamaged as error:
-            raise NoSuchThing(f"{room} is damaged: {error}. See canvas-collab repair --help.") from error
+        return read(room, *self.stored(room))
 
     def load_at(self, room: str, moment: datetime, retention: float) -> Document:
         """A document as it was.
@@ -171,8 +168,8 @@ class Archive:
         self.query(sql, ([room], [user_id], ByteaArray([update]), f"command-{secrets.token_hex(4)}"))
 
     @contextmanager
-    def locked(self, room: str) -> Iterator[tuple[Snapshot, list[tuple[int, bytes]]]]:
-        """A document's snapshot and its whole log, in a transaction in which nobody else writes the snapshot.
+    def locked(self, room: str) -> Iterator[Snapshot]:
+        """A document's snapshot, in a transaction in which nobody else writes that.
 
         :raises NoSuchThing: if there is no such document.
         """
@@ -182,8 +179,7 @@ class Archive:
                 rows = self.query(LOCK_SNAPSHOT, (room,))
                 if not rows:
                     raise NoSuchThing(f"There is no document {room}.")
-                sql = "SELECT id, update FROM yjs_update_log WHERE document_id = %s ORDER BY id"
-                yield snapshot_of_row(rows[0]), [(row_id, bytes(data)) for row_id, data in self.query(sql, (room,))]
+                yield snapshot_of_row(rows[0])
         finally:
             self._connection.autocommit = True
 
@@ -208,6 +204,17 @@ class Archive:
         self.write(room, snapshot, kept)
         values = {"room": room, "entries": list(removed), "update": Bytea(change)}
         self.query(_REPLACE.format(channel=RESET_CHANNEL), values)
+
+
+def read(room: str, snapshot: Snapshot, updates: Iterable[bytes]) -> Document:
+    """A document from its snapshot and the log entries that are not in that.
+
+    :raises NoSuchThing: if it is damaged.
+    """
+    try:
+        return read_document(snapshot, updates)
+    except DocumentDamaged as error:
+        raise NoSuchThing(f"{room} is damaged: {error}. See canvas-collab repair --help.") from error
 
 
 def snapshot_of_row(columns: Sequence[Any]) -> Snapshot:

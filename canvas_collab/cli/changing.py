@@ -87,7 +87,7 @@ def repair(context: Context, room: str, trust_snapshot: bool, keep: str | None, 
         raise click.UsageError("Say what becomes of the damaged bytes: --keep FILE, or --discard.")
     with context.archive() as archive:
         room = context.room(room)
-        with archive.locked(room) as (snapshot, entries):
+        with archive.locked(room) as snapshot:
             document = Document()
             try:
                 document.apply(snapshot.read())
@@ -99,13 +99,14 @@ def repair(context: Context, room: str, trust_snapshot: bool, keep: str | None, 
             if keep is not None:
                 with open(keep, "xb") as file:
                     file.write(snapshot.data)
+            entries = archive.log(room, with_updates=True)
             unreadable = 0
-            for _, data in entries:
+            for entry in entries:
                 try:
-                    document.append(data)
+                    document.append(entry.update)
                 except Malformed:
                     unreadable += 1
-            archive.write(room, snapshot_of(document), [row_id for row_id, _ in entries])
+            archive.write(room, snapshot_of(document), [entry.id for entry in entries])
     click.echo(f"{room} was made anew, of {len(entries) - unreadable} log entries; {unreadable} could not be read.")
     if not trust_snapshot:
         click.echo("What was older than the log, and only in the snapshot, is lost unless that was whole.")

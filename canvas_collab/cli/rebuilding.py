@@ -11,13 +11,12 @@ from itertools import islice
 
 import click
 
-from canvas_collab.cli.archive import LogRow, NoSuchThing
+from canvas_collab.cli.archive import LogRow, NoSuchThing, read
 from canvas_collab.cli.command import Context, pass_context
 from canvas_collab.cli.moments import Moment
 from canvas_collab.cli.wording import as_bytes, as_time, counted
 from canvas_collab.document.budget import TooMuchWork
-from canvas_collab.document.document import Document
-from canvas_collab.document.folding import DocumentDamaged, Snapshot, read_document, snapshot_of
+from canvas_collab.document.folding import Snapshot, snapshot_of
 from canvas_collab.document.rebuilding import LeftOut, Rebuilt, clocks_of, left_out, rebuilt
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Malformed
@@ -79,11 +78,11 @@ def rebuild(
         raise click.UsageError("Say what becomes of what goes: --keep FILE, or --discard.")
     with context.archive() as archive:
         room = context.room(room)
-        with archive.locked(room) as (snapshot, _):
+        with archive.locked(room) as snapshot:
             log = archive.log(room, with_updates=True)
             going = _chosen(room, log, ranges, user, since)
             entries = [(row, _decoded(row, row.id in going)) for row in log]
-            whole = _whole(room, snapshot, [row.update for row, update in entries if update])
+            whole = read(room, snapshot, [row.update for row, update in entries if update])
             without = left_out((update, row.id in going) for row, update in entries if update)
             if leave_deleted:
                 without = LeftOut(without.clocks, DeleteSet())
@@ -134,13 +133,6 @@ def _decoded(row: LogRow, goes: bool) -> Update | None:
         if goes:
             return None
         raise NoSuchThing(f"The entry {row.id} of the log cannot be read: {error}. Leave it out as well.") from error
-
-
-def _whole(room: str, snapshot: Snapshot, updates: Sequence[bytes]) -> Document:
-    try:
-        return read_document(snapshot, updates)
-    except DocumentDamaged as error:
-        raise NoSuchThing(f"{room} is damaged: {error}. See canvas-collab repair --help.") from error
 
 
 def _said(removed: Sequence[LogRow], clocks: DeleteSet) -> str:

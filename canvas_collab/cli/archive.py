@@ -50,6 +50,8 @@ _LOG = """
      ORDER BY entry.id
 """
 
+_MAKE = "INSERT INTO yjs_document (id, data) VALUES (%s, '\\x0000') ON CONFLICT (id) DO NOTHING"
+
 # Not announced as an addition: who has the document open is to let go of it, not to follow.
 _REPLACE = """
     WITH removed AS (
@@ -153,29 +155,51 @@ class Archive:
             for row_id, time, user_id, name, size, data in rows
         ]
 
+    def add(self, room: str, update: Update, user_id: str | None) -> int:
+        """Put what is new of an update into the log, and return how many bytes that is.
+
+        Whoever looks back takes an entry for what was new when it came. The document is made if there is none.
+
+        :raises NoSuchThing: if there is no such user, or the document is damaged.
+        """
+        self._find_user(user_id)
+        with self.locked(room, make=True) as snapshot:
+            sql = "SELECT update FROM yjs_update_log WHERE document_id = %s AND merged_at IS NULL ORDER BY id"
+            news = read(room, snapshot, [bytes(data) for (data,) in self.query(sql, (room,))]).apply(update)
+            if not news:
+                return 0
+            data = news.encode()
+            self.append(room, data, user_id)
+        return len(data)
+
     def append(self, room: str, update: bytes, user_id: str | None) -> None:
-        """Put an edit into the log; daemons that have the document open follow.
+        """Put an edit into the log, all of which is new; daemons that have the document open follow.
 
         :raises NoSuchThing: if there is no such user.
         """
-        if user_id is not None:
-            sql = f"SELECT 1 FROM {self._catalogue.user_table} WHERE id::text = %s"
-            if not self.query(sql, (user_id,)):
-                raise NoSuchThing(f"There is no user {user_id}.")
+        self._find_user(user_id)
         sql = APPEND.format(
             user_table=self._catalogue.user_table, user_id_type=self._catalogue.user_id_type, channel=CHANNEL
         )
         self.query(sql, ([room], [user_id], ByteaArray([update]), f"command-{secrets.token_hex(4)}"))
 
+    def _find_user(self, user_id: str | None) -> None:
+        sql = f"SELECT 1 FROM {self._catalogue.user_table} WHERE id::text = %s"
+        if user_id is not None and not self.query(sql, (user_id,)):
+            raise NoSuchThing(f"There is no user {user_id}.")
+
     @contextmanager
-    def locked(self, room: str) -> Iterator[Snapshot]:
+    def locked(self, room: str, *, make: bool = False) -> Iterator[Snapshot]:
         """A document's snapshot, in a transaction in which nobody else writes that.
 
+        :param make: whether the document is made if there is none.
         :raises NoSuchThing: if there is no such document.
         """
         self._connection.autocommit = False
         try:
             with self._connection:
+                if make:
+                    self.query(_MAKE, (room,))
                 rows = self.query(LOCK_SNAPSHOT, (room,))
                 if not rows:
                     raise NoSuchThing(f"There is no document {room}.")

@@ -27,10 +27,12 @@ from canvas_collab.protocol.update import EMPTY_UPDATE, Update, decode_update
 @click.option("--user", metavar="ID", help="Whose edit it is.")
 @pass_context
 def import_(context: Context, room: str, file: BinaryIO, user: str | None) -> None:
-    """Add a Yjs update from FILE (- is standard input) to a document, as an edit; whoever has it open follows."""
-    data = file.read()
+    """Add what is new of a Yjs update from FILE (- is standard input) to a document, as an edit.
+
+    Whoever has it open follows.
+    """
     try:
-        update = decode_update(data)
+        update = decode_update(file.read())
     except Malformed as error:
         raise NoSuchThing(f"{file.name} is no Yjs update: {error}.") from error
     if not update:
@@ -38,8 +40,11 @@ def import_(context: Context, room: str, file: BinaryIO, user: str | None) -> No
         return
     with context.archive() as archive:
         room = context.room(room)
-        archive.append(room, data, user)
-    click.echo(f"{len(data)} bytes added to {room}.")
+        added = archive.add(room, update, user)
+    if added:
+        click.echo(f"{added} bytes added to {room}.")
+    else:
+        click.echo(f"There is nothing new in it: {room} has all of it.")
 
 
 @click.command()

@@ -18,11 +18,10 @@ from canvas_collab.document.content import to_json
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import DocumentDamaged, read_document
 from canvas_collab.document.poison import poison_in
-from canvas_collab.document.rebuilding import clocks_of
 from canvas_collab.document.values import write_json
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Malformed
-from canvas_collab.protocol.update import decode_update
+from canvas_collab.protocol.update import clocks_of, decode_update
 
 
 def _print_json(value: object) -> None:

@@ -17,10 +17,10 @@ from canvas_collab.cli.moments import Moment
 from canvas_collab.cli.wording import as_bytes, as_time, counted
 from canvas_collab.document.budget import TooMuchWork
 from canvas_collab.document.folding import Snapshot, snapshot_of
-from canvas_collab.document.rebuilding import LeftOut, Rebuilt, clocks_of, left_out, rebuilt
+from canvas_collab.document.rebuilding import LeftOut, Rebuilt, left_out, rebuilt
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Malformed
-from canvas_collab.protocol.update import Update, decode_update, encode_update
+from canvas_collab.protocol.update import Update, clocks_of, decode_update, encode_update
 
 #: Of so many authors, and entries that depend on what goes, each is named.
 NAMED = 20

@@ -18,7 +18,7 @@ from canvas_collab.protocol.info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.items import Id
 from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
 from canvas_collab.protocol.structs import Run, cut_run
-from canvas_collab.protocol.update import Update, encode_update
+from canvas_collab.protocol.update import Update, clocks_of, encode_update
 
 
 def past(everything: Document, later: Iterable[Update]) -> Document:
@@ -26,9 +26,7 @@ def past(everything: Document, later: Iterable[Update]) -> Document:
     clocks, deletions = DeleteSet(), DeleteSet()
     for update in later:
         deletions.update(update.deletions)
-        for client, runs in update.runs.items():
-            for run in runs:
-                clocks.add(client, run.clock, run.end)
+        clocks.update(clocks_of(update))
     whole = everything.as_update()
     kept: dict[int, Sequence[Run]] = {}
     for client, found in whole.runs.items():

@@ -12,12 +12,14 @@ import psycopg2
 from attrs import field, frozen
 from psycopg2.extensions import connection as Connection
 
+from canvas_collab.cli.wording import whose
 from canvas_collab.database.bytea import Bytea, ByteaArray
 from canvas_collab.database.catalogue import Catalogue, Unsuitable, read_catalogue
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import DocumentDamaged, Snapshot, read_document
 from canvas_collab.document.restoring import past
 from canvas_collab.persistence.notifications import CHANNEL, RESET_CHANNEL
+from canvas_collab.persistence.reading import make_snapshot
 from canvas_collab.persistence.statements import APPEND, LOAD, LOCK_SNAPSHOT, WRITE_SNAPSHOT
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import Update, decode_update
@@ -79,7 +81,7 @@ class LogRow:
     @property
     def who(self) -> str:
         """Whose edit it is, for people."""
-        return self.name or self.user_id or "somebody whose account is gone"
+        return whose(self.name, self.user_id)
 
 
 class NoSuchThing(Exception):
@@ -122,8 +124,8 @@ class Archive:
         rows = self.query(LOAD, {"id": room})
         if not rows:
             raise NoSuchThing(f"There is no document {room}.")
-        [(_, *columns)] = [row for row in rows if row[0] == 0]
-        return snapshot_of_row(columns), [bytes(row[1]) for row in rows if row[0] != 0]
+        [(_, data, *rest)] = [row for row in rows if row[0] == 0]
+        return make_snapshot(bytes(data), *rest), [bytes(row[1]) for row in rows if row[0] != 0]
 
     def load(self, room: str) -> Document:
         """A document as it is.
@@ -203,7 +205,8 @@ class Archive:
                 rows = self.query(LOCK_SNAPSHOT, (room,))
                 if not rows:
                     raise NoSuchThing(f"There is no document {room}.")
-                yield snapshot_of_row(rows[0])
+                [(data, *rest)] = rows
+                yield make_snapshot(bytes(data), *rest)
         finally:
             self._connection.autocommit = True
 
@@ -239,12 +242,6 @@ def read(room: str, snapshot: Snapshot, updates: Iterable[bytes]) -> Document:
         return read_document(snapshot, updates)
     except DocumentDamaged as error:
         raise NoSuchThing(f"{room} is damaged: {error}. See canvas-collab repair --help.") from error
-
-
-def snapshot_of_row(columns: Sequence[Any]) -> Snapshot:
-    """A snapshot from the columns ``data``, ``layout`` and ``checksum``."""
-    data, layout, checksum = (None if column is None else bytes(column) for column in columns)
-    return Snapshot(data or b"", layout, checksum)
 
 
 def _update(row_id: int, data: Any) -> Update:

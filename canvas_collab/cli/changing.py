@@ -10,6 +10,7 @@ import click
 from canvas_collab.cli.archive import NoSuchThing
 from canvas_collab.cli.command import Context, pass_context
 from canvas_collab.cli.moments import Moment
+from canvas_collab.cli.wording import clock_count
 from canvas_collab.database.catalogue import Unsuitable
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.document.content import to_json
@@ -71,7 +72,7 @@ def restore(context: Context, room: str, at: datetime, user: str | None, dry_run
             return
         edits = decode_update(update)
         inserted = sum(run.count for runs in edits.runs.values() for run in runs)
-        deleted = sum(end - start for _, ranges in edits.deletions.items() for start, end in ranges)
+        deleted = clock_count(edits.deletions)
         did = f"{inserted} items inserted again, {deleted} clocks deleted, {len(update)} bytes"
         if dry_run:
             click.echo(f"{room} would be as it was: {did}.")

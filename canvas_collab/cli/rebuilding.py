@@ -14,7 +14,7 @@ import click
 from canvas_collab.cli.archive import LogRow, NoSuchThing, read
 from canvas_collab.cli.command import Context, pass_context
 from canvas_collab.cli.moments import Moment
-from canvas_collab.cli.wording import as_bytes, as_time, counted
+from canvas_collab.cli.wording import as_bytes, as_time, clock_count, counted
 from canvas_collab.document.budget import TooMuchWork
 from canvas_collab.document.folding import Snapshot, snapshot_of
 from canvas_collab.document.rebuilding import LeftOut, Rebuilt, left_out, rebuilt
@@ -160,14 +160,14 @@ def _say_consequences(result: Rebuilt, kept: Collection[tuple[LogRow, Update]]) 
     back = sum(run.count for runs in result.change.runs.values() for run in runs)
     if back:
         click.echo(f"  {counted(back, 'item', 'items')} that they deleted inserted again")
-    if gone := _size(result.gone_for_good):
+    if gone := clock_count(result.gone_for_good):
         click.echo(f"  {counted(gone, 'clock', 'clocks')} that they deleted stay deleted: nobody has the content")
     if result.places:
         click.echo(f"  {counted(result.places, 'item', 'items')} emptied and left in place: others put theirs beside")
     if not result.lost:
         click.echo("  nothing of what others edited depends on it")
         return
-    click.echo(f"  {counted(_size(result.lost), 'clock', 'clocks')} of others are in it, and go with it:")
+    click.echo(f"  {counted(clock_count(result.lost), 'clock', 'clocks')} of others are in it, and go with it:")
     holding = [row for row, update in kept if clocks_of(update).intersection(result.lost)]
     for row in holding[:NAMED]:
         click.echo(f"    entry {row.id}, {as_time(row.time)}, {row.who}")
@@ -175,10 +175,6 @@ def _say_consequences(result: Rebuilt, kept: Collection[tuple[LogRow, Update]]) 
         click.echo(f"    and {len(holding) - NAMED} more entries")
     if not holding:
         click.echo("    older than the log")
-
-
-def _size(clocks: DeleteSet) -> int:
-    return sum(end - start for _, ranges in clocks.items() for start, end in ranges)
 
 
 def _keep(path: str, room: str, snapshot: Snapshot, removed: Sequence[LogRow]) -> None:

@@ -127,3 +127,25 @@ def test_nothing_is_imported_into_a_damaged_document(database: TestDatabase, say
     file.write_bytes(Author().write("here"))
     assert "diagram-one is damaged" in say("import", "one", str(file), status=1)
     assert logged(database) == []
+
+
+def test_what_a_later_entry_holds_again_was_there_before(database: TestDatabase, say: Say) -> None:
+    author = Author()
+    store(database, author.write("gone"), author.erase(), author.write("here"))
+    author.write(", and more")
+    store(database, author.doc.get_update(), age="1 minute")
+    assert shown(say) == text("here, and more")
+    assert shown(say, "--at", "1h") == text("here")
+    say("restore", "one", "--at", "1h")
+    assert shown(say) == text("here")
+
+
+def test_an_entry_that_cannot_be_read_and_is_in_the_snapshot_does_not_keep_from_looking_back(
+    database: TestDatabase, say: Say
+) -> None:
+    author = Author()
+    author.write("here")
+    store(database, b"\xff", snapshot=author.doc.get_update())
+    database.query("UPDATE yjs_update_log SET merged_at = now()")
+    store(database, author.write(", and more"), age="1 minute")
+    assert shown(say, "--at", "1h") == text("here")

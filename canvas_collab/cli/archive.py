@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -143,8 +143,11 @@ class Archive:
         if moment < earliest:
             raise NoSuchThing(f"The log goes back to {earliest:%Y-%m-%d %H:%M:%S %z}, as HISTORY_RETENTION has it.")
         document = self.load(room)
-        sql = "SELECT id, update FROM yjs_update_log WHERE document_id = %s AND created_at > %s ORDER BY id"
-        return past(document, [_update(row_id, data) for row_id, data in self.query(sql, (room, moment))])
+        sql = "SELECT created_at > %s, id, update FROM yjs_update_log WHERE document_id = %s ORDER BY id"
+        rows = self.query(sql, (moment, room))
+        later = [_update(row_id, data) for is_later, row_id, data in rows if is_later]
+        # Two daemons may have logged the same, and something else may have written to the log.
+        return past(document, later, _readable(bytes(data) for is_later, _, data in rows if not is_later))
 
     def log(
         self, room: str, user: str | None = None, since: datetime | None = None, with_updates: bool = False
@@ -249,6 +252,13 @@ def _update(row_id: int, data: Any) -> Update:
         return decode_update(bytes(data))
     except Malformed as error:
         raise NoSuchThing(f"The entry {row_id} of the log cannot be read: {error}.") from error
+
+
+def _readable(entries: Iterable[bytes]) -> Iterator[Update]:
+    """Those of some entries that can be read; what is in the others is known from the snapshot, if at all."""
+    for data in entries:
+        with suppress(Malformed):
+            yield decode_update(data)
 
 
 @contextmanager

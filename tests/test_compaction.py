@@ -20,12 +20,11 @@ from pycrdt import Array, Doc, Map, Text
 
 from canvas_collab.document.compaction import compact
 from canvas_collab.document.document import Document
-from canvas_collab.document.rebuilding import clocks_of
 from canvas_collab.protocol.contents import cutter_of
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import Kind
 from canvas_collab.protocol.lib0 import encode_var_uint
-from canvas_collab.protocol.update import Update, decode_update, encode_update
+from canvas_collab.protocol.update import Update, clocks_of, decode_update, encode_update
 from tests.stored_poison import CLIENT, circle, item, string, update_of
 
 FIRST_SEED = int(os.environ.get("HISTORY_SEED", "1"))

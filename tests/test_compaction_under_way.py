@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from pycrdt import Doc, Map, Text
 
-from canvas_collab.document.rebuilding import clocks_of
 from canvas_collab.protocol import sync
-from canvas_collab.protocol.update import decode_update, encode_update
+from canvas_collab.protocol.update import clocks_of, decode_update, encode_update
 from tests.conftest import StartDaemon
 from tests.harness.clients import Client
 from tests.harness.daemons import Daemon

@@ -12,8 +12,8 @@ from base64 import b64decode, b64encode
 from pathlib import Path
 
 from canvas_collab.document.document import Document
-from canvas_collab.document.rebuilding import Rebuilt, clocks_of, left_out, rebuilt
-from canvas_collab.protocol.update import Update, decode_update
+from canvas_collab.document.rebuilding import Rebuilt, left_out, rebuilt
+from canvas_collab.protocol.update import Update, clocks_of, decode_update
 
 FIRST_SEED = int(os.environ.get("HISTORY_SEED", "1"))
 HISTORIES = int(os.environ.get("REBUILT_HISTORIES", "300"))

@@ -12,7 +12,7 @@ from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any
 
-from pycrdt import Doc, Map, Text
+from pycrdt import Array, Doc, Map, Text
 
 from canvas_collab.document.content import to_json
 from canvas_collab.document.document import Document
@@ -91,6 +91,23 @@ def test_restoring_what_is_there_already_is_no_edit() -> None:
 
 def test_an_empty_document_shows_nothing() -> None:
     assert to_json(Document()) == {}
+
+
+def test_what_came_again_later_was_there_before() -> None:
+    doc: Doc = Doc()
+    array = doc.get("array", type=Array)
+    updates: list[Update] = []
+    subscription = doc.observe(lambda event: updates.append(decode_update(event.update)))
+    array += [1, 2, 3]
+    del array[0]
+    first = Document(updates)
+    array += [4]
+    del array[0]
+    whole = decode_update(doc.get_update())
+    then = past(Document([*updates, whole]), [*updates[2:], whole], earlier=updates[:2])
+    assert then.encode() == first.encode()
+    assert to_json(then) == {"array": {"array": [2, 3]}}
+    doc.unobserve(subscription)
 
 
 def test_what_a_document_held_before_anything_came_is_nothing() -> None:

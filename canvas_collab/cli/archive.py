@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,12 +12,14 @@ import psycopg2
 from attrs import field, frozen
 from psycopg2.extensions import connection as Connection
 
+from canvas_collab.cli.wording import whose
 from canvas_collab.database.bytea import Bytea, ByteaArray
 from canvas_collab.database.catalogue import Catalogue, Unsuitable, read_catalogue
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import DocumentDamaged, Snapshot, read_document
 from canvas_collab.document.restoring import past
 from canvas_collab.persistence.notifications import CHANNEL, RESET_CHANNEL
+from canvas_collab.persistence.reading import make_snapshot
 from canvas_collab.persistence.statements import APPEND, LOAD, LOCK_SNAPSHOT, WRITE_SNAPSHOT
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import Update, decode_update
@@ -50,6 +52,8 @@ _LOG = """
      ORDER BY entry.id
 """
 
+_MAKE = "INSERT INTO yjs_document (id, data) VALUES (%s, '\\x0000') ON CONFLICT (id) DO NOTHING"
+
 # Not announced as an addition: who has the document open is to let go of it, not to follow.
 _REPLACE = """
     WITH removed AS (
@@ -77,7 +81,7 @@ class LogRow:
     @property
     def who(self) -> str:
         """Whose edit it is, for people."""
-        return self.name or self.user_id or "somebody whose account is gone"
+        return whose(self.name, self.user_id)
 
 
 class NoSuchThing(Exception):
@@ -120,18 +124,15 @@ class Archive:
         rows = self.query(LOAD, {"id": room})
         if not rows:
             raise NoSuchThing(f"There is no document {room}.")
-        [(_, *columns)] = [row for row in rows if row[0] == 0]
-        return snapshot_of_row(columns), [bytes(row[1]) for row in rows if row[0] != 0]
+        [(_, data, *rest)] = [row for row in rows if row[0] == 0]
+        return make_snapshot(bytes(data), *rest), [bytes(row[1]) for row in rows if row[0] != 0]
 
     def load(self, room: str) -> Document:
         """A document as it is.
 
         :raises NoSuchThing: if there is none, or it is damaged.
         """
-        try:
-            return read_document(*self.stored(room))
-        except DocumentDamaged as error:
-            raise NoSuchThing(f"{room} is damaged: {error}. See canvas-collab repair --help.") from error
+        return read(room, *self.stored(room))
 
     def load_at(self, room: str, moment: datetime, retention: float) -> Document:
         """A document as it was.
@@ -142,8 +143,11 @@ class Archive:
         if moment < earliest:
             raise NoSuchThing(f"The log goes back to {earliest:%Y-%m-%d %H:%M:%S %z}, as HISTORY_RETENTION has it.")
         document = self.load(room)
-        sql = "SELECT id, update FROM yjs_update_log WHERE document_id = %s AND created_at > %s ORDER BY id"
-        return past(document, [_update(row_id, data) for row_id, data in self.query(sql, (room, moment))])
+        sql = "SELECT created_at > %s, id, update FROM yjs_update_log WHERE document_id = %s ORDER BY id"
+        rows = self.query(sql, (moment, room))
+        later = [_update(row_id, data) for is_later, row_id, data in rows if is_later]
+        # Two daemons may have logged the same, and something else may have written to the log.
+        return past(document, later, _readable(bytes(data) for is_later, _, data in rows if not is_later))
 
     def log(
         self, room: str, user: str | None = None, since: datetime | None = None, with_updates: bool = False
@@ -156,34 +160,56 @@ class Archive:
             for row_id, time, user_id, name, size, data in rows
         ]
 
+    def add(self, room: str, update: Update, user_id: str | None) -> int:
+        """Put what is new of an update into the log, and return how many bytes that is.
+
+        Whoever looks back takes an entry for what was new when it came. The document is made if there is none.
+
+        :raises NoSuchThing: if there is no such user, or the document is damaged.
+        """
+        self._find_user(user_id)
+        with self.locked(room, make=True) as snapshot:
+            sql = "SELECT update FROM yjs_update_log WHERE document_id = %s AND merged_at IS NULL ORDER BY id"
+            news = read(room, snapshot, [bytes(data) for (data,) in self.query(sql, (room,))]).apply(update)
+            if not news:
+                return 0
+            data = news.encode()
+            self.append(room, data, user_id)
+        return len(data)
+
     def append(self, room: str, update: bytes, user_id: str | None) -> None:
-        """Put an edit into the log; daemons that have the document open follow.
+        """Put an edit into the log, all of which is new; daemons that have the document open follow.
 
         :raises NoSuchThing: if there is no such user.
         """
-        if user_id is not None:
-            sql = f"SELECT 1 FROM {self._catalogue.user_table} WHERE id::text = %s"
-            if not self.query(sql, (user_id,)):
-                raise NoSuchThing(f"There is no user {user_id}.")
+        self._find_user(user_id)
         sql = APPEND.format(
             user_table=self._catalogue.user_table, user_id_type=self._catalogue.user_id_type, channel=CHANNEL
         )
         self.query(sql, ([room], [user_id], ByteaArray([update]), f"command-{secrets.token_hex(4)}"))
 
-    @contextmanager
-    def locked(self, room: str) -> Iterator[tuple[Snapshot, list[tuple[int, bytes]]]]:
-        """A document's snapshot and its whole log, in a transaction in which nobody else writes the snapshot.
+    def _find_user(self, user_id: str | None) -> None:
+        sql = f"SELECT 1 FROM {self._catalogue.user_table} WHERE id::text = %s"
+        if user_id is not None and not self.query(sql, (user_id,)):
+            raise NoSuchThing(f"There is no user {user_id}.")
 
+    @contextmanager
+    def locked(self, room: str, *, make: bool = False) -> Iterator[Snapshot]:
+        """A document's snapshot, in a transaction in which nobody else writes that.
+
+        :param make: whether the document is made if there is none.
         :raises NoSuchThing: if there is no such document.
         """
         self._connection.autocommit = False
         try:
             with self._connection:
+                if make:
+                    self.query(_MAKE, (room,))
                 rows = self.query(LOCK_SNAPSHOT, (room,))
                 if not rows:
                     raise NoSuchThing(f"There is no document {room}.")
-                sql = "SELECT id, update FROM yjs_update_log WHERE document_id = %s ORDER BY id"
-                yield snapshot_of_row(rows[0]), [(row_id, bytes(data)) for row_id, data in self.query(sql, (room,))]
+                [(data, *rest)] = rows
+                yield make_snapshot(bytes(data), *rest)
         finally:
             self._connection.autocommit = True
 
@@ -210,10 +236,15 @@ class Archive:
         self.query(_REPLACE.format(channel=RESET_CHANNEL), values)
 
 
-def snapshot_of_row(columns: Sequence[Any]) -> Snapshot:
-    """A snapshot from the columns ``data``, ``layout`` and ``checksum``."""
-    data, layout, checksum = (None if column is None else bytes(column) for column in columns)
-    return Snapshot(data or b"", layout, checksum)
+def read(room: str, snapshot: Snapshot, updates: Iterable[bytes]) -> Document:
+    """A document from its snapshot and the log entries that are not in that.
+
+    :raises NoSuchThing: if it is damaged.
+    """
+    try:
+        return read_document(snapshot, updates)
+    except DocumentDamaged as error:
+        raise NoSuchThing(f"{room} is damaged: {error}. See canvas-collab repair --help.") from error
 
 
 def _update(row_id: int, data: Any) -> Update:
@@ -221,6 +252,13 @@ def _update(row_id: int, data: Any) -> Update:
         return decode_update(bytes(data))
     except Malformed as error:
         raise NoSuchThing(f"The entry {row_id} of the log cannot be read: {error}.") from error
+
+
+def _readable(entries: Iterable[bytes]) -> Iterator[Update]:
+    """Those of some entries that can be read; what is in the others is known from the snapshot, if at all."""
+    for data in entries:
+        with suppress(Malformed):
+            yield decode_update(data)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import click
 from canvas_collab.cli.archive import NoSuchThing
 from canvas_collab.cli.command import Context, pass_context
 from canvas_collab.cli.moments import Moment
+from canvas_collab.cli.wording import clock_count
 from canvas_collab.database.catalogue import Unsuitable
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.document.content import to_json
@@ -27,10 +28,12 @@ from canvas_collab.protocol.update import EMPTY_UPDATE, Update, decode_update
 @click.option("--user", metavar="ID", help="Whose edit it is.")
 @pass_context
 def import_(context: Context, room: str, file: BinaryIO, user: str | None) -> None:
-    """Add a Yjs update from FILE (- is standard input) to a document, as an edit; whoever has it open follows."""
-    data = file.read()
+    """Add what is new of a Yjs update from FILE (- is standard input) to a document, as an edit.
+
+    Whoever has it open follows.
+    """
     try:
-        update = decode_update(data)
+        update = decode_update(file.read())
     except Malformed as error:
         raise NoSuchThing(f"{file.name} is no Yjs update: {error}.") from error
     if not update:
@@ -38,8 +41,11 @@ def import_(context: Context, room: str, file: BinaryIO, user: str | None) -> No
         return
     with context.archive() as archive:
         room = context.room(room)
-        archive.append(room, data, user)
-    click.echo(f"{len(data)} bytes added to {room}.")
+        added = archive.add(room, update, user)
+    if added:
+        click.echo(f"{added} bytes added to {room}.")
+    else:
+        click.echo(f"There is nothing new in it: {room} has all of it.")
 
 
 @click.command()
@@ -66,7 +72,7 @@ def restore(context: Context, room: str, at: datetime, user: str | None, dry_run
             return
         edits = decode_update(update)
         inserted = sum(run.count for runs in edits.runs.values() for run in runs)
-        deleted = sum(end - start for _, ranges in edits.deletions.items() for start, end in ranges)
+        deleted = clock_count(edits.deletions)
         did = f"{inserted} items inserted again, {deleted} clocks deleted, {len(update)} bytes"
         if dry_run:
             click.echo(f"{room} would be as it was: {did}.")
@@ -87,7 +93,7 @@ def repair(context: Context, room: str, trust_snapshot: bool, keep: str | None, 
         raise click.UsageError("Say what becomes of the damaged bytes: --keep FILE, or --discard.")
     with context.archive() as archive:
         room = context.room(room)
-        with archive.locked(room) as (snapshot, entries):
+        with archive.locked(room) as snapshot:
             document = Document()
             try:
                 document.apply(snapshot.read())
@@ -99,13 +105,14 @@ def repair(context: Context, room: str, trust_snapshot: bool, keep: str | None, 
             if keep is not None:
                 with open(keep, "xb") as file:
                     file.write(snapshot.data)
+            entries = archive.log(room, with_updates=True)
             unreadable = 0
-            for _, data in entries:
+            for entry in entries:
                 try:
-                    document.append(data)
+                    document.append(entry.update)
                 except Malformed:
                     unreadable += 1
-            archive.write(room, snapshot_of(document), [row_id for row_id, _ in entries])
+            archive.write(room, snapshot_of(document), [entry.id for entry in entries])
     click.echo(f"{room} was made anew, of {len(entries) - unreadable} log entries; {unreadable} could not be read.")
     if not trust_snapshot:
         click.echo("What was older than the log, and only in the snapshot, is lost unless that was whole.")

@@ -13,16 +13,15 @@ import click
 from canvas_collab.cli.archive import Archive, LogRow, NoSuchThing
 from canvas_collab.cli.command import Context, as_json, pass_context
 from canvas_collab.cli.moments import Moment
-from canvas_collab.cli.wording import as_bytes, as_time
+from canvas_collab.cli.wording import as_bytes, as_time, counted, whose
 from canvas_collab.document.content import to_json
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import DocumentDamaged, read_document
 from canvas_collab.document.poison import poison_in
-from canvas_collab.document.rebuilding import clocks_of
 from canvas_collab.document.values import write_json
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Malformed
-from canvas_collab.protocol.update import decode_update
+from canvas_collab.protocol.update import clocks_of, decode_update
 
 
 def _print_json(value: object) -> None:
@@ -46,7 +45,7 @@ def documents(context: Context, as_json: bool) -> None:
     for document in found:
         waiting = f", and {document['unmerged']} log entries" if document["unmerged"] else ""
         last = as_time(document["last_edit"] or document["updated_at"])
-        people = "1 person" if document["people"] == 1 else f"{document['people']} people"
+        people = counted(document["people"], "person", "people")
         click.echo(f"{document['room']}  {as_bytes(document['size'])}{waiting}  {last}  {people}")
 
 
@@ -65,7 +64,7 @@ def history(context: Context, room: str, by: str, as_json: bool) -> None:
         _print_json(found)
         return
     for entry in found:
-        who = entry["name"] or entry["user_id"] or "somebody whose account is gone"
+        who = whose(entry["name"], entry["user_id"])
         click.echo(f"{as_time(entry['time'])}  {who}  {entry['updates']} updates  {as_bytes(int(entry['size']))}")
 
 

@@ -11,17 +11,16 @@ from itertools import islice
 
 import click
 
-from canvas_collab.cli.archive import LogRow, NoSuchThing
+from canvas_collab.cli.archive import LogRow, NoSuchThing, read
 from canvas_collab.cli.command import Context, pass_context
 from canvas_collab.cli.moments import Moment
-from canvas_collab.cli.wording import as_bytes, as_time, counted
+from canvas_collab.cli.wording import as_bytes, as_time, clock_count, counted
 from canvas_collab.document.budget import TooMuchWork
-from canvas_collab.document.document import Document
-from canvas_collab.document.folding import DocumentDamaged, Snapshot, read_document, snapshot_of
-from canvas_collab.document.rebuilding import LeftOut, Rebuilt, clocks_of, left_out, rebuilt
+from canvas_collab.document.folding import Snapshot, snapshot_of
+from canvas_collab.document.rebuilding import LeftOut, Rebuilt, left_out, rebuilt
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Malformed
-from canvas_collab.protocol.update import Update, decode_update, encode_update
+from canvas_collab.protocol.update import Update, clocks_of, decode_update, encode_update
 
 #: Of so many authors, and entries that depend on what goes, each is named.
 NAMED = 20
@@ -79,11 +78,11 @@ def rebuild(
         raise click.UsageError("Say what becomes of what goes: --keep FILE, or --discard.")
     with context.archive() as archive:
         room = context.room(room)
-        with archive.locked(room) as (snapshot, _):
+        with archive.locked(room) as snapshot:
             log = archive.log(room, with_updates=True)
             going = _chosen(room, log, ranges, user, since)
             entries = [(row, _decoded(row, row.id in going)) for row in log]
-            whole = _whole(room, snapshot, [row.update for row, update in entries if update])
+            whole = read(room, snapshot, [row.update for row, update in entries if update])
             without = left_out((update, row.id in going) for row, update in entries if update)
             if leave_deleted:
                 without = LeftOut(without.clocks, DeleteSet())
@@ -136,13 +135,6 @@ def _decoded(row: LogRow, goes: bool) -> Update | None:
         raise NoSuchThing(f"The entry {row.id} of the log cannot be read: {error}. Leave it out as well.") from error
 
 
-def _whole(room: str, snapshot: Snapshot, updates: Sequence[bytes]) -> Document:
-    try:
-        return read_document(snapshot, updates)
-    except DocumentDamaged as error:
-        raise NoSuchThing(f"{room} is damaged: {error}. See canvas-collab repair --help.") from error
-
-
 def _said(removed: Sequence[LogRow], clocks: DeleteSet) -> str:
     """What goes."""
     size = sum(row.size for row in removed)
@@ -168,14 +160,14 @@ def _say_consequences(result: Rebuilt, kept: Collection[tuple[LogRow, Update]]) 
     back = sum(run.count for runs in result.change.runs.values() for run in runs)
     if back:
         click.echo(f"  {counted(back, 'item', 'items')} that they deleted inserted again")
-    if gone := _size(result.gone_for_good):
+    if gone := clock_count(result.gone_for_good):
         click.echo(f"  {counted(gone, 'clock', 'clocks')} that they deleted stay deleted: nobody has the content")
     if result.places:
         click.echo(f"  {counted(result.places, 'item', 'items')} emptied and left in place: others put theirs beside")
     if not result.lost:
         click.echo("  nothing of what others edited depends on it")
         return
-    click.echo(f"  {counted(_size(result.lost), 'clock', 'clocks')} of others are in it, and go with it:")
+    click.echo(f"  {counted(clock_count(result.lost), 'clock', 'clocks')} of others are in it, and go with it:")
     holding = [row for row, update in kept if clocks_of(update).intersection(result.lost)]
     for row in holding[:NAMED]:
         click.echo(f"    entry {row.id}, {as_time(row.time)}, {row.who}")
@@ -183,10 +175,6 @@ def _say_consequences(result: Rebuilt, kept: Collection[tuple[LogRow, Update]]) 
         click.echo(f"    and {len(holding) - NAMED} more entries")
     if not holding:
         click.echo("    older than the log")
-
-
-def _size(clocks: DeleteSet) -> int:
-    return sum(end - start for _, ranges in clocks.items() for start, end in ranges)
 
 
 def _keep(path: str, room: str, snapshot: Snapshot, removed: Sequence[LogRow]) -> None:

@@ -25,7 +25,7 @@ from canvas_collab.protocol.info import KEY, Kind
 from canvas_collab.protocol.items import Item, collected, deleted
 from canvas_collab.protocol.lib0 import MAX_SAFE_INTEGER
 from canvas_collab.protocol.structs import Run
-from canvas_collab.protocol.update import Update, decode_update
+from canvas_collab.protocol.update import Update, clocks_of, decode_update
 
 
 @frozen
@@ -50,15 +50,6 @@ def left_out(entries: Iterable[tuple[Update, bool]]) -> LeftOut:
             known.update(brought)
             kept_deletions.update(update.deletions)
     return LeftOut(clocks, deletions.difference(kept_deletions).difference(clocks))
-
-
-def clocks_of(update: Update) -> DeleteSet:
-    """Which clocks an update has structs of."""
-    clocks = DeleteSet()
-    for client, runs in update.runs.items():
-        for run in runs:
-            clocks.add(client, run.clock, run.end)
-    return clocks
 
 
 @frozen

@@ -18,17 +18,18 @@ from canvas_collab.protocol.info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.items import Id, encode_id
 from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
 from canvas_collab.protocol.structs import Run, cut_run
-from canvas_collab.protocol.update import Update, encode_update
+from canvas_collab.protocol.update import Update, clocks_of, encode_update
 
 
-def past(everything: Document, later: Iterable[Update]) -> Document:
-    """A document less what some updates brought, each of which holds exactly what was new when it came."""
-    clocks, deletions = DeleteSet(), DeleteSet()
-    for update in later:
-        deletions.update(update.deletions)
-        for client, runs in update.runs.items():
-            for run in runs:
-                clocks.add(client, run.clock, run.end)
+def past(everything: Document, later: Iterable[Update], earlier: Iterable[Update] = ()) -> Document:
+    """A document less what some updates brought, which are all that have come since some time.
+
+    :param later: those. What they hold is taken for what was new when they came.
+    :param earlier: what is known to have come before them; what is in that was not new.
+    """
+    clocks, deletions = _held_by(later)
+    known, known_deletions = _held_by(earlier)
+    clocks, deletions = clocks.difference(known), deletions.difference(known_deletions)
     whole = everything.as_update()
     kept: dict[int, Sequence[Run]] = {}
     for client, found in whole.runs.items():
@@ -36,6 +37,15 @@ def past(everything: Document, later: Iterable[Update]) -> Document:
         if rest:
             kept[client] = rest
     return Document([Update(kept, whole.deletions.difference(deletions))])
+
+
+def _held_by(updates: Iterable[Update]) -> tuple[DeleteSet, DeleteSet]:
+    """The clocks that some updates have structs of, and what they delete."""
+    clocks, deletions = DeleteSet(), DeleteSet()
+    for update in updates:
+        clocks.update(clocks_of(update))
+        deletions.update(update.deletions)
+    return clocks, deletions
 
 
 def _without(run: Run, client: int, clocks: DeleteSet) -> Iterator[Run]:

@@ -72,6 +72,15 @@ class Update:
         yield Update(part, self.deletions)
 
 
+def clocks_of(update: Update) -> DeleteSet:
+    """Which clocks an update has structs of."""
+    clocks = DeleteSet()
+    for client, runs in update.runs.items():
+        for run in runs:
+            clocks.add(client, run.clock, run.end)
+    return clocks
+
+
 #: About what a run needs beside its structs in an encoded update.
 _HEAD = 16
 

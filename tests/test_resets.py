@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest_twisted
 from pycrdt import Doc, Text
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 
 from canvas_collab.database.migrations import prepare_database
-from canvas_collab.database.pool import Database
+from canvas_collab.database.pool import Database, DatabaseUnavailable, Row
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import compacted
+from canvas_collab.persistence.resets import Resets
 from canvas_collab.persistence.store import DocumentStore, LogEntry
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.rooms.awareness import Awareness
@@ -75,6 +77,22 @@ def test_a_room_that_was_being_loaded_when_its_document_was_reset_is_loaded_agai
     new = room(loading.clock, "a")
     loading.loads[1].callback(new)
     assert [each.result for each in entering] == [new, new]
+
+
+class AwayDatabase:
+    """A database that nobody can ask."""
+
+    async def query(self, sql: str, parameters: object) -> list[Row]:
+        raise DatabaseUnavailable("away")
+
+
+def test_that_resets_could_not_be_looked_for_is_told() -> None:
+    loading = Loading()
+    loading.enter()
+    resets = Resets(loading.clock, cast(Database, AwayDatabase()), loading.rooms)
+    failures: list[Failure] = []
+    Deferred.fromCoroutine(resets.missed()).addErrback(failures.append)
+    assert [failure.type for failure in failures] == [DatabaseUnavailable]
 
 
 @pytest_twisted.ensureDeferred

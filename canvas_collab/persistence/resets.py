@@ -6,9 +6,6 @@ room goes as it is, and they are told to load the document afresh.
 
 from __future__ import annotations
 
-from typing import Any
-
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -44,14 +41,11 @@ class Resets:
         for member in members:
             member.reset()
 
-    def missed(self) -> Deferred[Any]:
-        """For a time nobody could be heard: look whether anything that is in memory was made anew meanwhile."""
-        looking = Deferred.fromCoroutine(self._look())
-        return looking.addErrback(
-            lambda failure: self.log.error("looking for resets failed", reason=failure.getErrorMessage())
-        )
+    async def missed(self) -> None:
+        """For a time nobody could be heard: look whether anything that is in memory was made anew meanwhile.
 
-    async def _look(self) -> None:
+        :raises DatabaseUnavailable: if that cannot be found out now.
+        """
         rows = await self._database.query(_SINCE_RESET, (self._rooms.names(),))
         # Two clocks are never compared, only how long ago things were; in doubt there is one reset too many.
         now = self._reactor.seconds()

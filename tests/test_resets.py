@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import Any, cast
 
 import pytest_twisted
@@ -12,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from canvas_collab.database.migrations import prepare_database
+from canvas_collab.database.pieces import PIECE
 from canvas_collab.database.pool import Database, DatabaseUnavailable, Row
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import compacted
@@ -27,6 +29,10 @@ from tests.harness.databases import TestDatabase
 
 def room(clock: Clock, name: str) -> Room[Any]:
     return Room(clock, name, Document(), Awareness(1), Pace(1, 1), Pace(1, 1), lambda *_: None)
+
+
+async def never(document: Document, droppable: DeleteSet) -> Document:
+    raise AssertionError("there is nothing to be compacted")
 
 
 class Loading:
@@ -79,20 +85,126 @@ def test_a_room_that_was_being_loaded_when_its_document_was_reset_is_loaded_agai
     assert [each.result for each in entering] == [new, new]
 
 
-class AwayDatabase:
-    """A database that nobody can ask."""
+class Asked:
+    """A database that answers when documents were made anew, or cannot be asked."""
 
-    async def query(self, sql: str, parameters: object) -> list[Row]:
-        raise DatabaseUnavailable("away")
+    def __init__(self) -> None:
+        self.resets: dict[str, datetime] = {}
+        self.is_away = False
+
+    async def query(self, sql: str, parameters: tuple[list[str]]) -> list[Row]:
+        if self.is_away:
+            raise DatabaseUnavailable("away")
+        [names] = parameters
+        return [(name, reset_at) for name, reset_at in self.resets.items() if name in names]
+
+
+class Stage:
+    """Rooms, and what looks whether they were reset."""
+
+    def __init__(self) -> None:
+        self.loading = Loading()
+        self.asked = Asked()
+        self.resets = Resets(cast(Database, self.asked), self.loading.rooms)
+
+    def look(self) -> list[Failure]:
+        """Look, and return what failed."""
+        failures: list[Failure] = []
+        Deferred.fromCoroutine(self.resets.missed()).addErrback(failures.append)
+        return failures
+
+    def load(self, reset_at: datetime | None) -> Room[Any]:
+        """The room that is on its way comes as it was stored after some reset."""
+        loaded = room(self.loading.clock, "a")
+        self.resets.loaded("a", reset_at)
+        self.loading.loads[-1].callback(loaded)
+        return loaded
+
+
+FIRST = datetime(2024, 1, 1, tzinfo=timezone.utc)
+SECOND = FIRST + timedelta(milliseconds=1)
+
+
+def test_a_room_is_reset_once_for_each_time_that_its_document_was_made_anew() -> None:
+    stage = Stage()
+    for known, found in ((None, FIRST), (FIRST, SECOND)):
+        stage.loading.enter()
+        old = stage.load(known)
+        stage.look()
+        assert not old.is_discarded
+        stage.asked.resets["a"] = found
+        stage.look()
+        assert old.is_discarded
+        entering = stage.loading.enter()
+        new = stage.load(found)
+        assert entering.result is new
+        stage.look()
+        assert not new.is_discarded
+        stage.loading.rooms.leave("a")
+    assert len(stage.loading.loads) == 4
+
+
+def test_a_room_on_its_way_is_loaded_again_if_what_was_read_is_from_before_a_reset() -> None:
+    stage = Stage()
+    entering = stage.loading.enter()
+    stage.asked.resets["a"] = FIRST
+    stage.look()
+    stage.load(None)
+    assert not entering.called
+    assert len(stage.loading.loads) == 2
+    stage.look()
+    new = stage.load(FIRST)
+    assert entering.result is new
+    stage.look()
+    assert not new.is_discarded
+
+
+def test_a_room_on_its_way_stays_if_what_was_read_is_from_after_the_reset() -> None:
+    stage = Stage()
+    entering = stage.loading.enter()
+    stage.asked.resets["a"] = FIRST
+    stage.look()
+    new = stage.load(FIRST)
+    assert entering.result is new
+    assert len(stage.loading.loads) == 1
+
+
+def test_a_room_that_was_reset_while_it_was_loaded_anew_comes_all_the_same() -> None:
+    stage = Stage()
+    entering = stage.loading.enter()
+    stage.asked.resets["a"] = FIRST
+    stage.look()
+    # It was made anew once more before it was read, which is not what was found.
+    stage.load(SECOND)
+    new = stage.load(SECOND)
+    assert entering.result is new
 
 
 def test_that_resets_could_not_be_looked_for_is_told() -> None:
-    loading = Loading()
-    loading.enter()
-    resets = Resets(loading.clock, cast(Database, AwayDatabase()), loading.rooms)
-    failures: list[Failure] = []
-    Deferred.fromCoroutine(resets.missed()).addErrback(failures.append)
-    assert [failure.type for failure in failures] == [DatabaseUnavailable]
+    stage = Stage()
+    stage.asked.is_away = True
+    assert [failure.type for failure in stage.look()] == [DatabaseUnavailable]
+
+
+@pytest_twisted.ensureDeferred
+async def test_with_a_document_it_is_read_when_it_was_made_anew(database: TestDatabase) -> None:
+    pool = Database(reactor, database.url, 1)
+    store = DocumentStore(pool, prepare_database(database.url, migrate=True), never, 0)
+    pool.startService()
+    try:
+        assert (await store.load("small")).reset_at is None
+        for name, size in (("small", 10), ("large", 2 * PIECE)):
+            doc: Doc = Doc()
+            doc["text"] = Text("x" * size)
+            await store.append([LogEntry(name, "nobody", doc.get_update())])
+            assert (await store.load(name)).reset_at is None
+            [[reset_at]] = database.query(
+                "UPDATE yjs_document SET reset_at = clock_timestamp() WHERE id = %s RETURNING reset_at", (name,)
+            )
+            stored = await store.load(name)
+            assert (stored.reset_at, stored.unmerged_size) == (reset_at, len(doc.get_update()))
+    finally:
+        pool.stopService()
 
 
 @pytest_twisted.ensureDeferred

@@ -118,7 +118,7 @@ def collaboration_service(
         await journal.when_committed(name)
         await snapshots.unloaded(name)
 
-    rooms = Rooms(reactor, load, save, give_back)
+    rooms = Rooms(reactor, load, save, give_back, journal.when_committed)
 
     def doorkeeper(asked: Database, turns: Turns) -> Doorkeeper:
         sessions = Sessions(asked, catalogue, settings.better_auth_secret)

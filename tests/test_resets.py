@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 from typing import Any, cast
 
+import pytest
 import pytest_twisted
 from pycrdt import Doc, Text
 from twisted.internet import reactor
@@ -15,15 +16,19 @@ from twisted.python.failure import Failure
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.database.pieces import PIECE
 from canvas_collab.database.pool import Database, DatabaseUnavailable, Row
-from canvas_collab.document.document import Document
+from canvas_collab.document import document
+from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.document.folding import compacted
 from canvas_collab.persistence.resets import Resets
 from canvas_collab.persistence.store import DocumentStore, LogEntry
 from canvas_collab.protocol.delete_set import DeleteSet
+from canvas_collab.protocol.steps import complete
+from canvas_collab.protocol.update import decode_update
 from canvas_collab.rooms.awareness import Awareness
+from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.rooms.pacing import Pace
 from canvas_collab.rooms.room import Room
-from canvas_collab.rooms.rooms import Rooms
+from canvas_collab.rooms.rooms import LONGEST_WAIT, Rooms
 from tests.harness.databases import TestDatabase
 
 
@@ -42,7 +47,8 @@ class Loading:
         self.clock = Clock()
         self.loads: list[Deferred[Room[Any]]] = []
         self.saved: list[str] = []
-        self.rooms = Rooms(self.clock, self._load, self._save)
+        self.commits: list[Deferred[None]] = []
+        self.rooms = Rooms(self.clock, self._load, self._save, when_committed=self._when_committed)
 
     def _load(self, name: str) -> Deferred[Room[Any]]:
         self.loads.append(Deferred())
@@ -50,6 +56,10 @@ class Loading:
 
     async def _save(self, name: str) -> None:
         self.saved.append(name)
+
+    def _when_committed(self, name: str) -> Deferred[None]:
+        self.commits.append(Deferred())
+        return self.commits[-1]
 
     def enter(self) -> Deferred[Room[Any]]:
         return Deferred.fromCoroutine(self.rooms.enter("a"))
@@ -64,6 +74,7 @@ def test_who_enters_after_a_reset_is_in_another_room_than_who_was_there() -> Non
     assert loading.rooms.discard("a") is old
     assert old.is_discarded
     assert len(loading.rooms) == 0
+    loading.commits[0].callback(None)
     second = loading.enter()
     loading.loads[1].callback(new)
     assert second.result is new
@@ -83,6 +94,84 @@ def test_a_room_that_was_being_loaded_when_its_document_was_reset_is_loaded_agai
     new = room(loading.clock, "a")
     loading.loads[1].callback(new)
     assert [each.result for each in entering] == [new, new]
+
+
+class Somebody:
+    """Somebody who edits, and reads nothing."""
+
+    user_id = "somebody"
+
+    def offer(self, message: Outgoing) -> bool:
+        return True
+
+
+def enter_after_a_discard(loading: Loading) -> Deferred[Room[Any]]:
+    """Somebody opens a document that was just reset."""
+    loading.enter()
+    loading.loads[0].callback(room(loading.clock, "a"))
+    loading.rooms.discard("a")
+    return loading.enter()
+
+
+def test_who_enters_after_a_reset_waits_until_what_was_edited_before_it_is_taken_in_and_committed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(document, "RUNS_PER_STEP", 1)
+    loading = Loading()
+    loading.enter()
+    old = room(loading.clock, "a")
+    loading.loads[0].callback(old)
+    texts = [Doc({"text": Text(text)}).get_update() for text in "abc"]
+    editing = old.edit(cast(Any, Somebody()), decode_update(merge_updates(map(decode_update, texts))))
+    next(editing)
+    loading.rooms.discard("a")
+    entering = loading.enter()
+    assert loading.commits == []
+    complete(editing)
+    assert len(loading.loads) == len(loading.commits) == 1
+    loading.commits[0].callback(None)
+    new = room(loading.clock, "a")
+    loading.loads[1].callback(new)
+    assert entering.result is new
+
+
+def test_who_enters_after_a_reset_does_not_wait_for_ever_for_what_cannot_be_committed() -> None:
+    loading = Loading()
+    enter_after_a_discard(loading)
+    loading.clock.advance(LONGEST_WAIT / 2)
+    assert len(loading.loads) == 1
+    loading.clock.advance(LONGEST_WAIT / 2)
+    loading.loads[1].callback(room(loading.clock, "a"))
+    # And nobody does so again.
+    loading.rooms.leave("a")
+    loading.enter()
+    assert len(loading.loads) == 3
+
+
+def test_who_enters_after_a_second_reset_waits_though_what_was_before_the_first_gets_there() -> None:
+    loading = Loading()
+    enter_after_a_discard(loading)
+    loading.clock.advance(LONGEST_WAIT)
+    loading.loads[1].callback(room(loading.clock, "a"))
+    loading.rooms.discard("a")
+    loading.commits[0].callback(None)
+    loading.enter()
+    assert len(loading.loads) == 2
+    loading.commits[1].callback(None)
+    assert len(loading.loads) == 3
+
+
+def test_who_tries_again_after_loading_has_failed_waits_again() -> None:
+    loading = Loading()
+    failures: list[Failure] = []
+    enter_after_a_discard(loading).addErrback(failures.append)
+    loading.clock.advance(LONGEST_WAIT)
+    loading.loads[1].errback(DatabaseUnavailable("away"))
+    assert len(failures) == 1
+    loading.enter()
+    assert len(loading.loads) == 2
+    loading.commits[0].callback(None)
+    assert len(loading.loads) == 3
 
 
 class Asked:
@@ -135,6 +224,7 @@ def test_a_room_is_reset_once_for_each_time_that_its_document_was_made_anew() ->
         stage.asked.resets["a"] = found
         stage.look()
         assert old.is_discarded
+        stage.loading.commits.pop().callback(None)
         entering = stage.loading.enter()
         new = stage.load(found)
         assert entering.result is new

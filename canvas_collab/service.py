@@ -101,10 +101,10 @@ def collaboration_service(
     window = settings.flush_max_ms / 1000
 
     async def load(name: str) -> Room[Connection]:
-        began = reactor.seconds()
         stored = await store.load(name)
         snapshots.loaded(name, stored.snapshot_size, stored.unmerged_size)
-        room = Room[Connection](
+        resets.loaded(name, stored.reset_at)
+        return Room[Connection](
             reactor,
             name,
             stored.document,
@@ -113,14 +113,12 @@ def collaboration_service(
             Pace(settings.fanout_share / 2, window, AWARENESS_WINDOW),
             keep,
         )
-        room.loaded = began
-        return room
 
     async def save(name: str) -> None:
         await journal.when_committed(name)
         await snapshots.unloaded(name)
 
-    rooms = Rooms(reactor, load, save, give_back)
+    rooms = Rooms(reactor, load, save, give_back, journal.when_committed)
 
     def doorkeeper(asked: Database, turns: Turns) -> Doorkeeper:
         sessions = Sessions(asked, catalogue, settings.better_auth_secret)
@@ -129,7 +127,7 @@ def collaboration_service(
 
     # Nothing goes from the log before it has been looked at several times.
     least_history = LOOKS_AT_HISTORY * settings.reconcile_interval
-    resets = Resets(reactor, database, rooms)
+    resets = Resets(database, rooms)
     neighbours = Neighbours(
         reactor,
         store,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pycrdt import Doc, Text
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, Cooperator
 
 from canvas_collab.document.document import Document
@@ -167,6 +167,8 @@ class Stage:
         self.log = StagedLog()
         self.store = StagedStore()
         self.hears = True
+        self.looks_for_resets = 0
+        self.failing_looks_for_resets = 0
         room = Room[Connection](
             self.clock, "room", Document(), Awareness(10), Pace(0.5, 0.04), Pace(0.5, 0.04), lambda *_: None
         )
@@ -190,10 +192,16 @@ class Stage:
             30.0,
             self.LONGEST_GAP,
             lambda: self.hears,
-            lambda: succeed(None),
+            self._look_for_resets,
             Cooperator(scheduler=at_once),
         )
         self.neighbours.startService()
+
+    async def _look_for_resets(self) -> None:
+        self.looks_for_resets += 1
+        if self.failing_looks_for_resets:
+            self.failing_looks_for_resets -= 1
+            raise RuntimeError("away")
 
     def add(self, text: str) -> Addition:
         """Somebody adds something, which may be heard of."""
@@ -253,6 +261,21 @@ def test_after_a_gap_in_which_entries_may_have_gone_documents_are_read_whole() -
     stage.log.failures = 0
     stage.clock.advance(LONGEST_PAUSE)
     assert (stage.store.loaded, stage.count) == (["room"], 1)
+
+
+def test_resets_that_may_have_been_missed_are_looked_for_until_that_succeeds_before_anything_is_taken_over() -> None:
+    stage = Stage()
+    looks = stage.looks_for_resets
+    stage.failing_looks_for_resets = 3
+    stage.add("one")
+    stage.neighbours.missed()
+    for failed in range(1, 4):
+        assert (stage.looks_for_resets, stage.count) == (looks + failed, 0)
+        stage.clock.advance(LONGEST_PAUSE)
+    assert (stage.looks_for_resets, stage.count) == (looks + 4, 1)
+    # Then nothing can have been missed any more.
+    stage.clock.advance(60)
+    assert stage.looks_for_resets == looks + 4
 
 
 def test_following_stops_with_the_service() -> None:

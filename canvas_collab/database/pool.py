@@ -39,6 +39,11 @@ LIVENESS = {
     "tcp_user_timeout": "30000",
 }
 
+#: Classes of errors that only values bring about, or somebody's code that looks at them: no case for it, too many rows
+#: for one, a function that ends without having returned, what functions and triggers raise. Missing rights are not
+#: among them: a policy for rows raises the same for one row as for everybody's.
+REFUSALS = frozenset({"09", "20", "21", "2F", "38", "39", "44", "P0"})
+
 Parameters: TypeAlias = Sequence[object] | Mapping[str, object]
 Row = tuple[Any, ...]
 _T = TypeVar("_T")
@@ -91,6 +96,19 @@ def _is_over(failure: Failure) -> bool:
             txpostgres.RollbackFailed,
         )
     )
+
+
+def _kind_of(error: psycopg2.Error) -> type[Refused | DatabaseUnavailable] | None:
+    """What an error is for whoever has asked; None where it is as it is."""
+    if isinstance(error, psycopg2.DataError):
+        return InvalidValue
+    code = error.pgcode or ""
+    # With a code that PostgreSQL does not have, nobody but a trigger raises.
+    is_of_no_class = code and type(error) is psycopg2.DatabaseError
+    if isinstance(error, psycopg2.IntegrityError) or code[:2] in REFUSALS or is_of_no_class:
+        return Refused
+    unavailable = psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.errors.ReadOnlySqlTransaction
+    return DatabaseUnavailable if isinstance(error, unavailable) else None
 
 
 class _Unwatched:
@@ -300,17 +318,15 @@ class Database(Service):
             await opened
         try:
             return await ask()
-        except psycopg2.DataError as error:
-            raise InvalidValue(str(error).strip()) from error
-        except (psycopg2.IntegrityError, psycopg2.errors.RaiseException) as error:
-            raise Refused(str(error).strip()) from error
         except psycopg2.errors.LockNotAvailable as error:
             # For a table's lock a statement waits before it does anything; for a row's in the midst of something.
             raise Locked(str(error).strip(), is_row=error.diag.context is not None) from error
+        except psycopg2.Error as error:
+            kind = _kind_of(error)
+            if kind is None:
+                raise
+            raise kind(str(error).strip() or type(error).__name__) from error
         except (
-            psycopg2.OperationalError,
-            psycopg2.InterfaceError,
-            psycopg2.errors.ReadOnlySqlTransaction,
             # What txpostgres makes of a statement that the server has cancelled, after a time limit for example.
             CancelledError,
             ConnectionDead,

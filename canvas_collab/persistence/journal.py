@@ -2,8 +2,9 @@
 
 Updates wait a few milliseconds for company, then go to the database in one statement, one commit at a time and in
 order.  A commit that fails is tried again, with growing pauses, until it succeeds: nothing is dropped.  An update that
-the database refuses, whatever the reason, is put aside and tried again from time to time, and so is a document whose
-row somebody has locked, in its order: they hold up nobody else's.
+the database refuses, by a constraint, or a trigger whatever that raises, is put aside and tried again from time to
+time, and so is a document whose row somebody has locked, in its order: they hold up nobody else's.  What may be about
+everybody's updates, missing rights for one, is no refusal, even where a trigger or a policy for rows says so.
 """
 
 from __future__ import annotations

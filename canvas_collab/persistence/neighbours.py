@@ -163,7 +163,12 @@ class Neighbours(Service):
         if self._was_deaf or not self._hears():
             self._was_deaf = False
             # Before anything is taken into a room that is to go.
-            await self._look_for_resets()
+            try:
+                await self._look_for_resets()
+            except BaseException:
+                # What may have been missed still may have, and the next try looks for it.
+                self._was_deaf = True
+                raise
         if not seen.has_begun:
             seen.begin((await self._additions.missing(seen.gaps(), [])).mark)
         # What was missed may be in the snapshots alone by now.

@@ -24,7 +24,9 @@ _CHECK = "check"
 #: What is sent to oneself arrives within so many seconds.
 HEARING_TIMEOUT = 5.0
 
+#: What is said where it does not.
 NOT_HEARD = "what is sent to oneself does not arrive: is there a transaction pooler before the database?"
+
 #: Whoever makes a stored document anew, without some of it, notifies this channel in the same transaction; the payload
 #: is the document's name.
 RESET_CHANNEL = "canvas_collab_reset"
@@ -151,11 +153,15 @@ class Notifications(Service):
 
     def _conclude(self, trouble: str | None) -> None:
         was_well, self.trouble = self.trouble is None, trouble
-        if was_well and trouble is not None:
-            self.log.warn("additions not heard", reason=trouble)
-            self._on_gap()
-        elif not was_well and trouble is None:
+        is_well = trouble is None
+        if was_well == is_well:
+            return
+        if is_well:
             self.log.info("additions heard again")
+        else:
+            self.log.warn("additions not heard", reason=trouble)
+        # When it is well again, too: what came between the last look and this moment was not heard.
+        self._on_gap()
 
     def _notified(self, notification: Any) -> None:
         if notification.channel == RESET_CHANNEL:

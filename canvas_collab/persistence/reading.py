@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime
+from typing import Any
 
 from attrs import frozen
 from twisted.internet.task import Cooperator
@@ -40,15 +42,15 @@ _PAGE = """
 # would be in neither answer.
 _ALL_OF_A_SMALL_ONE = f"""
     SELECT 0 AS id, octet_length(data) AS size, CASE WHEN octet_length(data) <= %(bytes)s THEN data END,
-           layout, checksum
+           layout, checksum, reset_at
       FROM yjs_document WHERE id = %(id)s
     UNION ALL
-    SELECT *, NULL, NULL FROM ({_PAGE}) AS entries
+    SELECT *, NULL, NULL, NULL FROM ({_PAGE}) AS entries
     ORDER BY id
 """
 
 _ONE_STATE = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;"
-_HEAD = "SELECT octet_length(data), layout, checksum FROM yjs_document WHERE id = %s"
+_HEAD = "SELECT octet_length(data), layout, checksum, reset_at FROM yjs_document WHERE id = %s"
 _SNAPSHOT_PIECE = "SELECT substring(data FROM %(first)s FOR %(count)s) FROM yjs_document WHERE id = %(key)s"
 _ENTRY_PIECE = "SELECT substring(update FROM %(first)s FOR %(count)s) FROM yjs_update_log WHERE id = %(key)s"
 
@@ -58,10 +60,11 @@ Page = list[tuple[int, bytes]]
 
 @frozen
 class Stored:
-    """All that is stored of a document."""
+    """All that is stored of a document, and when it was made anew the last time, if it ever was."""
 
     snapshot: Snapshot
     updates: list[bytes]
+    reset_at: datetime | None
 
 
 def all_of_a_small_one(document_id: str) -> tuple[str, dict[str, object]]:
@@ -72,28 +75,33 @@ def all_of_a_small_one(document_id: str) -> tuple[str, dict[str, object]]:
 def read_small(rows: list[Row]) -> Stored | None:
     """What that statement has answered; None where there is more."""
     snapshot = Snapshot()
+    reset_at = None
     updates = []
-    for row_id, _, data, layout, checksum in rows:
+    for row_id, _, data, layout, checksum, made_anew in rows:
         if data is None:
             return None
         if row_id == 0:
             snapshot = make_snapshot(bytes(data), layout, checksum)
+            reset_at = made_anew
         else:
             updates.append(bytes(data))
-    return None if len(updates) == AT_A_TIME else Stored(snapshot, updates)
+    return None if len(updates) == AT_A_TIME else Stored(snapshot, updates, reset_at)
 
 
 async def read_large(cursor: Cursor, document_id: str) -> Stored:
     """All that is stored of a document, in a transaction that has just begun."""
-    rows = await cursor.query(_ONE_STATE + _HEAD, (document_id,))
-    snapshot = await read_snapshot(cursor, document_id, rows[0]) if rows else Snapshot()
+    snapshot = Snapshot()
+    reset_at = None
+    for *head, made_anew in await cursor.query(_ONE_STATE + _HEAD, (document_id,)):
+        snapshot = await read_snapshot(cursor, document_id, head)
+        reset_at = made_anew
     updates: list[bytes] = []
     async for page in entries(cursor, document_id):
         updates += [update for _, update in page]
-    return Stored(snapshot, updates)
+    return Stored(snapshot, updates, reset_at)
 
 
-async def read_snapshot(cursor: Cursor, document_id: str, head: Row) -> Snapshot:
+async def read_snapshot(cursor: Cursor, document_id: str, head: Sequence[Any]) -> Snapshot:
     """A document's snapshot; takes its size, its layout and its checksum."""
     size, layout, checksum = head
     return make_snapshot(await receive(cursor, _SNAPSHOT_PIECE, document_id, size), layout, checksum)

@@ -6,33 +6,42 @@ room goes as it is, and they are told to load the document afresh.
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from canvas_collab.database.pool import Database
 from canvas_collab.rooms.rooms import Rooms
 
-#: What was made anew is visible a moment later than it says, in seconds.
-MARGIN = 1.0
-
-_SINCE_RESET = """
-    SELECT id, extract(epoch FROM clock_timestamp() - reset_at)::float8
-      FROM yjs_document WHERE id = ANY(%s::text[]) AND reset_at IS NOT NULL
-"""
+_RESETS = "SELECT id, reset_at FROM yjs_document WHERE id = ANY(%s::text[]) AND reset_at IS NOT NULL"
 
 
 class Resets:
-    """Lets rooms go whose stored document was made anew."""
+    """Lets rooms go whose stored document was made anew.
+
+    What is read of a document says when it was made anew the last time before that.  These times are never compared
+    with a clock, nor for which is later, only for whether they are the same.
+    """
 
     log = Logger()
 
-    def __init__(self, reactor: IReactorTime, database: Database, rooms: Rooms) -> None:
-        self._reactor = reactor
+    def __init__(self, database: Database, rooms: Rooms) -> None:
         self._database = database
         self._rooms = rooms
+        # When documents were made anew, if they ever were: as it was read with those in memory, and as it was found
+        # of those that were on their way there.
+        self._read: dict[str, datetime] = {}
+        self._found: dict[str, datetime] = {}
+
+    def loaded(self, document_id: str, reset_at: datetime | None) -> None:
+        """A document was read for a room; `reset_at` is when it had been made anew the last time, if it ever was."""
+        if reset_at is None:
+            self._read.pop(document_id, None)
+        else:
+            self._read[document_id] = reset_at
+        # Only once for each time that it was looked: what is read after that is not older.
+        if self._found.pop(document_id, reset_at) != reset_at:
+            self._rooms.discard(document_id)
 
     def reset(self, document_id: str) -> None:
         """A stored document was made anew."""
@@ -44,18 +53,16 @@ class Resets:
         for member in members:
             member.reset()
 
-    def missed(self) -> Deferred[Any]:
-        """For a time nobody could be heard: look whether anything that is in memory was made anew meanwhile."""
-        looking = Deferred.fromCoroutine(self._look())
-        return looking.addErrback(
-            lambda failure: self.log.error("looking for resets failed", reason=failure.getErrorMessage())
-        )
+    async def missed(self) -> None:
+        """For a time nobody could be heard: look whether anything that is in memory was made anew meanwhile.
 
-    async def _look(self) -> None:
-        rows = await self._database.query(_SINCE_RESET, (self._rooms.names(),))
-        # Two clocks are never compared, only how long ago things were; in doubt there is one reset too many.
-        now = self._reactor.seconds()
-        ages = {room.name: now - room.loaded for room in self._rooms.open()}
-        for document_id, since_reset in rows:
-            if since_reset <= ages.get(document_id, 0) + MARGIN:
+        :raises DatabaseUnavailable: if that cannot be found out now.
+        """
+        rows = await self._database.query(_RESETS, (self._rooms.names(),))
+        names = set(self._rooms.names())
+        on_their_way = names.difference(room.name for room in self._rooms.open())
+        self._read = {name: reset_at for name, reset_at in self._read.items() if name in names}
+        self._found = {name: reset_at for name, reset_at in rows if name in on_their_way}
+        for document_id, reset_at in rows:
+            if document_id not in on_their_way and self._read.get(document_id) != reset_at:
                 self.reset(document_id)

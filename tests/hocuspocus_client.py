@@ -33,13 +33,6 @@ def authentication(token: str, version: str | None = "4.8.0") -> bytes:
     return b"\x02\x00" + encode_var_string(token) + (encode_var_string(version) if version is not None else b"")
 
 
-def typed(text: str) -> bytes:
-    """An update that puts `text` into the document's text named ``text``."""
-    doc: Doc[Any] = Doc()
-    doc["text"] = Text(text)
-    return doc.get_update()
-
-
 class RawHocuspocus(AbstractContextManager["RawHocuspocus"]):
     """One socket."""
 

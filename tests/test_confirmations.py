@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,10 +19,8 @@ from canvas_collab.protocol.state_vector import encode_state_vector
 from canvas_collab.protocol.update import decode_update
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.websocket.confirmations import MAX_STRETCHES, Confirmations, encode_ids
-from tests.conftest import StartDaemon
 from tests.diagrams import Diagram
 from tests.harness.clients import Client
-from tests.harness.databases import TestDatabase
 from tests.harness.stalling_proxy import StallingProxy
 from tests.hocuspocus_providers import Providers
 from tests.next_clients import join
@@ -30,19 +28,6 @@ from tests.yjs_clients import VERSIONS, Version
 
 #: Such an id has an author of Yjs 14.
 WIDE = 2**40
-
-
-@pytest.fixture
-def proxy(database: TestDatabase) -> Iterator[StallingProxy]:
-    """It stands between the daemon and PostgreSQL."""
-    with StallingProxy(database.url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def stalling(database: TestDatabase, start_daemon: StartDaemon, proxy: StallingProxy) -> Diagram:
-    """A diagram whose daemon reaches the database through the proxy."""
-    return Diagram(database, start_daemon, DATABASE_URL=proxy.url)
 
 
 def test_an_edit_of_the_next_y_websocket_is_confirmed_after_the_commit_and_changes_nothing(

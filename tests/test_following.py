@@ -10,10 +10,9 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from pycrdt import Doc, Text
 
 from tests.conftest import StartDaemon
-from tests.harness.clients import Client
+from tests.harness.clients import Client, typed
 from tests.harness.databases import TestDatabase, User
 from tests.harness.servers import MortalPostgreSQL
 
@@ -21,12 +20,6 @@ RESTARTS = int(os.environ.get("RESTARTS", "4"))
 
 #: Both daemons show the same so many seconds after PostgreSQL is back, at the latest.
 SOON = 5.0
-
-
-def typed(text: str) -> bytes:
-    doc: Doc = Doc()
-    doc["text"] = Text(text)
-    return doc.get_update()
 
 
 @pytest.fixture

@@ -21,10 +21,10 @@ from canvas_collab.rooms.awareness import AHEAD
 from canvas_collab.websocket.hocuspocus import Hocuspocus
 from canvas_collab.websocket.shared_limit import SharedLimit
 from tests.conftest import StartDaemon
-from tests.harness.clients import Client, Refused
+from tests.harness.clients import Client, Refused, typed
 from tests.harness.daemons import Daemon
 from tests.harness.databases import TestDatabase, User
-from tests.hocuspocus_client import STEP_1, UPDATE, Closed, RawHocuspocus, authentication, typed
+from tests.hocuspocus_client import STEP_1, UPDATE, Closed, RawHocuspocus, authentication
 
 ONE, TWO = "diagram-one", "diagram-two"
 

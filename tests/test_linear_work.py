@@ -6,18 +6,19 @@ list, is not seen that way; for shapes where that could be much, processor time 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from canvas_collab.document.compaction import compact
 from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.protocol import awareness as awareness_format
+from canvas_collab.protocol.json_text import check_long_json
 from canvas_collab.protocol.layout import decode_laid_out
 from canvas_collab.protocol.lib0 import Malformed
-from canvas_collab.protocol.update import decode_update
-from canvas_collab.rooms.awareness import Awareness
+from canvas_collab.protocol.steps import complete
+from canvas_collab.protocol.update import Update, decode_update
+from canvas_collab.rooms.awareness import LONG, Awareness
 from tests.attacks.catalogue import SHAPES
 from tests.attacks.shape import Carrier, Shape
 from tests.harness.work import TooMuchWork, lines_run, seconds_taken
@@ -54,28 +55,47 @@ def taken_in(shape: Shape, size: int) -> Callable[[], None]:
 
     def take_in() -> None:
         # Each measurement begins with a document as it was before.
-        document = Document(stored)
+        document, refused = Document(stored), False
         for part in parts:
-            with suppress(Malformed):
+            try:
                 if shape.carrier is Carrier.AWARENESS:
-                    entries = awareness_format.decode(part)
-                    Awareness(10**9).apply(entries, _Sender(), "user", 0.0)
+                    show(part)
                 elif shape.carrier is Carrier.STEP_1:
                     document.lacking(part)
                 else:
-                    update = decode_update(part)
+                    update = decode_update(part, is_new=True)
                     document.adds(update)
                     document.apply(update)
+            except Malformed:
+                refused = True
+        # What is refused early costs little, and would say nothing of what is accepted.
+        assert refused == shape.refused
 
     return take_in
 
 
+def show(payload: bytes) -> None:
+    """What a server does with an awareness message in an empty room."""
+    entries = awareness_format.decode(payload)
+    for entry in entries:
+        if len(entry.state) > LONG:
+            complete(check_long_json(entry.state))
+    Awareness(10**9).apply(entries, _Sender(), "user", 0.0)
+
+
+def accepted(shape: Shape, size: int) -> Iterator[Update]:
+    """The updates that are in a document afterwards."""
+    yield from map(decode_update, shape.stored(size))
+    for part in shape.parts(size):
+        try:
+            yield decode_update(part, is_new=True)
+        except Malformed:
+            assert shape.refused
+
+
 def gathered(shape: Shape, size: int) -> Callable[[], None]:
     """What is done with updates when they are sent on together, stored and loaded."""
-    updates = []
-    for data in (*shape.stored(size), *shape.parts(size)):
-        with suppress(Malformed):
-            updates.append(decode_update(data))
+    updates = list(accepted(shape, size))
 
     def gather() -> None:
         document = Document([decode_update(merge_updates(updates))])
@@ -89,9 +109,8 @@ def gathered(shape: Shape, size: int) -> Callable[[], None]:
 def compacted(shape: Shape, size: int) -> Callable[[], None]:
     """What is done when what was deleted may go."""
     document = Document()
-    for data in (*shape.stored(size), *shape.parts(size)):
-        with suppress(Malformed):
-            document.apply(decode_update(data))
+    for update in accepted(shape, size):
+        document.apply(update)
     return lambda: compact(document.as_update(), document.deletions) and None
 
 

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
-from pycrdt import Doc, Text
 
 from canvas_collab.persistence.journal import LONGEST_PAUSE
 from tests.conftest import StartDaemon
-from tests.harness.clients import Client
+from tests.harness.clients import Client, typed
 from tests.harness.databases import TestDatabase
 
 
@@ -26,12 +25,6 @@ def transaction(database: TestDatabase, statement: str, *values: str) -> Iterato
             yield
     finally:
         connection.close()
-
-
-def typed(text: str) -> bytes:
-    doc: Doc = Doc()
-    doc["text"] = Text(text)
-    return doc.get_update()
 
 
 def saved(database: TestDatabase, diagram: str, count: int) -> Callable[[], bool]:

@@ -8,7 +8,6 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pycrdt import Doc, Text
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, Cooperator
 
@@ -35,14 +34,8 @@ from canvas_collab.rooms.pacing import Pace
 from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
 from tests.conftest import StartDaemon
-from tests.harness.clients import Client
+from tests.harness.clients import Client, typed
 from tests.harness.databases import TestDatabase, User
-
-
-def typed(text: str) -> bytes:
-    doc: Doc = Doc()
-    doc["text"] = Text(text)
-    return doc.get_update()
 
 
 @pytest.fixture

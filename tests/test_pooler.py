@@ -5,18 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
-from pycrdt import Doc, Text
 
 from tests.conftest import StartDaemon
-from tests.harness.clients import Client
+from tests.harness.clients import Client, typed
 from tests.harness.databases import TestDatabase, User
 from tests.harness.pooler import PgBouncer, find_pgbouncer
-
-
-def typed(text: str) -> bytes:
-    doc: Doc = Doc()
-    doc["text"] = Text(text)
-    return doc.get_update()
 
 
 @pytest.fixture

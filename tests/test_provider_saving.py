@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.conftest import StartDaemon
@@ -19,19 +17,6 @@ from tests.hocuspocus_providers import (
 )
 
 every_version = pytest.mark.parametrize("version", PROVIDER_VERSIONS)
-
-
-@pytest.fixture
-def proxy(database: TestDatabase) -> Iterator[StallingProxy]:
-    """It stands between the daemon and PostgreSQL."""
-    with StallingProxy(database.url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def stalling(database: TestDatabase, start_daemon: StartDaemon, proxy: StallingProxy) -> Diagram:
-    """A diagram whose daemon reaches the database through the proxy."""
-    return Diagram(database, start_daemon, DATABASE_URL=proxy.url)
 
 
 def expect_unsaved(diagram: Diagram, count: int) -> None:

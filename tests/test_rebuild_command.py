@@ -15,7 +15,7 @@ from canvas_collab.document.document import Document
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.update import decode_update
 from tests.diagrams import Diagram
-from tests.harness.clients import Client
+from tests.harness.clients import Client, typed
 from tests.harness.databases import TestDatabase, User
 from tests.hocuspocus_providers import Providers
 from tests.stored_poison import at_one_place, nested
@@ -205,11 +205,6 @@ def test_an_edit_that_was_taken_in_before_a_reset_and_committed_after_it_is_kept
         "IF NEW.user_id LIKE 'user-owner%%' THEN PERFORM pg_advisory_xact_lock(1); END IF; RETURN NEW; END $$;"
         "CREATE TRIGGER wait BEFORE INSERT ON yjs_update_log FOR EACH ROW EXECUTE FUNCTION wait()"
     )
-
-    def typed(text: str) -> bytes:
-        doc: Doc = Doc()
-        doc["text"] = Text(text)
-        return doc.get_update()
 
     database.query("INSERT INTO yjs_document (id, data) VALUES ('diagram-sketch', '\\x0000')")
     database.query(

@@ -66,7 +66,6 @@ def test_updates_that_are_merged_side_by_side_are_all_there_and_each_part_is_new
     taken = side_by_side(chance, [document.merge(group) for group in groups])
 
     expected = Document([before.as_update(), *groups])
-    assert document.encode_state_vector is not None
     assert document.state_vector == expected.state_vector
     assert not document.adds(expected.as_update())
     assert not expected.adds(document.as_update())

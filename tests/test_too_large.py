@@ -50,7 +50,7 @@ def test_providers_before_3_stop_sending_a_message_that_is_too_large(
     assert diagram.log() == []
 
 
-def test_before_a_document_is_open_less_is_too_large_and_providers_come_back_after_it(diagram: Diagram) -> None:
+def test_before_a_document_is_open_less_is_too_large(diagram: Diagram) -> None:
     with RawHocuspocus(diagram.daemon) as socket:
         socket.send(diagram.room, b"x" * SIZE)
         closed = socket.wait_closed()

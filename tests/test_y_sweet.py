@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from twisted.internet.task import Clock
@@ -11,9 +11,7 @@ from twisted.internet.task import Clock
 from canvas_collab.protocol import awareness, sync
 from canvas_collab.rooms.outgoing import Outgoing
 from canvas_collab.websocket.heartbeats import SIGN_OF_LIFE_INTERVAL, Heartbeats
-from tests.conftest import StartDaemon
 from tests.diagrams import Diagram
-from tests.harness.databases import TestDatabase
 from tests.harness.stalling_proxy import StallingProxy
 from tests.hocuspocus_providers import Providers
 from tests.y_sweet_clients import join
@@ -22,19 +20,6 @@ from tests.y_sweet_clients import join
 CLIENTS_PATIENCE = 3.0
 
 SIGN_OF_LIFE = sync.encode_awareness(awareness.encode([]))
-
-
-@pytest.fixture
-def proxy(database: TestDatabase) -> Iterator[StallingProxy]:
-    """It stands between the daemon and PostgreSQL."""
-    with StallingProxy(database.url) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def stalling(database: TestDatabase, start_daemon: StartDaemon, proxy: StallingProxy) -> Diagram:
-    """A diagram whose daemon reaches the database through the proxy."""
-    return Diagram(database, start_daemon, DATABASE_URL=proxy.url)
 
 
 def test_it_edits_together_with_others_and_shows_what_is_saved(diagram: Diagram, providers: Providers) -> None:

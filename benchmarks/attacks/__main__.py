@@ -26,7 +26,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--role", action="append", choices=["viewer", "editor", "nobody"], help="only as this one")
     parser.add_argument("--flood", action="append", metavar="NAME", help="only this one; may be repeated; or all")
     parser.add_argument("--sockets", action="append", type=int, help="from how many (default: from 1, then from 20)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each flood (default: %(default)s)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=5.0,
+        help="of each flood, half of them before two people are signed out (default: %(default)s)",
+    )
     parser.add_argument("--size", type=int, default=2**24, help="of a message, in bytes (default: %(default)s)")
     parser.add_argument(
         "--patience",

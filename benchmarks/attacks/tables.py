@@ -67,7 +67,8 @@ HEAD = (
 def line(row: dict[str, Any]) -> str:
     """One row; what is above its aim is bold."""
     seen = row["observation"]
-    cells = [row["name"], row["who"], f"{row['size'] / 1e6:.1f}", row["answer"], f"{row['seconds']:.2f}"]
+    answer = "; ".join(filter(None, (row["answer"], _gone(row))))
+    cells = [row["name"], row["who"], f"{row['size'] / 1e6:.1f}", answer, f"{row['seconds']:.2f}"]
     if seen is None:
         cells += [""] * 4
     else:
@@ -153,7 +154,15 @@ def _waits(row: dict[str, Any] | None) -> list[str]:
         return ["", ""]
     heard = row["observation"]["heard"]
     mark = "†" if row["waited"] > DISTURBED else ""
-    return [_bold(heard["p99"] * MS, WAIT * MS) + mark, f"{heard['worst'] * MS:.0f}{mark}"]
+    waits = _bold(heard["p99"] * MS, WAIT * MS) + mark
+    # Of who lost the connection the waits say little.
+    return ["; ".join(filter(None, (waits, _gone(row)))), f"{heard['worst'] * MS:.0f}{mark}"]
+
+
+def _gone(row: dict[str, Any]) -> str:
+    """Which bystanders were disconnected, in bold; none should be."""
+    gone = row["observation"]["gone"] if row["observation"] else ()
+    return f"**{', '.join(gone)} gone**" if gone else ""
 
 
 def _memory(which: str, *rows: dict[str, Any]) -> str:

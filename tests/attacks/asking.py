@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from canvas_collab.protocol import sync
 from tests.attacks.encoding import AUTHOR, FOUR_BYTES, frame, string, var, wide
-from tests.attacks.shape import Carrier, Shape
+from tests.attacks.shape import Carrier, Maker, Shape
 from tests.attacks.structs import collected, known_authors, known_gaps, piece_of_text, typed
 from tests.attacks.values import json_nested, json_numbers, json_open
 
@@ -69,9 +70,9 @@ def renewed(size: int) -> list[bytes]:
     return [var(count) + entries]
 
 
-def shown(size: int, json: object) -> list[bytes]:
+def shown(size: int, json: Callable[[int], bytes]) -> list[bytes]:
     """One client with one large state."""
-    return [b"\x01" + wide(AUTHOR) + b"\x01" + string(json(size - 64))]  # type: ignore[operator]
+    return [b"\x01" + wide(AUTHOR) + b"\x01" + string(json(size - 64))]
 
 
 def announced(size: int) -> list[bytes]:
@@ -84,20 +85,22 @@ def blank(size: int) -> bytes:
     return b" " * (size - 4) + b"null"
 
 
-def _ask(name: str, title: str, make: object, before: object = None) -> Shape:
-    return Shape(name, title, Carrier.STEP_1, make, before)  # type: ignore[arg-type]
+def _ask(name: str, title: str, make: Maker, before: Maker | None = None, refused: bool = False) -> Shape:
+    return Shape(name, title, Carrier.STEP_1, make, before, refused=refused)
 
 
-def _show(name: str, title: str, make: object, largest: int = 2**62) -> Shape:
-    return Shape(name, title, Carrier.AWARENESS, make, largest=largest)  # type: ignore[arg-type]
+def _show(name: str, title: str, make: Maker, largest: int = 2**62, refused: bool = False) -> Shape:
+    return Shape(name, title, Carrier.AWARENESS, make, largest=largest, refused=refused)
 
 
 SHAPES = (
     _ask("vector", "a state vector of millions of authors", vector),
     _ask("vector-known", "a state vector of millions of authors, many of them in the document", vector, known_authors),
     _ask("vector-again", "a state vector of one author millions of times", vector_again),
-    _ask("vector-broken", "a state vector of millions of authors that ends too early", vector_then_broken),
-    _ask("vector-trailing", "a state vector with megabytes behind it", vector_trailing),
+    _ask(
+        "vector-broken", "a state vector of millions of authors that ends too early", vector_then_broken, refused=True
+    ),
+    _ask("vector-trailing", "a state vector with megabytes behind it", vector_trailing, refused=True),
     _ask("vector-in-text", "a state vector that ends inside a long string", lambda size: [_BEYOND], piece_of_text),
     _ask("vector-gaps", "a small state vector, answered from a document of gaps", lambda size: [_BEYOND], known_gaps),
     Shape("questions", "a hundred small questions for a large document", Carrier.FRAMES, questions, typed),
@@ -116,7 +119,7 @@ SHAPES = (
     _show("awareness-renewed", "awareness of one client, again and again", renewed, _LARGE),
     _show("awareness-numbers", "awareness with a large state", partial(shown, json=json_numbers), _LARGE),
     _show("awareness-nested", "awareness with a deeply nested state", partial(shown, json=json_nested), _LARGE),
-    _show("awareness-open", "awareness with nothing but brackets", partial(shown, json=json_open), _LARGE),
+    _show("awareness-open", "awareness with nothing but brackets", partial(shown, json=json_open), _LARGE, True),
     _show("awareness-blank", "awareness with much whitespace", partial(shown, json=blank), _LARGE),
-    _show("awareness-announced", "awareness that announces 2**53 - 1 clients", announced),
+    _show("awareness-announced", "awareness that announces 2**53 - 1 clients", announced, refused=True),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from tests.attacks.encoding import AUTHOR, FOUR_BYTES, deletions, item, section, string, update, var, wide
-from tests.attacks.shape import Carrier, Shape
+from tests.attacks.shape import Carrier, Maker, Shape
 
 #: What a range takes.
 _RANGE = 5
@@ -112,8 +112,8 @@ def one_large(size: int) -> list[bytes]:
     return [update(deletions=b"\x01" + var(AUTHOR) + b"\x01\0" + var(2**32 - 2))]
 
 
-def _shape(name: str, title: str, make: object, before: object = None, carrier: Carrier = Carrier.UPDATE) -> Shape:
-    return Shape(name, title, carrier, make, before)  # type: ignore[arg-type]
+def _shape(name: str, title: str, make: Maker, before: Maker | None = None, carrier: Carrier = Carrier.UPDATE) -> Shape:
+    return Shape(name, title, carrier, make, before)
 
 
 SHAPES = (

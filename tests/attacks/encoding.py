@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from canvas_collab.protocol.lib0 import encode_var_uint as var
 
@@ -75,6 +75,23 @@ def frame(payload: bytes, opcode: int = BINARY, mask: bytes = bytes(4)) -> bytes
         number = int.from_bytes(payload, "big") ^ int.from_bytes((mask * (size // 4 + 1))[:size], "big")
         payload = number.to_bytes(size, "big")
     return head + mask + payload
+
+
+def take_frames(received: bytearray) -> Iterator[tuple[int, bytes]]:
+    """Take the frames of a server out of what was received from it, as their first bytes and their payloads."""
+    position = 0
+    while len(received) - position >= 2:
+        opcode, size, start = received[position], received[position + 1], position + 2
+        if size > 125:
+            width = 2 if size == 126 else 8
+            if len(received) < start + width:
+                break
+            size, start = int.from_bytes(received[start : start + width], "big"), start + width
+        if start + size > len(received):
+            break
+        position = start + size
+        yield opcode, bytes(received[start:position])
+    del received[:position]
 
 
 def fragments(parts: Sequence[bytes], opcode: int = BINARY) -> bytes:

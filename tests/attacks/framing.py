@@ -144,8 +144,8 @@ def _closings(size: int) -> Sequence[bytes]:
     return [_addressed(bytes((_CLOSE,)))] * min(size // 100, 20_000)
 
 
-def _frames(name: str, title: str, make: Maker, dialect: Dialect = Dialect.Y_WEBSOCKET) -> Shape:
-    return Shape(name, title, Carrier.FRAMES, make, dialect=dialect)
+def _frames(name: str, title: str, make: Maker, dialect: Dialect = Dialect.Y_WEBSOCKET, refused: bool = False) -> Shape:
+    return Shape(name, title, Carrier.FRAMES, make, dialect=dialect, refused=refused)
 
 
 def _says(name: str, title: str, make: Maker, dialect: Dialect) -> Shape:
@@ -154,14 +154,14 @@ def _says(name: str, title: str, make: Maker, dialect: Dialect) -> Shape:
 
 SHAPES = (
     _frames("frame-masked", "a message with a mask", masked),
-    _frames("frame-text", "a text message", in_text),
+    _frames("frame-text", "a text message", in_text, refused=True),
     _frames("frame-too-large", "a message above the limit", too_large),
-    _frames("frame-truncated", "a message whose last byte never comes", truncated),
+    _frames("frame-truncated", "a message whose last byte never comes", truncated, refused=True),
     _frames("frame-kilobytes", "a message in fragments of a kilobyte", in_fragments),
     _frames("frame-controls", "a message in fragments, with pings between them", controls_within),
     _frames("frame-medium", "messages of 60 kB, each hard to read", medium),
-    _frames("fragments-empty", "a message of very many empty fragments", _fragmented(b"")),
-    _frames("fragments-one-byte", "a message of very many fragments of one byte", _fragmented(b"\0")),
+    _frames("fragments-empty", "a message of very many empty fragments", _fragmented(b""), refused=True),
+    _frames("fragments-one-byte", "a message of very many fragments of one byte", _fragmented(b"\0"), refused=True),
     _frames("pings", "very many pings at once", _many(b"", PING)),
     _frames("pings-full", "very many pings of 125 bytes at once", _many(b"x" * 125, PING)),
     _frames("pongs", "very many pongs at once", _many(b"", PONG)),
@@ -178,7 +178,7 @@ SHAPES = (
     _says("sessions", "one document in thousands of sessions", sessions, Dialect.HOCUSPOCUS),
     _frames("hocuspocus-pings", "very many pings of Hocuspocus at once", _many(b"\x09"), Dialect.STRANGER),
     _frames("stranger-pings", "very many pings at once, from nobody", _many(b"", PING), Dialect.STRANGER),
-    _frames("stranger-fragments", "very many empty fragments, from nobody", _fragmented(b""), Dialect.STRANGER),
+    _frames("stranger-fragments", "very many empty fragments, from nobody", _fragmented(b""), Dialect.STRANGER, True),
     _says("address", "an address of megabytes", long_address, Dialect.STRANGER),
     _says("token", "a token of megabytes", long_token, Dialect.STRANGER),
     _says("documents", "thousands of documents with random tokens", documents, Dialect.STRANGER),

@@ -54,6 +54,7 @@ class Shape:
     :ivar make: makes it, of at most so many bytes.
     :ivar before: makes the updates that the document holds by then.
     :ivar largest: it is not made larger than this.
+    :ivar refused: whether a part of it is malformed to whoever takes it apart, however large it is.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Shape:
     before: Maker | None = None
     dialect: Dialect = Dialect.Y_WEBSOCKET
     largest: int = 2**62
+    refused: bool = False
 
     def parts(self, size: int) -> Sequence[bytes]:
         """Its updates, state vectors and so on, each small enough for a message of that size."""

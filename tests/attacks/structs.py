@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from tests.attacks.encoding import AUTHOR, FOUR_BYTES, GC, SKIP, item, letters, section, string, update, var, wide
-from tests.attacks.shape import Carrier, Shape
+from tests.attacks.shape import Carrier, Maker, Shape
 
 _STRING, _ANY, _JSON, _DELETED = 4, 8, 2, 1
 _ONE_GC = GC + b"\x01"
@@ -154,8 +154,15 @@ def growing(size: int) -> list[bytes]:
     return [piece_of_text(size - 1000 + step * 10)[0] for step in range(10)]
 
 
-def _shape(name: str, title: str, make: object, before: object = None, carrier: Carrier = Carrier.UPDATE) -> Shape:
-    return Shape(name, title, carrier, make, before)  # type: ignore[arg-type]
+def _shape(
+    name: str,
+    title: str,
+    make: Maker,
+    before: Maker | None = None,
+    carrier: Carrier = Carrier.UPDATE,
+    refused: bool = False,
+) -> Shape:
+    return Shape(name, title, carrier, make, before, refused=refused)
 
 
 _text_item = item(_STRING, b"\x01x")
@@ -164,9 +171,14 @@ SHAPES = (
     _shape("authors", "millions of authors, each with one struct", authors),
     _shape("authors-of-text", "very many authors, each with one character", partial(authors, struct=_text_item)),
     _shape("authors-of-nothing", "millions of authors without a struct", authors_of_nothing),
-    _shape("author-again", "one author millions of times, without a struct", author_of_nothing_again),
+    _shape("author-again", "one author millions of times, without a struct", author_of_nothing_again, refused=True),
     _shape("collected", "millions of garbage-collected structs", collected),
-    _shape("collected-broken", "millions of garbage-collected structs, the last one broken", collected_then_broken),
+    _shape(
+        "collected-broken",
+        "millions of garbage-collected structs, the last one broken",
+        collected_then_broken,
+        refused=True,
+    ),
     _shape("typed", "a million characters, typed one by one", typed),
     _shape("keys", "a million keys of a map", keys),
     _shape("deleted-stretches", "millions of deleted items", deleted_stretches),
@@ -190,7 +202,7 @@ SHAPES = (
     _shape("half-known", "a list of values of which half is known", halves),
     _shape("growing-text", "one string, again and again with a little more", growing),
     _shape("trailing-bytes", "a tiny update with megabytes behind it", trailing),
-    _shape("counts", "counts of 2**53 - 1 with nothing there", counts),
+    _shape("counts", "counts of 2**53 - 1 with nothing there", counts, refused=True),
     _shape("nothing-new", "a step 2 with nothing new", collected, collected, Carrier.STEP_2),
     _shape(
         "nothing-new-authors", "a step 2 of a million authors with nothing new", authors, known_authors, Carrier.STEP_2

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from tests.attacks.encoding import item, letters, section, string, update, var
-from tests.attacks.shape import Carrier, Shape
+from tests.attacks.shape import Carrier, Maker, Shape
 
 _JSON, _BINARY, _STRING, _EMBED, _FORMAT, _ANY, _DOC = 2, 3, 4, 5, 6, 8, 9
 _ARRAY, _OBJECT, _TRUE, _TEXT, _BYTES, _INTEGER = b"\x75", b"\x76", b"\x78", b"\x77", b"\x74", b"\x7d"
@@ -209,8 +209,11 @@ _JSON_TEXTS = {
 }
 
 
-def _shape(name: str, title: str, make: object) -> Shape:
-    return Shape(name, title, Carrier.UPDATE, make)  # type: ignore[arg-type]
+_JSON_REFUSED = ("json-too-deep", "json-open")
+
+
+def _shape(name: str, title: str, make: Maker, refused: bool = False) -> Shape:
+    return Shape(name, title, Carrier.UPDATE, make, refused=refused)
 
 
 SHAPES = (
@@ -223,10 +226,15 @@ SHAPES = (
     _shape("object-of-keys", "an object of millions of keys", object_of_keys),
     _shape("nested", "arrays nested 490 deep, again and again", nested),
     _shape("nested-objects", "objects nested 490 deep, again and again", nested_objects),
-    _shape("nested-too-deep", "arrays nested millions deep", nested_too_deep),
+    _shape("nested-too-deep", "arrays nested millions deep", nested_too_deep, refused=True),
     _shape("text", "one string of ASCII", partial(text, character=b"x")),
     _shape("text-emoji", "one string of emoji", partial(text, character="\N{GRINNING FACE}".encode())),
-    _shape("text-invalid", "one string whose last byte is not UTF-8", partial(text, character=b"x", end=b"\xff")),
+    _shape(
+        "text-invalid",
+        "one string whose last byte is not UTF-8",
+        partial(text, character=b"x", end=b"\xff"),
+        refused=True,
+    ),
     _shape("value-text", "a value that is one string", value_text),
     _shape("value-bytes", "a value that is bytes", value_bytes),
     _shape("binary", "an item of bytes", binary),
@@ -237,7 +245,7 @@ SHAPES = (
     _shape("names", "items in a million shared types", names),
     _shape("long-key", "a key of megabytes", long_key),
     *(
-        _shape(name, f"a JSON text: {title}", partial(embedded, json=json))
+        _shape(name, f"a JSON text: {title}", partial(embedded, json=json), name in _JSON_REFUSED)
         for name, (title, json) in _JSON_TEXTS.items()
     ),
 )

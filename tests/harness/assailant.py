@@ -9,10 +9,10 @@ from types import TracebackType
 from typing import Any
 
 from canvas_collab.protocol.lib0 import encode_var_string
-from tests.attacks.encoding import CLOSE, PING, frame
+from tests.attacks.encoding import CLOSE, PING, PONG, frame, take_frames
 from tests.attacks.shape import Dialect
 
-_PONG, _PAYLOAD = 0x8A, b"done?"
+_PAYLOAD = b"done?"
 
 
 class Assailant:
@@ -89,20 +89,10 @@ class Assailant:
 
     def _has_answer(self) -> bool:
         """Take apart what has come in; returns whether the answer to the last ping is there."""
-        data, position, found = self._received, 0, False
-        while len(data) - position >= 2:
-            opcode, size, start = data[position], data[position + 1], position + 2
-            if size > 125:
-                width = 2 if size == 126 else 8
-                if len(data) < start + width:
-                    break
-                size, start = int.from_bytes(data[start : start + width], "big"), start + width
-            if start + size > len(data):
-                break
-            position = start + size
-            if opcode == _PONG and data[start:position] == _PAYLOAD:
+        found = False
+        for opcode, payload in take_frames(self._received):
+            if opcode == PONG and payload == _PAYLOAD:
                 found = True
             elif opcode == CLOSE:
-                self.closed = int.from_bytes(data[start : start + 2], "big")
-        del data[:position]
+                self.closed = int.from_bytes(payload[:2], "big")
         return found

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from functools import partial
 from types import TracebackType
 
+from tests.attacks.encoding import CLOSE, PING, PONG, frame, take_frames
 from tests.harness.daemons import Daemon
 from tests.harness.databases import User
 
@@ -19,22 +20,7 @@ WINDOW = 3
 #: Nothing that the daemon is asked takes so long, in seconds.
 PATIENCE = 30.0
 
-_BINARY, _CLOSE, _PING, _PONG = 0x82, 0x88, 0x89, 0x8A
-
-
-def _frame(opcode: int, payload: bytes) -> bytes:
-    """A client's frame; the mask is zero, which leaves the payload as it is."""
-    length = len(payload)
-    if length < 126:
-        head = bytes((opcode, 0x80 | length))
-    elif length < 2**16:
-        head = bytes((opcode, 0x80 | 126)) + length.to_bytes(2, "big")
-    else:
-        head = bytes((opcode, 0x80 | 127)) + length.to_bytes(8, "big")
-    return head + bytes(4) + payload
-
-
-_PING_FRAME = _frame(_PING, b"")
+_PING_FRAME = frame(b"", PING)
 
 
 class Flood:
@@ -183,29 +169,17 @@ class _Attacker(asyncio.Protocol):
             self.gone.set_result(None)
 
     def _read_frames(self) -> None:
-        data, position = self._received, 0
-        while len(data) - position >= 2:
-            opcode, length, start = data[position], data[position + 1], position + 2
-            if length >= 126:
-                size = 2 if length == 126 else 8
-                if len(data) < start + size:
-                    break
-                length, start = int.from_bytes(data[start : start + size], "big"), start + size
-            stop = start + length
-            if stop > len(data):
-                break
-            position = stop
-            if opcode == _PONG:
+        for opcode, payload in take_frames(self._received):
+            if opcode == PONG:
                 self._accepted.append(self.outstanding.popleft())
                 self._send()
-            elif opcode == _CLOSE:
-                self._was_closed(bytes(data[start:stop]))
-        del data[:position]
+            elif opcode == CLOSE:
+                self._was_closed(payload)
 
     def _was_closed(self, payload: bytes) -> None:
         assert self._transport is not None
         self.closed = (int.from_bytes(payload[:2], "big"), payload[2:].decode())
-        self._transport.write(_frame(_CLOSE, payload[:2]))
+        self._transport.write(frame(payload[:2], CLOSE))
 
     def _send(self) -> None:
         assert self._transport is not None
@@ -213,7 +187,7 @@ class _Attacker(asyncio.Protocol):
         while self._waiting and len(self.outstanding) < WINDOW:
             message = self._waiting.popleft()
             self.outstanding.append(message)
-            frames += [_frame(_BINARY, message), _PING_FRAME]
+            frames += [frame(message), _PING_FRAME]
         if frames:
             self._transport.write(b"".join(frames))
         elif not self.outstanding:

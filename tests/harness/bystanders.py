@@ -25,6 +25,7 @@ from attrs import asdict, frozen
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
 from canvas_collab.protocol.update import decode_update
+from tests.attacks.encoding import BINARY, CLOSE, PING, PONG, frame, take_frames
 from tests.harness.daemons import ROOT
 
 #: How often somebody types, and how often an edit has to be saved, in seconds.
@@ -148,7 +149,7 @@ class _Person:
             f"GET {path} HTTP/1.1\r\nHost: daemon\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
-        self._received = b""
+        self._received = bytearray()
         while b"\r\n\r\n" not in self._received:
             data = self.socket.recv(2**16)
             if not data:
@@ -161,11 +162,9 @@ class _Person:
         self._unsent = b""
         self.gone_at: float | None = None
 
-    def send(self, message: bytes, opcode: int = 0x82) -> None:
+    def send(self, message: bytes, opcode: int = BINARY) -> None:
         """Send a message, or keep it until the socket takes it."""
-        size = len(message)
-        head = bytes((opcode, 0x80 | size)) if size < 126 else bytes((opcode, 0xFE)) + size.to_bytes(2, "big")
-        self._unsent += head + bytes(4) + message
+        self._unsent += frame(message, opcode)
         self.flush()
 
     def flush(self) -> None:
@@ -189,25 +188,15 @@ class _Person:
         if not data:
             self.gone_at = self.gone_at or perf_counter()
             return []
-        data = self._received + data
-        messages, position = [], 0
-        while len(data) - position >= 2:
-            opcode, size, start = data[position], data[position + 1], position + 2
-            if size > 125:
-                width = 2 if size == 126 else 8
-                if len(data) < start + width:
-                    break
-                size, start = int.from_bytes(data[start : start + width], "big"), start + width
-            if start + size > len(data):
-                break
-            payload, position = data[start : start + size], start + size
-            if opcode == 0x82:
+        self._received += data
+        messages = []
+        for opcode, payload in take_frames(self._received):
+            if opcode == BINARY:
                 messages.append(payload)
-            elif opcode == 0x89:
-                self.send(payload, 0x8A)
-            elif opcode == 0x88:
+            elif opcode == PING:
+                self.send(payload, PONG)
+            elif opcode == CLOSE:
                 self.gone_at = self.gone_at or perf_counter()
-        self._received = data[position:]
         return messages
 
 

@@ -20,6 +20,13 @@ from tests.harness.databases import User
 PATIENCE = 15.0
 
 
+def typed(text: str) -> bytes:
+    """An update that puts `text` into the document's text named ``text``."""
+    doc: Doc[Any] = Doc()
+    doc["text"] = Text(text)
+    return doc.get_update()
+
+
 class Refused(Exception):
     """The daemon did not let somebody in: `code` is the HTTP status, or the code it closed with."""
 

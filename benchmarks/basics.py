@@ -19,14 +19,14 @@ from websockets.sync.client import connect
 
 from benchmarks.installation import installation
 from benchmarks.load import percentile
-from canvas_collab.access.admission import Doorkeeper
-from canvas_collab.access.auth import Credential, Sessions, Source
+from canvas_collab.access.authentication import Credential, Sessions, Source
+from canvas_collab.access.authorization import Authorizer
+from canvas_collab.access.fair_semaphore import FairSemaphore
 from canvas_collab.access.roles import AccessList
-from canvas_collab.access.turns import Turns
 from canvas_collab.config import Settings
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.database.pool import Database
-from canvas_collab.persistence.compactor import compact_beside
+from canvas_collab.persistence.compactor import compact_in_background
 from canvas_collab.persistence.store import DocumentStore, LogEntry
 from canvas_collab.protocol import sync
 from tests.harness.clients import Client
@@ -77,14 +77,14 @@ async def measure_database(database: TestDatabase, user: User) -> None:
     try:
         sessions = Sessions(pool, catalogue, SECRET)
         access_list = AccessList(pool, catalogue, settings.room_prefix)
-        doorkeeper = Doorkeeper(reactor, settings, sessions, access_list, Turns(1, 0))
+        authorizer = Authorizer(reactor, settings, sessions, access_list, FairSemaphore(1, 0))
         credential = Credential(user.signed_token, Source.COOKIE)
         show("session", [await _measured(sessions.verify(user.token)) for _ in range(SESSION_CHECKS)])
         decisions = [
-            await _measured(doorkeeper.decide("diagram-basics", credential, Nobody())) for _ in range(SESSION_CHECKS)
+            await _measured(authorizer.decide("diagram-basics", credential, Nobody())) for _ in range(SESSION_CHECKS)
         ]
         show("session and role", decisions)
-        store = DocumentStore(pool, catalogue, compact_beside, settings.history_retention)
+        store = DocumentStore(pool, catalogue, compact_in_background, settings.history_retention)
         for size in (1, 50, 500):
             batch = [LogEntry(f"diagram-{number % 10}", user.id, SMALL_UPDATE) for number in range(size)]
             commits = [await _measured(store.append(batch)) for _ in range(COMMITS)]
@@ -103,11 +103,11 @@ def measure_daemon(database: TestDatabase, daemon: Daemon, user: User) -> None:
     """What a client waits for."""
     url = f"{daemon.ws_url}/diagram-basics?token={quote(user.token)}"
 
-    def shake_hands() -> None:
+    def handshake_received() -> None:
         connect(url, proxy=None, compression=None, close_timeout=0).socket.close()
 
     with Client(daemon, "basics", user):
-        show("handshake, the room being in memory", timed(shake_hands, HANDSHAKES))
+        show("handshake, the room being in memory", timed(handshake_received, HANDSHAKES))
     fill(daemon, user)
     taken = []
     for _ in range(OPENINGS):

@@ -200,7 +200,7 @@ class Client:
             self._unsent = data[sent:]
 
     @property
-    def choked(self) -> bool:
+    def backpressure_started(self) -> bool:
         """Whether something waits that the server does not read."""
         return bool(self._unsent)
 

@@ -269,7 +269,7 @@ class Generator:
         else:
             client.point()
         self._lateness.append(client.sent_at[-1] - due)
-        if client.choked:
+        if client.backpressure_started:
             self._choke(client)
 
     def _settle(self) -> None:
@@ -315,7 +315,7 @@ class Generator:
 
     def _resume(self, client: Client) -> None:
         client.resume()
-        if not client.choked:
+        if not client.backpressure_started:
             self._choked.discard(client)
             self._poll.modify(client.socket.fileno(), select.EPOLLIN)
 
@@ -353,7 +353,7 @@ class Generator:
                 self._heed(client, message.control, when)
         if echoes:
             client.send_frames(b"".join(echoes))
-        if client.choked:
+        if client.backpressure_started:
             self._choke(client)
 
     def _arrived(self, client: Client, number: int, clock: int, end: int, when: float) -> None:

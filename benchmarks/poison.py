@@ -16,7 +16,7 @@ from collections import Counter
 from tests.fuzzing import Fuzzer
 from tests.harness.daemons import ROOT
 from tests.hidden import hidden_poison, is_explained
-from tests.judge import Failure, History, Judge
+from tests.judge import Failure, Judge, LogPruner
 
 #: So many histories are judged at once, and after so many batches others are made from other real ones.
 BATCH = 50
@@ -35,9 +35,9 @@ class Tally:
         self.clean = 0
         self.reading = 0
         self.hidden: Counter[str] = Counter()
-        self.unexplained: list[tuple[History, list[Failure]]] = []
+        self.unexplained: list[tuple[LogPruner, list[Failure]]] = []
 
-    def add(self, history: History, verdict: list[Failure]) -> None:
+    def add(self, history: LogPruner, verdict: list[Failure]) -> None:
         """Count a history."""
         self.updates += len(history.accepted)
         self.histories += 1

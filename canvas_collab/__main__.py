@@ -1,5 +1,5 @@
 """``python -m canvas_collab`` is the command ``canvas-collab``."""
 
-from canvas_collab.cli.command import main
+from canvas_collab.cli.main import main
 
 main()

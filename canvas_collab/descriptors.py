@@ -6,7 +6,7 @@ import resource
 import sys
 
 
-def allow_descriptors() -> int:
+def raise_descriptor_limit() -> int:
     """Raise this process's limit of open files to the highest that the system lets it have; returns that."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:

@@ -23,7 +23,7 @@ DATABASE_TIMEOUT = 1.5
 
 
 @frozen
-class Figures:
+class ServiceStatus:
     """What the daemon counts at one moment.
 
     Three say why something is not as it should be, if so: `journal`, why updates are not committed; `durability`, why
@@ -42,7 +42,7 @@ class Figures:
 class Health:
     """Finds out how the daemon is."""
 
-    def __init__(self, reactor: IReactorTime, database: Database, figures: Callable[[], Figures]) -> None:
+    def __init__(self, reactor: IReactorTime, database: Database, figures: Callable[[], ServiceStatus]) -> None:
         self._reactor = reactor
         self._database = database
         self._figures = figures

@@ -94,7 +94,7 @@ def _quieter(event: LogEvent) -> object:
     return PredicateResult.maybe
 
 
-class Restraint:
+class LogRateLimiter:
     """Which of the events that a client can cause at will are logged: the first few in every interval."""
 
     def __init__(

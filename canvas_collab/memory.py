@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 
 
-def give_back() -> bool:
+def release_free_memory() -> bool:
     """Give back what was freed; returns whether anything was. That takes some milliseconds for a hundred megabytes.
 
     Only glibc can be told to; what Python's own allocator keeps for small objects stays.

@@ -12,31 +12,31 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from canvas_collab.access.admission import Doorkeeper
-from canvas_collab.access.auth import Sessions
+from canvas_collab.access.authentication import Sessions
+from canvas_collab.access.authorization import Authorizer
+from canvas_collab.access.fair_semaphore import FairSemaphore
 from canvas_collab.access.roles import AccessList
-from canvas_collab.access.turns import Turns
 from canvas_collab.config import Settings
 from canvas_collab.database.catalogue import Catalogue
-from canvas_collab.database.pool import Database, within
-from canvas_collab.descriptors import allow_descriptors
-from canvas_collab.health import Figures, Health, health_site
-from canvas_collab.memory import give_back
-from canvas_collab.persistence.additions import Additions
-from canvas_collab.persistence.compactor import compact_beside, give_up
-from canvas_collab.persistence.durability import Durability
-from canvas_collab.persistence.history import History
+from canvas_collab.database.pool import Database, wait_at_most
+from canvas_collab.descriptors import raise_descriptor_limit
+from canvas_collab.health import Health, ServiceStatus, health_site
+from canvas_collab.memory import release_free_memory
+from canvas_collab.persistence.compactor import abort, compact_in_background
+from canvas_collab.persistence.durability import DurabilityCheck
 from canvas_collab.persistence.journal import Journal
-from canvas_collab.persistence.neighbours import Neighbours
-from canvas_collab.persistence.notifications import Notifications
-from canvas_collab.persistence.resets import Resets
+from canvas_collab.persistence.pruning import LogPruner
 from canvas_collab.persistence.snapshots import Snapshots
 from canvas_collab.persistence.store import DocumentStore, LogEntry
-from canvas_collab.protocol.closing import CloseCode
+from canvas_collab.protocol.close_codes import CloseCode
+from canvas_collab.replication.follower import LogFollower
+from canvas_collab.replication.log_reader import LogReader
+from canvas_collab.replication.notifications import Notifications
+from canvas_collab.replication.resets import ResetHandler
 from canvas_collab.rooms.awareness import Awareness
 from canvas_collab.rooms.connection import Connection
-from canvas_collab.rooms.entrance import Entrance
-from canvas_collab.rooms.pacing import Pace
+from canvas_collab.rooms.opening import ConnectionOpener
+from canvas_collab.rooms.pacing import FlushPacer
 from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
 from canvas_collab.scheduling import make_cooperator
@@ -85,7 +85,7 @@ def collaboration_service(
     # who are in, or the health's question. Of each of these three there is one statement at a time.
     keeping = Database(reactor, settings.database_url, reserved)
     database = Database(reactor, settings.database_url, at_once)
-    store = DocumentStore(database, catalogue, compact_beside, settings.history_retention, keeping, cooperator)
+    store = DocumentStore(database, catalogue, compact_in_background, settings.history_retention, keeping, cooperator)
     snapshots = Snapshots(reactor, store.fold, settings.snapshot_debounce, settings.snapshot_max_wait)
     journal = Journal(
         reactor,
@@ -109,8 +109,8 @@ def collaboration_service(
             name,
             stored.document,
             Awareness(settings.max_awareness_clients, settings.max_awareness_remembered),
-            Pace(settings.fanout_share, window),
-            Pace(settings.fanout_share / 2, window, AWARENESS_WINDOW),
+            FlushPacer(settings.fanout_share, window),
+            FlushPacer(settings.fanout_share / 2, window, AWARENESS_WINDOW),
             keep,
         )
 
@@ -118,20 +118,20 @@ def collaboration_service(
         await journal.when_committed(name)
         await snapshots.unloaded(name)
 
-    rooms = Rooms(reactor, load, save, give_back, journal.when_committed)
+    rooms = Rooms(reactor, load, save, release_free_memory, journal.when_committed)
 
-    def doorkeeper(asked: Database, turns: Turns) -> Doorkeeper:
+    def authorizer(asked: Database, turns: FairSemaphore) -> Authorizer:
         sessions = Sessions(asked, catalogue, settings.better_auth_secret)
         access_list = AccessList(asked, catalogue, settings.room_prefix)
-        return Doorkeeper(reactor, settings, sessions, access_list, turns)
+        return Authorizer(reactor, settings, sessions, access_list, turns)
 
     # Nothing goes from the log before it has been looked at several times.
     least_history = LOOKS_AT_HISTORY * settings.reconcile_interval
-    resets = Resets(database, rooms)
-    neighbours = Neighbours(
+    resets = ResetHandler(database, rooms)
+    follower = LogFollower(
         reactor,
         store,
-        Additions(database),
+        LogReader(database),
         rooms,
         snapshots,
         settings.reconcile_interval,
@@ -145,28 +145,28 @@ def collaboration_service(
         settings.database_url,
         database,
         settings.reconcile_interval,
-        neighbours.added,
-        neighbours.missed,
+        follower.added,
+        follower.missed,
         resets.reset,
     )
-    durability = Durability(reactor, database)
-    entrance = Entrance(
+    durability = DurabilityCheck(reactor, database)
+    opener = ConnectionOpener(
         reactor,
         settings,
-        doorkeeper(database, Turns(at_once, settings.max_waiting_lookups)),
-        doorkeeper(keeping, Turns(1, settings.max_connections)),
+        authorizer(database, FairSemaphore(at_once, settings.max_waiting_lookups)),
+        authorizer(keeping, FairSemaphore(1, settings.max_connections)),
         rooms,
         journal,
     )
-    factory = ServerFactory(reactor, settings, entrance, journal, cooperator)
+    factory = ServerFactory(reactor, settings, opener, journal, cooperator)
 
-    def figures() -> Figures:
-        return Figures(
+    def figures() -> ServiceStatus:
+        return ServiceStatus(
             len(factory.clients),
             len(rooms),
             journal.unsaved,
             journal.trouble,
-            sorted(entrance.damaged),
+            sorted(opener.damaged),
             durability.trouble,
             notifications.trouble,
         )
@@ -181,13 +181,13 @@ def collaboration_service(
             keeping,
             database,
             durability,
-            neighbours,
+            follower,
             notifications,
             journal,
             snapshots,
-            History(reactor, lambda limit: store.prune(limit, least_history)),
+            LogPruner(reactor, lambda limit: store.prune(limit, least_history)),
             rooms,
-            Ending(reactor, journal, snapshots),
+            ShutdownFlush(reactor, journal, snapshots),
             Clients(reactor, factory, settings.session_recheck, settings.ping_interval),
             strports.service(ws_endpoint, factory, reactor=reactor),
         ],
@@ -228,7 +228,7 @@ class CollaborationService(MultiService):
             except Exception as error:
                 self.log.failure("a part did not stop", reason=str(error))
         # The process does not end before its threads, and they wait for what they have started.
-        give_up()
+        abort()
         self.log.info("stopped")
 
 
@@ -244,22 +244,22 @@ class Clients(Service):
         self._factory = factory
         self._loops = {
             LoopingCall(self._recheck_all): recheck_interval,
-            LoopingCall(self._look_after_all): ping_interval,
+            LoopingCall(self._keep_all_alive): ping_interval,
         }
 
     def startService(self) -> None:
         """Begin to look."""
         Service.startService(self)
-        wanted, allowed = self._factory.settings.max_connections + OTHER_DESCRIPTORS, allow_descriptors()
+        wanted, allowed = self._factory.settings.max_connections + OTHER_DESCRIPTORS, raise_descriptor_limit()
         if allowed < wanted:
             self.log.warn("too few file descriptors", allowed=allowed, wanted=wanted)
         for loop, interval in self._loops.items():
             loop.clock = self._reactor
             loop.start(interval, now=False)
 
-    def _look_after_all(self) -> None:
+    def _keep_all_alive(self) -> None:
         for client in list(self._factory.clients):
-            client.look_after()
+            client.keep_alive()
 
     async def _recheck_all(self) -> None:
         """One after the other, so that the database's other work is not held up."""
@@ -279,12 +279,12 @@ class Clients(Service):
         for client in list(self._factory.clients):
             client.close(CloseCode.SERVICE_RESTART, "the server restarts")
         if self._factory.clients:
-            await within(self._reactor, empty, CLIENTS_TIMEOUT, None)
+            await wait_at_most(self._reactor, empty, CLIENTS_TIMEOUT, None)
         for client in list(self._factory.clients):
             client.dropConnection(abort=True)
 
 
-class Ending(Service):
+class ShutdownFlush(Service):
     """The last thing that happens to what was edited: it is committed, then snapshotted, as far as time allows."""
 
     log = Logger()
@@ -301,9 +301,9 @@ class Ending(Service):
 
     async def _finish(self) -> None:
         # What is being compacted can be later, and is in the way of its snapshot.
-        give_up()
+        abort()
         committed = self._journal.when_committed()
-        self._journal.hasten()
+        self._journal.flush_soon()
         await self._attempt("updates not committed", committed, JOURNAL_TIMEOUT)
         if not self._journal.unsaved:
             written = Deferred.fromCoroutine(self._snapshots.write_all())
@@ -314,5 +314,5 @@ class Ending(Service):
             await work
             return True
 
-        if not await within(self._reactor, Deferred.fromCoroutine(finish()), timeout, False):
+        if not await wait_at_most(self._reactor, Deferred.fromCoroutine(finish()), timeout, False):
             self.log.error(complaint, unsaved=self._journal.unsaved)

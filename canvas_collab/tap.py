@@ -15,7 +15,7 @@ from twisted.python.logfile import LogFile
 from canvas_collab import development
 from canvas_collab.clock import use_monotonic_clock
 from canvas_collab.config import ConfigurationError, Settings
-from canvas_collab.database.catalogue import Unsuitable
+from canvas_collab.database.catalogue import UnsuitableDatabase
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.logs import log_observer
 from canvas_collab.service import collaboration_service
@@ -56,7 +56,7 @@ def makeService(options: Options) -> IService:
             development.create_auth_tables(settings.database_url)
         catalogue = prepare_database(settings.database_url, settings.migrate)
         users = development.create_demo(settings) if embedded else []
-    except (ConfigurationError, Unsuitable) as error:
+    except (ConfigurationError, UnsuitableDatabase) as error:
         # twistd would show the traceback of any other exception.
         raise SystemExit("\n  ".join(["canvas-collab cannot start:", *error.problems])) from error
     except development.DevelopmentError as error:

@@ -16,7 +16,7 @@ from canvas_collab.protocol.lib0 import Malformed, encode_var_bytes, encode_var_
 from canvas_collab.protocol.update import decode_update, encode_update
 from tests.crafting import Crafted, CraftedUpdate, Id, Part, joined, take_apart
 from tests.hidden import Structs
-from tests.judge import History
+from tests.judge import LogPruner
 from tests.mutations import mutate
 
 #: How many accepted updates a history has, and how many more tries there are to find them.
@@ -125,7 +125,7 @@ class World:
             update = decode_update(data, is_new=True)
         except Malformed:
             return False
-        if not self.document.adds(update):
+        if not self.document.lacks_any_of(update):
             return False
         after = Document([self.document.as_update()])
         taken = after.apply(update)
@@ -159,7 +159,7 @@ class Fuzzer:
             (self._real, 2),
         )
 
-    def history(self) -> History:
+    def history(self) -> LogPruner:
         """A history of :data:`UPDATES` accepted updates, or a few less."""
         chance = self._chance
         real = chance.choice(self._corpus)
@@ -180,7 +180,7 @@ class Fuzzer:
                 accepted.append(data)
                 if len(accepted) == UPDATES:
                     break
-        return History(before, accepted)
+        return LogPruner(before, accepted)
 
     def _real(self, _world: World, real: Sequence[bytes]) -> bytes:
         return self._chance.choice(real)

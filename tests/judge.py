@@ -45,7 +45,7 @@ class Failure:
 
 
 @frozen
-class History:
+class LogPruner:
     """What came in for one document: what it held before, and the updates that were accepted after that."""
 
     before: Sequence[bytes] = field(repr=False)
@@ -96,7 +96,7 @@ class Judge:
     ) -> None:
         self._stop()
 
-    def judge(self, histories: Sequence[History]) -> list[list[Failure]]:
+    def judge(self, histories: Sequence[LogPruner]) -> list[list[Failure]]:
         """For each history what broke."""
         verdicts: list[list[Failure]] = []
         for start in range(0, len(histories), BATCH):
@@ -113,7 +113,7 @@ class Judge:
         answer: list[dict[str, Any]] = self._call("nesting", depths=list(depths))
         return answer
 
-    def reduced(self, history: History) -> History:
+    def reduced(self, history: LogPruner) -> LogPruner:
         """The fewest updates of a history that break a client in the same way, found by leaving them out in turn."""
         groups = {failure.group for failure in self.judge([history])[0] if not failure.is_reading}
         accepted = list(history.accepted)
@@ -121,10 +121,10 @@ class Judge:
             if len(accepted) == 1:
                 break
             fewer = [other for other in accepted if other is not update]
-            [verdict] = self.judge([History(history.before, fewer)])
+            [verdict] = self.judge([LogPruner(history.before, fewer)])
             if groups & {failure.group for failure in verdict}:
                 accepted = fewer
-        return History(history.before, accepted)
+        return LogPruner(history.before, accepted)
 
     def _judge(self, encoded: list[dict[str, Any]]) -> list[list[Failure]]:
         try:

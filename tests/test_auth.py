@@ -7,7 +7,14 @@ from urllib.parse import quote
 
 import pytest
 
-from canvas_collab.access.auth import Credential, Source, Unauthenticated, find_credential, sign, verified_token
+from canvas_collab.access.authentication import (
+    Credential,
+    Source,
+    Unauthenticated,
+    find_credential,
+    sign,
+    verified_token,
+)
 from canvas_collab.access.roles import diagram_of
 
 TOKEN = "8DlB8BvStPXnRf83eanEC8g26OQXyKzg"

@@ -9,7 +9,7 @@ from canvas_collab.protocol.awareness import Entry, decode, encode
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.structs import MAX_CLOCK
 from canvas_collab.rooms.awareness import AHEAD, STALE_AFTER, Awareness, Outcome
-from canvas_collab.rooms.departures import USERS
+from canvas_collab.rooms.tombstones import USERS
 
 ADA, BOB = "connection of ada", "connection of bob"
 NOTHING = Outcome()

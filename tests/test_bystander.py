@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from canvas_collab.protocol import sync
-from canvas_collab.protocol.closing import CloseCode
+from canvas_collab.protocol.close_codes import CloseCode
 from tests.attacks.catalogue import SHAPES
 from tests.attacks.encoding import frame
 from tests.attacks.framing import ROOM
-from tests.attacks.shape import Carrier, Dialect, Shape
+from tests.attacks.shape import Container, Shape, WireProtocol
 from tests.conftest import StartDaemon
 from tests.harness.assailant import Assailant
 from tests.harness.bystanders import Bystanders, Observation, Seats
@@ -96,10 +96,10 @@ class Scene:
         owner, viewer, editor = (self.users[name] for name in ("bystander", "viewer", "editor"))
         self.database.add_diagram(room.removeprefix("diagram-"), owner, viewer=viewer, editor=editor)
 
-    def assailant(self, role: str, room: str, dialect: Dialect = Dialect.Y_WEBSOCKET) -> Assailant:
+    def assailant(self, role: str, room: str, protocol: WireProtocol = WireProtocol.Y_WEBSOCKET) -> Assailant:
         """Somebody with that role in a document that is attacked; "nobody" has none."""
         token = self.users[role].token if role in self.users else ""
-        return Assailant(self.daemon.ws_port, room, token, dialect)
+        return Assailant(self.daemon.ws_port, room, token, protocol)
 
     def longest_turn(self, since: float) -> float:
         """The longest that the daemon worked without a break since then, in seconds of processor time."""
@@ -113,7 +113,7 @@ class Scene:
     def attack(self, shape: Shape, role: str) -> Observation:
         """Attack a document, which is a new one unless the attack names it; what the bystanders saw meanwhile."""
         room = ROOM
-        if shape.dialect is Dialect.Y_WEBSOCKET:
+        if shape.protocol is WireProtocol.Y_WEBSOCKET:
             room = f"{ROOM}-{next(self._numbers)}"
             self._add_diagram(room)
         with ExitStack() as stack:
@@ -125,12 +125,12 @@ class Scene:
             data = shape.wire(SIZE, room)
             self.bystanders.begin()
             least = time.monotonic() + LEAST
-            with self.assailant(role, room, shape.dialect) as assailant:
+            with self.assailant(role, room, shape.protocol) as assailant:
                 # A ping is answered before a message in fragments whose end comes with it, but not the next ping.
                 assert assailant.send(data, PATIENCE), f"{shape.name} has been dealt with"
                 assert assailant.send(b"", PATIENCE), f"{shape.name} has been dealt with"
                 # What may not be written is not even taken apart.
-                is_read = role == "editor" or shape.carrier not in (Carrier.UPDATE, Carrier.STEP_2)
+                is_read = role == "editor" or shape.container not in (Container.UPDATE, Container.STEP_2)
                 is_malformed = assailant.closed in MALFORMED
                 assert is_malformed == (shape.refused and is_read), f"{shape.name}: closed with {assailant.closed}"
         self.daemon.wait_until(lambda: time.monotonic() > least)
@@ -200,8 +200,8 @@ def shapes_for(role: str) -> Sequence[Shape]:
     return [
         shape
         for shape in SHAPES.values()
-        if (shape.dialect is Dialect.STRANGER) == is_nobody
-        and (shape.carrier is not Carrier.UPDATE or (shape.name in FROM_EDITORS and shape.before is None))
+        if (shape.protocol is WireProtocol.STRANGER) == is_nobody
+        and (shape.container is not Container.UPDATE or (shape.name in FROM_EDITORS and shape.before is None))
     ]
 
 

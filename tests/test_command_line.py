@@ -15,8 +15,8 @@ import click
 import pytest
 from pycrdt import Doc, Map, Text
 
-from canvas_collab.cli import backups, changing, looking, rebuilding
-from canvas_collab.cli.moments import parse_moment
+from canvas_collab.cli.main import cli
+from canvas_collab.cli.timespec import parse_timespec
 from canvas_collab.document.document import Document
 from canvas_collab.protocol.update import decode_update
 from tests.conftest import StartDaemon
@@ -25,7 +25,6 @@ from tests.harness.daemons import ROOT, Daemon
 from tests.harness.databases import TestDatabase, User
 
 Command = Callable[..., str]
-COMMANDS: list[click.Command] = [*looking.COMMANDS, *changing.COMMANDS, *rebuilding.COMMANDS, *backups.COMMANDS]
 
 
 def run(*arguments: str, given: bytes | None = None, **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -352,11 +351,11 @@ NOW = datetime(2026, 3, 4, 12, tzinfo=timezone.utc)
     ],
 )
 def test_moments_are_read_as_people_write_them(text: str, moment: datetime) -> None:
-    assert parse_moment(text, NOW) == moment
+    assert parse_timespec(text, NOW) == moment
 
 
 def test_a_moment_without_a_time_zone_is_of_this_machine() -> None:
-    assert parse_moment("2026-01-02T03:04", NOW) == datetime(2026, 1, 2, 3, 4).astimezone()
+    assert parse_timespec("2026-01-02T03:04", NOW) == datetime(2026, 1, 2, 3, 4).astimezone()
 
 
 @pytest.mark.parametrize("text", ["", "soon", "5", "2026-13-01", "9999-01-01"])
@@ -368,7 +367,7 @@ def test_what_is_no_moment_in_the_past_is_refused(text: str) -> None:
 
 def test_the_page_on_the_command_line_has_every_command_and_option() -> None:
     page = (ROOT / "docs" / "command-line.md").read_text()
-    for one in COMMANDS:
+    for one in cli.commands.values():
         assert f"`{one.name}" in page, one.name
         for parameter in one.params:
             if isinstance(parameter, click.Option):

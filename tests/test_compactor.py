@@ -17,7 +17,7 @@ from canvas_collab.document.budget import TooMuchWork
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import compacted
 from canvas_collab.persistence import compactor
-from canvas_collab.persistence.compactor import CompactionFailed, CompactionPutOff, Compactor, decode, encode, main
+from canvas_collab.persistence.compactor import CompactionDeferred, CompactionFailed, Compactor, decode, encode, main
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Decoder, encode_var_bytes
 from canvas_collab.protocol.update import decode_update
@@ -112,12 +112,12 @@ async def test_those_that_take_long_hold_up_no_other_and_end_when_told_to(monkey
     large = Document([decode_update(doc.get_update())])
     ours = Compactor()
     slow = [Deferred.fromCoroutine(ours.compact(large, DeleteSet())) for _ in range(compactor.AT_ONCE)]
-    with pytest.raises(CompactionPutOff):
+    with pytest.raises(CompactionDeferred):
         await ours.compact(large, DeleteSet())
     tiny = Document([decode_update(b"\x00\x00")])
     assert (await ours.compact(tiny, DeleteSet())).encode() == tiny.encode()
     assert not any(each.called for each in slow)
-    ours.give_up()
+    ours.abort()
     for each in slow:
         with pytest.raises(CompactionFailed):
             await each

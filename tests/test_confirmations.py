@@ -17,7 +17,7 @@ from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Decoder, encode_var_uint
 from canvas_collab.protocol.state_vector import encode_state_vector
 from canvas_collab.protocol.update import decode_update
-from canvas_collab.rooms.outgoing import Outgoing
+from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.websocket.confirmations import MAX_STRETCHES, Confirmations, encode_ids
 from tests.diagrams import Diagram
 from tests.harness.clients import Client
@@ -185,7 +185,7 @@ def test_confirming_is_no_change_to_yjs_13_whatever_it_waits_for(
     ada.delete_text("text", 0, 2)
     one, two = Document(), typed("one two", 7)
     one.append(two.get_update())
-    lacking_the_first = one.lacking(encode_state_vector({7: 1}))
+    lacking_the_first = one.encode_diff(encode_state_vector({7: 1}))
     ada.apply(lacking_the_first)
     before = ada.report()
     for start, end in ((0, 11), (5, 9), (10, 11)):
@@ -217,7 +217,7 @@ def test_confirming_is_no_change_to_pycrdt_whatever_it_waits_for() -> None:
     del doc.get("text", type=Text)[0:2]
     one, two = Document(), typed("one two", 7)
     one.append(two.get_update())
-    doc.apply_update(one.lacking(encode_state_vector({7: 1})))
+    doc.apply_update(one.encode_diff(encode_state_vector({7: 1})))
     before = doc.get_update()
     heard: list[bytes] = []
     doc.observe(lambda event: heard.append(event.update))
@@ -277,7 +277,7 @@ class Stage:
         sent, self.sent = self.sent, []
         return sent
 
-    def _offer(self, message: Outgoing) -> bool:
+    def _offer(self, message: PreparedMessage) -> bool:
         if self.reads:
             self.sent.append(ids_of(message.payload))
         return self.reads

@@ -9,15 +9,15 @@ import pytest
 from pycrdt import Doc, Text
 from twisted.internet.task import Clock
 
-from canvas_collab.access.admission import Admission
-from canvas_collab.access.auth import Credential, Session, Source
+from canvas_collab.access.authentication import Credential, Session, Source
+from canvas_collab.access.authorization import Authorization
 from canvas_collab.access.roles import Access
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.update import Update
-from canvas_collab.rooms.connection import Carrier, Connection, Effect
-from canvas_collab.rooms.outgoing import Outgoing
+from canvas_collab.rooms.connection import Channel, Connection, Effect
+from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.rooms.room import Room
 from tests.test_rooms import make_room
 
@@ -30,16 +30,16 @@ class Client:
     def __init__(self) -> None:
         self.edits = 0
 
-    def offer(self, message: Outgoing) -> bool:
+    def offer(self, message: PreparedMessage) -> bool:
         return True
 
-    def send(self, message: Outgoing) -> None:
+    def send(self, message: PreparedMessage) -> None:
         pass
 
     def kept(self, update: Update) -> None:
         self.edits += 1
 
-    def hold_until(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
+    def pause_reading_until(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
         pass
 
 
@@ -55,7 +55,7 @@ class Stage:
         self.room: Room[Connection] = make_room(Clock())
         self.client = Client()
         self.connection = Connection(
-            cast(Carrier, self.client), self.room, admission(), Journal(), 2**20, 2**30, max_unsaved=2**30
+            cast(Channel, self.client), self.room, admission(), Journal(), 2**20, 2**30, max_unsaved=2**30
         )
         self.connection.join()
 
@@ -72,8 +72,8 @@ class Stage:
                 return cast(Effect, end.value)
 
 
-def admission() -> Admission:
-    return Admission("room", Session("user", "token", 60.0), Access.WRITE, Credential("token", Source.QUERY))
+def admission() -> Authorization:
+    return Authorization("room", Session("user", "token", 60.0), Access.WRITE, Credential("token", Source.QUERY))
 
 
 def many_edits() -> bytes:

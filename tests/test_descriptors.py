@@ -11,7 +11,7 @@ from twisted.logger import capturedLogs
 
 from canvas_collab import service
 from canvas_collab.config import Settings
-from canvas_collab.descriptors import allow_descriptors
+from canvas_collab.descriptors import raise_descriptor_limit
 from canvas_collab.service import OTHER_DESCRIPTORS, Clients
 from canvas_collab.websocket.server import ServerFactory
 
@@ -26,7 +26,7 @@ def low_limit() -> Iterator[int]:
 
 
 def test_a_process_takes_as_many_as_it_may_have(low_limit: int) -> None:
-    assert allow_descriptors() == low_limit
+    assert raise_descriptor_limit() == low_limit
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (low_limit, low_limit)
 
 
@@ -36,7 +36,7 @@ def test_a_system_that_refuses_is_lived_with(low_limit: int, monkeypatch: pytest
 
     with monkeypatch.context() as patch:
         patch.setattr(resource, "setrlimit", refuse)
-        assert allow_descriptors() == 256
+        assert raise_descriptor_limit() == 256
 
 
 def test_an_operator_is_told_when_there_are_too_few(monkeypatch: pytest.MonkeyPatch) -> None:

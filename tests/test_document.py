@@ -77,8 +77,8 @@ def test_a_fresh_client_gets_everything_in_whatever_order_it_came(seed: int, cou
     document = Document()
     for update in random.Random(seed).sample(updates, len(updates)):
         document.append(update)
-    assert content(document.lacking(EMPTY_STATE_VECTOR)) == content(*updates)
-    assert document.encode() == document.lacking(EMPTY_STATE_VECTOR)
+    assert content(document.encode_diff(EMPTY_STATE_VECTOR)) == content(*updates)
+    assert document.encode() == document.encode_diff(EMPTY_STATE_VECTOR)
 
 
 @settings(max_examples=40, deadline=None)
@@ -89,8 +89,8 @@ def test_the_order_of_arrival_makes_no_difference_to_what_is_known(seed: int, co
     order.shuffle(shuffled)
     one, other = document_of(updates), document_of(shuffled)
     assert decode_state_vector(one.state_vector) == decode_state_vector(other.state_vector)
-    assert not one.adds(decode_update(other.encode()))
-    assert not other.adds(decode_update(one.encode()))
+    assert not one.lacks_any_of(decode_update(other.encode()))
+    assert not other.lacks_any_of(decode_update(one.encode()))
 
 
 @settings(max_examples=40, deadline=None)
@@ -100,10 +100,10 @@ def test_a_client_that_is_behind_gets_what_it_lacks_and_no_more(seed: int, count
     known = updates[: int(share * count)]
     document = document_of(updates)
     behind = document_of(known)
-    lacking = document.lacking(behind.state_vector)
-    assert content(*known, lacking) == content(*updates)
+    encode_diff = document.encode_diff(behind.state_vector)
+    assert content(*known, encode_diff) == content(*updates)
     theirs = decode_state_vector(behind.state_vector)
-    for client, runs in decode_update(lacking).runs.items():
+    for client, runs in decode_update(encode_diff).runs.items():
         assert runs[0].clock >= theirs.get(client, 0)
 
 
@@ -114,10 +114,10 @@ def test_an_update_adds_something_exactly_until_it_has_come(seed: int, count: in
     document = document_of([])
     for index in data.draw(st.lists(st.integers(0, count - 1), unique=True)):
         before = document.encode()
-        adds = document.adds(decode_update(updates[index]))
+        lacks_any_of = document.lacks_any_of(decode_update(updates[index]))
         document.append(updates[index])
-        assert adds == (document.encode() != before)
-        assert not document.adds(decode_update(updates[index]))
+        assert lacks_any_of == (document.encode() != before)
+        assert not document.lacks_any_of(decode_update(updates[index]))
 
 
 @settings(max_examples=20, deadline=None)
@@ -128,8 +128,8 @@ def test_the_step_2_of_a_client_that_is_up_to_date_adds_nothing_after_the_first_
     client.apply_update(document.encode())
     # Of values set concurrently for one key, integrating deletes all but one, which no update has said before.
     document.append(client.get_update(document.state_vector))
-    assert not document.adds(decode_update(client.get_update(document.state_vector)))
-    assert not document.adds(decode_update(client.get_update()))
+    assert not document.lacks_any_of(decode_update(client.get_update(document.state_vector)))
+    assert not document.lacks_any_of(decode_update(client.get_update()))
 
 
 @settings(max_examples=20, deadline=None)
@@ -138,12 +138,12 @@ def test_a_gap_is_kept_open_until_it_is_filled(seed: int) -> None:
     *before, last = updates = edits(seed, 40, writers=1)
     document = document_of([last])
     assert decode_state_vector(document.state_vector) == {}
-    assert not document.adds(decode_update(last))
-    assert document.adds(decode_update(before[0]))
-    assert not document_of([document.encode()]).adds(decode_update(last))
+    assert not document.lacks_any_of(decode_update(last))
+    assert document.lacks_any_of(decode_update(before[0]))
+    assert not document_of([document.encode()]).lacks_any_of(decode_update(last))
     for update in before:
         document.append(update)
-    assert content(document.lacking(EMPTY_STATE_VECTOR)) == content(*updates)
+    assert content(document.encode_diff(EMPTY_STATE_VECTOR)) == content(*updates)
 
 
 def test_structs_that_overlap_what_is_known_are_cut_where_that_ends() -> None:
@@ -157,7 +157,7 @@ def test_structs_that_overlap_what_is_known_are_cut_where_that_ends() -> None:
     document = document_of([before, whole])
     assert content(document.encode())[0] == "abcdef"
     assert decode_state_vector(document.state_vector) == {doc.client_id: 6}
-    assert content(before, document.lacking(document_of([before]).state_vector))[0] == "abcdef"
+    assert content(before, document.encode_diff(document_of([before]).state_vector))[0] == "abcdef"
 
 
 @settings(max_examples=60, deadline=None)
@@ -187,10 +187,10 @@ def test_a_deletion_alone_is_news() -> None:
     state = doc.get_state()
     del text[0:1]
     deletion = doc.get_update(state)
-    assert document.adds(decode_update(deletion))
+    assert document.lacks_any_of(decode_update(deletion))
     document.append(deletion)
-    assert not document.adds(decode_update(deletion))
-    assert content(document.lacking(state), document.lacking(EMPTY_STATE_VECTOR))[0] == "bc"
+    assert not document.lacks_any_of(decode_update(deletion))
+    assert content(document.encode_diff(state), document.encode_diff(EMPTY_STATE_VECTOR))[0] == "bc"
 
 
 def test_few_runs_are_kept_however_many_updates_come() -> None:
@@ -219,7 +219,7 @@ def test_no_run_is_so_large_that_looking_for_a_place_in_it_takes_long() -> None:
         assert max(sizes) < RUN_SIZE * 1.1
         assert len(sizes) < sum(sizes) / RUN_SIZE * 2 + 12
     behind = document_of(updates[:-10])
-    assert len(typed.lacking(behind.state_vector)) < 400
+    assert len(typed.encode_diff(behind.state_vector)) < 400
 
 
 @given(seeds, st.integers(1, 300), st.randoms(use_true_random=False))
@@ -260,14 +260,14 @@ def test_what_is_no_update_is_refused_and_changes_nothing(update: bytes) -> None
 @pytest.mark.parametrize("state_vector", [b"", b"\x01", b"\x01\x01"])
 def test_what_is_no_state_vector_is_refused(state_vector: bytes) -> None:
     with pytest.raises(Malformed):
-        document_of(edits(3, 10)).lacking(state_vector)
+        document_of(edits(3, 10)).encode_diff(state_vector)
 
 
 def test_an_update_that_holds_nothing_leaves_no_trace() -> None:
     document = Document()
     assert not document.append(EMPTY_UPDATE)
     assert document.size == 0
-    assert document.encode() == document.lacking(EMPTY_STATE_VECTOR) == EMPTY_UPDATE
+    assert document.encode() == document.encode_diff(EMPTY_STATE_VECTOR) == EMPTY_UPDATE
     assert document.state_vector == EMPTY_STATE_VECTOR
 
 
@@ -298,7 +298,7 @@ def test_what_is_known_is_exactly_what_has_come(stretches: list[tuple[int, int, 
         # A struct for each clock: garbage-collected, of length 1.
         run = Run(clock, clock + length, length, b"\x00\x01" * length)
         update = Update({client: [run]}, decode_update(EMPTY_UPDATE).deletions)
-        assert document.adds(update) == bool(clocks - known)
+        assert document.lacks_any_of(update) == bool(clocks - known)
         document.apply(update)
         known |= clocks
     again = decode_update(document.encode())
@@ -322,7 +322,7 @@ def test_taking_an_update_in_tells_what_of_it_was_new(seed: int, count: int) -> 
     for client, runs in taken.runs.items():
         assert runs[0].clock >= decode_state_vector(listener.state_vector).get(client, 0)
     listener.apply(taken)
-    assert not listener.adds(decode_update(everything))
+    assert not listener.lacks_any_of(decode_update(everything))
     assert not known.apply(decode_update(everything)).runs
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import attrs
 import pytest
 
-from canvas_collab.access.auth import sign
+from canvas_collab.access.authentication import sign
 from canvas_collab.config import Settings
 from canvas_collab.database.migrations import prepare_database
-from canvas_collab.health import Figures
-from canvas_collab.protocol.closing import CloseCode
+from canvas_collab.health import ServiceStatus
+from canvas_collab.protocol.close_codes import CloseCode
 from tests.harness.databases import TestDatabase
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -105,7 +105,7 @@ def test_every_event_of_the_log_is_explained_and_no_other() -> None:
 def test_every_figure_of_the_health_is_explained() -> None:
     section = read("docs/operating.md").split("## Health", 1)[1].split("\n## ", 1)[0]
     explained = {cells[0].strip("`") for cells in table_rows(section) if cells[0].startswith("`")}
-    assert {field.name for field in attrs.fields(Figures)} <= explained
+    assert {field.name for field in attrs.fields(ServiceStatus)} <= explained
 
 
 def slug(heading: str) -> str:

@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from canvas_collab.document.folding import DocumentDamaged, Snapshot, read_document, snapshot_of
-from canvas_collab.persistence.history import BATCH, History
-from canvas_collab.persistence.reading import AT_A_TIME
+from canvas_collab.persistence.loading import AT_A_TIME
+from canvas_collab.persistence.pruning import BATCH, LogPruner
 from canvas_collab.protocol import sync
 from tests.conftest import StartDaemon
 from tests.harness.clients import Client
@@ -194,7 +194,7 @@ def test_history_is_pruned_in_batches_until_nothing_is_left_of_that_age() -> Non
         asked.append(limit)
         return answers.pop(0)
 
-    history = History(clock, prune)
+    history = LogPruner(clock, prune)
     history.startService()
     assert asked == [BATCH] * 4
     history.stopService()
@@ -210,7 +210,7 @@ def test_pruning_goes_on_after_a_failure() -> None:
         answer.errback(RuntimeError("away"))
         return answer
 
-    history = History(clock, prune)
+    history = LogPruner(clock, prune)
     history.startService()
     clock.pump([30.0] * 4)
     assert len(calls) == 3

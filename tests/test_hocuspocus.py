@@ -11,11 +11,11 @@ import pytest
 from twisted.internet.task import Clock
 from websockets.exceptions import InvalidStatus
 
-from canvas_collab.access.admission import Request
+from canvas_collab.access.authorization import Request
 from canvas_collab.config import Settings
 from canvas_collab.protocol import awareness, hocuspocus, sync
 from canvas_collab.protocol.awareness import Entry
-from canvas_collab.protocol.closing import CloseCode
+from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.lib0 import Decoder
 from canvas_collab.rooms.awareness import AHEAD
 from canvas_collab.websocket.hocuspocus import Hocuspocus
@@ -402,8 +402,8 @@ def test_keeping_messages_takes_work_in_proportion_to_their_number() -> None:
         socket, clock = StagedSocket(), Clock()
         settings = Settings(max_pending_messages=10**6, max_pending_documents=10**6, max_documents=10**6)
         total = SharedLimit(settings.max_pending_total)
-        dialect = Hocuspocus(clock, socket, StagedEntrance(), None, settings, total)  # type: ignore[arg-type]
-        dialect.handshake = Request("/", {}, {})
+        handler = Hocuspocus(clock, socket, StagedEntrance(), None, settings, total)  # type: ignore[arg-type]
+        handler.handshake = Request("/", {}, {})
         messages = [hocuspocus.encode_address(f"diagram-{number}") + b"\x03" for number in range(count)]
         work = cProfile.Profile()
         # The first message of each document sets a timer, which is dear with a clock of the tests.
@@ -412,7 +412,7 @@ def test_keeping_messages_takes_work_in_proportion_to_their_number() -> None:
                 work.enable()
             for message in messages:
                 # Whether it is a generator or not.
-                deque(dialect.received(message) or (), maxlen=0)
+                deque(handler.received(message) or (), maxlen=0)
         work.disable()
         assert socket.ended == []
         return sum(entry.callcount for entry in work.getstats())

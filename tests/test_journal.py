@@ -88,7 +88,7 @@ def test_hastening_during_a_commit_lets_the_next_follow_at_once(stage: Stage) ->
     stage.write(b"1")
     stage.clock.advance(INTERVAL)
     stage.write(b"2")
-    stage.journal.hasten()
+    stage.journal.flush_soon()
     stage.log.commits[0].callback(None)
     assert [entry.update for entry in stage.log.batches[1]] == [b"2"]
 
@@ -172,11 +172,11 @@ def test_being_full_and_a_fault_of_the_program_are_trouble() -> None:
 
 def test_hastening_commits_at_once(stage: Stage) -> None:
     stage.write(b"1")
-    stage.journal.hasten()
+    stage.journal.flush_soon()
     stage.clock.advance(0)
     assert len(stage.log.batches) == 1
     stage.log.commits[0].errback(RuntimeError("away"))
-    stage.journal.hasten()
+    stage.journal.flush_soon()
     stage.clock.advance(0)
     assert len(stage.log.batches) == 2
 
@@ -321,7 +321,7 @@ def test_a_document_that_is_locked_is_tried_again_at_once_when_the_end_is_near(s
     stage.write(b"1", room="locked")
     stage.clock.advance(INTERVAL)
     lock(stage, "locked")
-    stage.journal.hasten()
+    stage.journal.flush_soon()
     stage.clock.advance(0)
     stage.clock.advance(0)
     assert lock(stage) == [b"1"]

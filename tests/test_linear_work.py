@@ -20,7 +20,7 @@ from canvas_collab.protocol.steps import complete
 from canvas_collab.protocol.update import Update, decode_update
 from canvas_collab.rooms.awareness import LONG, Awareness
 from tests.attacks.catalogue import SHAPES
-from tests.attacks.shape import Carrier, Shape
+from tests.attacks.shape import Container, Shape
 from tests.harness.work import TooMuchWork, lines_run, seconds_taken
 
 #: The sizes in bytes for which steps are counted, and for which time is measured: these and twice these.
@@ -41,7 +41,7 @@ TIMED_FOR = {"gaps-interleaved": 400_000}
 #: Nothing takes so long, in seconds of processor time, for so many bytes.
 LIMIT = 8.0
 
-_UPDATES = (Carrier.UPDATE, Carrier.STEP_2)
+_UPDATES = (Container.UPDATE, Container.STEP_2)
 
 
 class _Sender:
@@ -53,25 +53,25 @@ def taken_in(shape: Shape, size: int) -> Callable[[], None]:
     stored = [decode_update(update) for update in shape.stored(size)]
     parts = shape.parts(size)
 
-    def take_in() -> None:
+    def merge_new() -> None:
         # Each measurement begins with a document as it was before.
         document, refused = Document(stored), False
         for part in parts:
             try:
-                if shape.carrier is Carrier.AWARENESS:
+                if shape.container is Container.AWARENESS:
                     show(part)
-                elif shape.carrier is Carrier.STEP_1:
-                    document.lacking(part)
+                elif shape.container is Container.STEP_1:
+                    document.encode_diff(part)
                 else:
                     update = decode_update(part, is_new=True)
-                    document.adds(update)
+                    document.lacks_any_of(update)
                     document.apply(update)
             except Malformed:
                 refused = True
         # What is refused early costs little, and would say nothing of what is accepted.
         assert refused == shape.refused
 
-    return take_in
+    return merge_new
 
 
 def show(payload: bytes) -> None:
@@ -100,7 +100,7 @@ def gathered(shape: Shape, size: int) -> Callable[[], None]:
     def gather() -> None:
         document = Document([decode_update(merge_updates(updates))])
         clocks = {client: clock // 2 for client, clock in document.clocks.items()}
-        document.beyond(clocks)
+        document.diff(clocks)
         decode_laid_out(document.encode(), document.layout)
 
     return gather
@@ -119,8 +119,8 @@ WORK = {"taken in": taken_in, "gathered": gathered, "compacted": compacted}
 COUNTABLE = [
     pytest.param(shape, work, id=f"{shape.name}-{work.replace(' ', '-')}")
     for shape in SHAPES.values()
-    if shape.carrier in (*_UPDATES, Carrier.STEP_1, Carrier.AWARENESS) and not shape.name.startswith("hocuspocus")
-    for work in (WORK if shape.carrier in _UPDATES else ("taken in",))
+    if shape.container in (*_UPDATES, Container.STEP_1, Container.AWARENESS) and not shape.name.startswith("hocuspocus")
+    for work in (WORK if shape.container in _UPDATES else ("taken in",))
 ]
 
 
@@ -138,7 +138,7 @@ def test_twice_the_bytes_are_twice_the_steps(shape: Shape, work: str) -> None:
 TIMEABLE = [
     name
     for name, shape in SHAPES.items()
-    if shape.carrier is not Carrier.STEP_2
+    if shape.container is not Container.STEP_2
     and name.startswith(("deletions", "gaps", "every", "half", "growing", "json", "text", "vector", "awareness-blank"))
 ]
 

@@ -40,4 +40,4 @@ def test_what_was_freed_is_given_back() -> None:
 
 def test_where_the_c_library_cannot_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: Path)
-    assert not memory.give_back()
+    assert not memory.release_free_memory()

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from canvas_collab.database.catalogue import Unsuitable
+from canvas_collab.database.catalogue import UnsuitableDatabase
 from canvas_collab.database.migrations import available_migrations, prepare_database
 from tests.harness.databases import TestDatabase
 
@@ -18,7 +18,7 @@ def applied(database: TestDatabase) -> list[int]:
 
 
 def problems(database: TestDatabase, migrate: bool = True) -> str:
-    with pytest.raises(Unsuitable) as caught:
+    with pytest.raises(UnsuitableDatabase) as caught:
         prepare_database(database.url, migrate)
     return "\n".join(caught.value.problems)
 
@@ -87,7 +87,7 @@ def test_without_better_auths_tables_nothing_is_made(empty_database: TestDatabas
 
 
 def test_a_database_that_cannot_be_reached_is_one_sentence() -> None:
-    with pytest.raises(Unsuitable) as caught:
+    with pytest.raises(UnsuitableDatabase) as caught:
         prepare_database("postgresql://nobody@127.0.0.1:1/nothing", migrate=True)
     [sentence] = caught.value.problems
     assert sentence.startswith("The database of DATABASE_URL cannot be reached")

@@ -12,25 +12,25 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, Cooperator
 
 from canvas_collab.document.document import Document
-from canvas_collab.persistence.additions import Additions, Entry, Missing
-from canvas_collab.persistence.neighbours import (
+from canvas_collab.persistence.seen_ids import Mark, SeenIds
+from canvas_collab.persistence.snapshots import Snapshots
+from canvas_collab.persistence.store import DocumentStore, StoredDocument
+from canvas_collab.protocol import sync
+from canvas_collab.protocol.update import decode_update
+from canvas_collab.replication.follower import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
     POLL_INTERVAL,
     READ_BYTES,
     READ_ENTRIES,
-    Neighbours,
+    LogFollower,
     _pages,
 )
-from canvas_collab.persistence.notifications import Addition, parse_addition
-from canvas_collab.persistence.seen import Mark, SeenIds
-from canvas_collab.persistence.snapshots import Snapshots
-from canvas_collab.persistence.store import DocumentStore, StoredDocument
-from canvas_collab.protocol import sync
-from canvas_collab.protocol.update import decode_update
+from canvas_collab.replication.log_reader import LogReader, ReadEntry, UnseenEntries
+from canvas_collab.replication.notifications import AppendNotification, parse_append_notification
 from canvas_collab.rooms.awareness import Awareness
 from canvas_collab.rooms.connection import Connection
-from canvas_collab.rooms.pacing import Pace
+from canvas_collab.rooms.pacing import FlushPacer
 from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
 from tests.conftest import StartDaemon
@@ -91,12 +91,12 @@ def test_what_was_missed_while_the_database_was_away_is_caught_up_on(
 
 @given(st.integers(0), st.integers(0))
 def test_a_notification_says_what_was_added(first: int, last: int) -> None:
-    assert parse_addition(f"origin {first} {last}") == Addition("origin", first, last)
+    assert parse_append_notification(f"origin {first} {last}") == AppendNotification("origin", first, last)
 
 
 @pytest.mark.parametrize("payload", ["", "hello", "a b c", "a 1 x", "a 1 2 d"])
 def test_what_is_no_notification_of_ours_is_none(payload: str) -> None:
-    assert parse_addition(payload) is None
+    assert parse_append_notification(payload) is None
 
 
 class StagedLog:
@@ -105,23 +105,23 @@ class StagedLog:
     def __init__(self) -> None:
         self.failures = 0
         self.looks = 0
-        self.entries: list[Entry] = []
+        self.entries: list[ReadEntry] = []
 
-    async def added(self, additions: Sequence[Addition], document_ids: Sequence[str]) -> list[Entry]:
+    async def added(self, additions: Sequence[AppendNotification], document_ids: Sequence[str]) -> list[ReadEntry]:
         self._look()
         stretches = [(addition.first, addition.last) for addition in additions]
         return [entry for entry in self.entries if any(first <= entry.id <= last for first, last in stretches)]
 
-    async def missing(self, gaps: tuple[list[int], list[int]], document_ids: Sequence[str]) -> Missing:
+    async def missing(self, gaps: tuple[list[int], list[int]], document_ids: Sequence[str]) -> UnseenEntries:
         self._look()
         found = [
             (entry.id, len(entry.update))
             for entry in self.entries
             if any(first <= entry.id <= last for first, last in zip(*gaps, strict=True))
         ]
-        return Missing(Mark(max((entry.id for entry in self.entries), default=0), 1, 1), found, True)
+        return UnseenEntries(Mark(max((entry.id for entry in self.entries), default=0), 1, 1), found, True)
 
-    async def read(self, ids: Sequence[int]) -> list[Entry]:
+    async def read(self, ids: Sequence[int]) -> list[ReadEntry]:
         return [entry for entry in self.entries if entry.id in ids]
 
     def _look(self) -> None:
@@ -163,7 +163,7 @@ class Stage:
         self.looks_for_resets = 0
         self.failing_looks_for_resets = 0
         room = Room[Connection](
-            self.clock, "room", Document(), Awareness(10), Pace(0.5, 0.04), Pace(0.5, 0.04), lambda *_: None
+            self.clock, "room", Document(), Awareness(10), FlushPacer(0.5, 0.04), FlushPacer(0.5, 0.04), lambda *_: None
         )
         self.document = room.document
         self.changed: list[str] = []
@@ -176,10 +176,10 @@ class Stage:
 
         self.rooms = Rooms(self.clock, load, save)
         Deferred.fromCoroutine(self.rooms.enter("room"))
-        self.neighbours = Neighbours(
+        self.follower = LogFollower(
             self.clock,
             cast(DocumentStore, self.store),
-            cast(Additions, self.log),
+            cast(LogReader, self.log),
             self.rooms,
             Snapshots(self.clock, cast(Any, None), 1, 1),
             30.0,
@@ -188,7 +188,7 @@ class Stage:
             self._look_for_resets,
             Cooperator(scheduler=at_once),
         )
-        self.neighbours.startService()
+        self.follower.startService()
 
     async def _look_for_resets(self) -> None:
         self.looks_for_resets += 1
@@ -196,11 +196,11 @@ class Stage:
             self.failing_looks_for_resets -= 1
             raise RuntimeError("away")
 
-    def add(self, text: str) -> Addition:
+    def add(self, text: str) -> AppendNotification:
         """Somebody adds something, which may be heard of."""
         number = len(self.log.entries) + 1
-        self.log.entries.append(Entry("room", number, typed(text)))
-        return Addition("others", number, number)
+        self.log.entries.append(ReadEntry("room", number, typed(text)))
+        return AppendNotification("others", number, number)
 
     @property
     def count(self) -> int:
@@ -213,11 +213,11 @@ def test_following_is_tried_until_it_succeeds_with_growing_pauses() -> None:
     looks = stage.log.looks
     stage.log.failures = 8
     addition = stage.add("one")
-    stage.neighbours.added(addition)
+    stage.follower.added(addition)
     assert stage.count == 0
     # What is heard of meanwhile does not make it try more often.
     for _ in range(10):
-        stage.neighbours.added(addition)
+        stage.follower.added(addition)
     assert stage.log.looks == looks + 1
     stage.clock.advance(FIRST_PAUSE)
     assert looks + 2 <= stage.log.looks <= looks + 3
@@ -225,7 +225,7 @@ def test_following_is_tried_until_it_succeeds_with_growing_pauses() -> None:
         stage.clock.advance(LONGEST_PAUSE)
     assert stage.count == 1
     # Then it is as ever.
-    stage.neighbours.added(stage.add("two"))
+    stage.follower.added(stage.add("two"))
     assert stage.count == 2
 
 
@@ -237,7 +237,7 @@ def test_what_nobody_told_of_is_found_from_time_to_time_and_every_second_where_n
     stage.clock.advance(1)
     assert stage.count == 1
     stage.hears = False
-    stage.neighbours.missed()
+    stage.follower.missed()
     for number in range(2, 5):
         stage.add(str(number))
         assert stage.count == number - 1
@@ -261,7 +261,7 @@ def test_resets_that_may_have_been_missed_are_looked_for_until_that_succeeds_bef
     looks = stage.looks_for_resets
     stage.failing_looks_for_resets = 3
     stage.add("one")
-    stage.neighbours.missed()
+    stage.follower.missed()
     for failed in range(1, 4):
         assert (stage.looks_for_resets, stage.count) == (looks + failed, 0)
         stage.clock.advance(LONGEST_PAUSE)
@@ -274,9 +274,9 @@ def test_resets_that_may_have_been_missed_are_looked_for_until_that_succeeds_bef
 def test_following_stops_with_the_service() -> None:
     stage = Stage()
     stage.log.failures = 1
-    stage.neighbours.missed()
+    stage.follower.missed()
     looks = stage.log.looks
-    stage.neighbours.stopService()
+    stage.follower.stopService()
     stage.clock.advance(100)
     assert (stage.log.looks, stage.clock.getDelayedCalls()) == (looks, [])
 

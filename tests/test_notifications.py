@@ -10,8 +10,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from canvas_collab.database.pool import Database
-from canvas_collab.persistence import notifications
-from canvas_collab.persistence.notifications import NOT_HEARD, Notifications
+from canvas_collab.replication import notifications
+from canvas_collab.replication.notifications import NOT_HEARD, Notifications
 from tests.harness.databases import TestDatabase
 
 

@@ -20,7 +20,7 @@ from tests import poison
 from tests.crafting import crafted
 from tests.fuzzing import Fuzzer
 from tests.hidden import hidden_poison, is_explained
-from tests.judge import Failure, History, Judge
+from tests.judge import Failure, Judge, LogPruner
 from tests.poison import Poison
 
 SEED = int(os.environ.get("POISON_SEED", "1"))
@@ -43,7 +43,7 @@ def judge(node_executable: str, node_path: Path) -> Iterator[Judge]:
         yield judge
 
 
-def broken(judge: Judge, history: History) -> list[Failure]:
+def broken(judge: Judge, history: LogPruner) -> list[Failure]:
     [verdict] = judge.judge([history])
     return [failure for failure in verdict if not failure.is_reading]
 
@@ -71,12 +71,12 @@ def test_poison_that_is_stored_already_is_read_as_it_is(found: Poison) -> None:
 @pytest.mark.parametrize("found", HARMLESS.values(), ids=HARMLESS)
 def test_what_only_looks_like_poison_is_accepted_and_breaks_nothing(found: Poison, judge: Judge) -> None:
     assert not any(map(is_refused, found.updates))
-    assert broken(judge, History([], found.updates)) == []
+    assert broken(judge, LogPruner([], found.updates)) == []
 
 
 @pytest.mark.parametrize("found", HIDDEN.values(), ids=HIDDEN)
 def test_poison_that_no_update_shows_is_known_for_what_it_does(found: Poison, judge: Judge) -> None:
-    history = History([], found.updates)
+    history = LogPruner([], found.updates)
     assert not any(map(is_refused, found.updates))
     failures = broken(judge, history)
     assert failures
@@ -123,7 +123,7 @@ REFUSED_ALL_THE_SAME = (
 @pytest.mark.parametrize("found", AT_THE_DOOR.values(), ids=AT_THE_DOOR)
 def test_what_is_refused_would_break_yjs(found: Poison, judge: Judge) -> None:
     if not found.name.startswith(REFUSED_ALL_THE_SAME):
-        assert broken(judge, History([], found.updates))
+        assert broken(judge, LogPruner([], found.updates))
 
 
 def test_no_update_of_real_clients_is_refused(judge: Judge) -> None:

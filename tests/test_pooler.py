@@ -38,7 +38,7 @@ def test_behind_a_transaction_pooler_it_is_said_that_nothing_is_heard_and_edits_
         left, right = (start_daemon(database, DATABASE_URL=pooler.url) for _ in range(2))
         with Client(left, "one", ada) as here, Client(right, "one", ada) as there:
             for daemon in (left, right):
-                daemon.wait_for_event("additions not heard")
+                daemon.wait_for_event("notifications not received")
                 health = daemon.get("/health")[1]
                 assert (health["status"], health["notifications"]["ok"]) == ("ok", False)
                 assert "transaction pooler" in health["notifications"]["reason"]
@@ -61,5 +61,5 @@ def test_behind_a_session_pooler_everything_is_heard(
             there.wait_for("from the left ")
         for daemon in (left, right):
             assert daemon.get("/health")[1]["notifications"] == {"ok": True, "reason": None}
-            assert daemon.events("additions not heard") == []
+            assert daemon.events("notifications not received") == []
             daemon.stop()

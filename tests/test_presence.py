@@ -14,8 +14,8 @@ from canvas_collab.document.document import Document
 from canvas_collab.protocol import awareness, sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.rooms.awareness import AHEAD, STALE_AFTER, Awareness
-from canvas_collab.rooms.outgoing import Outgoing
-from canvas_collab.rooms.pacing import Pace
+from canvas_collab.rooms.pacing import FlushPacer
+from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.rooms.room import Room
 from tests.conftest import StartDaemon
 from tests.diagrams import Diagram
@@ -210,7 +210,7 @@ class Listener:
     def __init__(self) -> None:
         self.heard: list[tuple[int, int, Any]] = []
 
-    def offer(self, message: Outgoing) -> bool:
+    def offer(self, message: PreparedMessage) -> bool:
         self.heard.extend(read_awareness(message.payload))
         return True
 
@@ -221,7 +221,13 @@ class Listener:
 def test_an_entry_that_was_not_renewed_is_taken_out_and_counts_again_once_it_is() -> None:
     clock = Clock()
     room = Room[Listener](
-        clock, "diagram-sketch", Document(), Awareness(32), Pace(0.5, 0.04), Pace(0.5, 0.04), lambda *_update: None
+        clock,
+        "diagram-sketch",
+        Document(),
+        Awareness(32),
+        FlushPacer(0.5, 0.04),
+        FlushPacer(0.5, 0.04),
+        lambda *_update: None,
     )
     sender, listener = Listener(), Listener()
     room.join(sender)

@@ -11,12 +11,12 @@ import pytest_twisted
 from pycrdt import Doc, Map, Text
 from twisted.internet import reactor
 
-from canvas_collab.database import pieces
+from canvas_collab.database import chunks
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.database.pool import Cursor, Database
-from canvas_collab.persistence import reading, store
-from canvas_collab.persistence.compactor import compact_beside
+from canvas_collab.persistence import loading, store
+from canvas_collab.persistence.compactor import compact_in_background
 from canvas_collab.persistence.store import DocumentStore, LogEntry
 from tests.harness.databases import TestDatabase
 from tests.test_two_daemons import StoreInterleaving, content, expect_all
@@ -27,9 +27,9 @@ ROWS, BYTES = 7, 300
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is read and written at a time is little."""
-    monkeypatch.setattr(reading, "AT_A_TIME", ROWS)
+    monkeypatch.setattr(loading, "AT_A_TIME", ROWS)
     monkeypatch.setattr(store, "AT_A_TIME", ROWS)
-    for module in (reading, store, pieces):
+    for module in (loading, store, chunks):
         monkeypatch.setattr(module, "PIECE", BYTES)
 
 
@@ -79,7 +79,7 @@ async def test_a_document_is_read_in_parts_and_folded_and_is_the_same(
     monkeypatch.setattr(Cursor, "query", query)
     chance = random.Random(seed)
     updates = edits(chance, 100)
-    kept = DocumentStore(pool, catalogue, compact_beside, 3600)
+    kept = DocumentStore(pool, catalogue, compact_in_background, 3600)
     for count, update in enumerate(updates):
         await kept.append([LogEntry("document", "nobody", update)])
         if count in (50, 99):
@@ -104,7 +104,7 @@ async def test_in_parts_as_well_a_load_sees_all_that_was_appended_before_it(
     database: TestDatabase, catalogue: Catalogue
 ) -> None:
     databases = [Database(reactor, database.url, 3) for _ in range(2)]
-    stores = [DocumentStore(each, catalogue, compact_beside, 0) for each in databases]
+    stores = [DocumentStore(each, catalogue, compact_in_background, 0) for each in databases]
     for each in databases:
         each.startService()
     try:
@@ -121,7 +121,7 @@ async def test_a_value_that_is_sent_in_parts_arrives_whole_and_leaves_nothing_be
     values = [random.Random(size).randbytes(size) for size in (0, 1, BYTES, BYTES + 1, 10 * BYTES + 7)]
 
     async def steps(cursor: Cursor) -> list[bytes]:
-        sender = pieces.Sender(cursor)
+        sender = chunks.ChunkSender(cursor)
         sent = [await sender.value(value) for value in values]
         rows = await cursor.query("SELECT " + ", ".join("%s" for _ in sent), sent)
         return [bytes(value) for value in rows[0]]

@@ -13,27 +13,27 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from canvas_collab.database.chunks import PIECE
 from canvas_collab.database.migrations import prepare_database
-from canvas_collab.database.pieces import PIECE
 from canvas_collab.database.pool import Database, DatabaseUnavailable, Row
 from canvas_collab.document import document
 from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.document.folding import compacted
-from canvas_collab.persistence.resets import Resets
 from canvas_collab.persistence.store import DocumentStore, LogEntry
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.steps import complete
 from canvas_collab.protocol.update import decode_update
+from canvas_collab.replication.resets import ResetHandler
 from canvas_collab.rooms.awareness import Awareness
-from canvas_collab.rooms.outgoing import Outgoing
-from canvas_collab.rooms.pacing import Pace
+from canvas_collab.rooms.pacing import FlushPacer
+from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import LONGEST_WAIT, Rooms
 from tests.harness.databases import TestDatabase
 
 
 def room(clock: Clock, name: str) -> Room[Any]:
-    return Room(clock, name, Document(), Awareness(1), Pace(1, 1), Pace(1, 1), lambda *_: None)
+    return Room(clock, name, Document(), Awareness(1), FlushPacer(1, 1), FlushPacer(1, 1), lambda *_: None)
 
 
 async def never(document: Document, droppable: DeleteSet) -> Document:
@@ -101,7 +101,7 @@ class Somebody:
 
     user_id = "somebody"
 
-    def offer(self, message: Outgoing) -> bool:
+    def offer(self, message: PreparedMessage) -> bool:
         return True
 
 
@@ -194,7 +194,7 @@ class Stage:
     def __init__(self) -> None:
         self.loading = Loading()
         self.asked = Asked()
-        self.resets = Resets(cast(Database, self.asked), self.loading.rooms)
+        self.resets = ResetHandler(cast(Database, self.asked), self.loading.rooms)
 
     def look(self) -> list[Failure]:
         """Look, and return what failed."""

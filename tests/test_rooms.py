@@ -12,15 +12,15 @@ from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
-from canvas_collab.protocol.closing import CloseCode
+from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.steps import complete
 from canvas_collab.protocol.update import decode_update
-from canvas_collab.rooms import unsent
+from canvas_collab.rooms import broadcast_queue
 from canvas_collab.rooms.awareness import AHEAD, STALE_AFTER, Awareness
 from canvas_collab.rooms.connection import Connection
-from canvas_collab.rooms.echoes import REMEMBERED
-from canvas_collab.rooms.outgoing import Outgoing
-from canvas_collab.rooms.pacing import Pace
+from canvas_collab.rooms.echo_filter import REMEMBERED
+from canvas_collab.rooms.pacing import FlushPacer
+from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.rooms.room import AWARENESS_SIZE, STATELESS_AT_ONCE, STATELESS_WAITING, Room
 from canvas_collab.rooms.rooms import Rooms
 
@@ -47,7 +47,7 @@ class Stage:
 
 
 def make_room(clock: Clock) -> Room[Connection]:
-    return Room(clock, "room", Document(), Awareness(10), Pace(0.5, 0.04), Pace(0.5, 0.04), lambda *_: None)
+    return Room(clock, "room", Document(), Awareness(10), FlushPacer(0.5, 0.04), FlushPacer(0.5, 0.04), lambda *_: None)
 
 
 @pytest.fixture
@@ -137,10 +137,10 @@ class FakeMember:
         self.received: list[bytes] = []
         self.stateless: list[bytes] = []
 
-    def send_stateless(self, message: Outgoing) -> None:
+    def send_stateless(self, message: PreparedMessage) -> None:
         self.stateless.append(message.payload)
 
-    def offer(self, message: Outgoing) -> bool:
+    def offer(self, message: PreparedMessage) -> bool:
         if self.reads:
             self.received.append(message.payload)
         return self.reads
@@ -160,8 +160,8 @@ class Meeting:
             "room",
             Document(),
             Awareness(10),
-            Pace(0.5, 0.04, WINDOW),
-            Pace(0.5, 0.04, WINDOW),
+            FlushPacer(0.5, 0.04, WINDOW),
+            FlushPacer(0.5, 0.04, WINDOW),
             lambda name, user, update: self.journal.append((name, user, update)),
         )
         self.members = [FakeMember(name) for name in ("ada", "bob", "cyd")]
@@ -274,7 +274,7 @@ def test_so_is_what_one_is_told_alone_and_for_them_alone(meeting: Meeting) -> No
     assert meeting.room.is_echo(bob, answer)
 
 
-def payloads(messages: list[Outgoing]) -> list[bytes]:
+def payloads(messages: list[PreparedMessage]) -> list[bytes]:
     decoded = [sync.decode(message.payload) for message in messages]
     return [message.payload for message in decoded if isinstance(message, sync.AwarenessUpdate)]
 
@@ -463,7 +463,7 @@ def test_updates_that_are_large_together_are_sent_in_several_messages(
     meeting: Meeting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada, bob, cyd = meeting.members
-    monkeypatch.setattr(unsent, "MERGED_SIZE", 300)
+    monkeypatch.setattr(broadcast_queue, "MERGED_SIZE", 300)
     meeting.edit(ada, update_of("first"))
     for number, member in enumerate([ada, cyd] * 10):
         meeting.edit(member, update_of(str(number) * 50))
@@ -477,7 +477,7 @@ def test_stateless_messages_are_sent_some_at_a_time_in_order_and_too_many_are_dr
     ada, bob, _ = meeting.members
     meeting.edit(ada, update_of("before"))
     meeting.forget()
-    messages = [Outgoing(str(number).encode()) for number in range(STATELESS_WAITING + 5)]
+    messages = [PreparedMessage(str(number).encode()) for number in range(STATELESS_WAITING + 5)]
     taken = [meeting.room.relay(ada, message) for message in messages]
     assert taken == [True] * STATELESS_WAITING + [False] * 5
     meeting.clock.advance(WINDOW)

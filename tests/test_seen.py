@@ -7,8 +7,8 @@ import random
 import pytest
 from attrs import Factory, define
 
-from canvas_collab.persistence import seen as seen_module
-from canvas_collab.persistence.seen import END, LONGEST_TRANSACTION, MARGIN, Mark, SeenIds
+from canvas_collab.persistence import seen_ids as seen_module
+from canvas_collab.persistence.seen_ids import END, LONGEST_TRANSACTION, MARGIN, Mark, SeenIds
 
 
 def begun(newest: int = MARGIN) -> SeenIds:

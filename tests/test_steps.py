@@ -67,8 +67,8 @@ def test_updates_that_are_merged_side_by_side_are_all_there_and_each_part_is_new
 
     expected = Document([before.as_update(), *groups])
     assert document.state_vector == expected.state_vector
-    assert not document.adds(expected.as_update())
-    assert not expected.adds(document.as_update())
+    assert not document.lacks_any_of(expected.as_update())
+    assert not expected.lacks_any_of(document.as_update())
     assert document.deletions == expected.deletions
     assert document.size == Document([decode_update(document.encode())]).size
     # Every clock is news exactly once.
@@ -91,7 +91,7 @@ def test_what_is_encoded_while_updates_come_in_holds_at_least_what_was_there(see
     chance.shuffle(updates)
     document = Document(updates[: count // 2])
     before = Document([decode_update(document.encode())])
-    encoding = document.beyond({})
+    encoding = document.diff({})
     coming = iter(updates[count // 2 :])
     while True:
         try:
@@ -102,8 +102,8 @@ def test_what_is_encoded_while_updates_come_in_holds_at_least_what_was_there(see
         if (one := next(coming, None)) is not None:
             document.apply(one)
     shown = Document([decode_update(data)])
-    assert not shown.adds(before.as_update())
-    assert not document.adds(shown.as_update())
+    assert not shown.lacks_any_of(before.as_update())
+    assert not document.lacks_any_of(shown.as_update())
 
 
 @settings(max_examples=40, deadline=None)
@@ -175,5 +175,5 @@ def test_of_very_many_authors_a_bounded_number_is_dealt_with_in_one_step() -> No
     for _ in range(2):
         # The second time what was encoded is remembered, and looking it all up takes its time as well.
         assert sum(1 for _ in document.deletions.encode_in_steps()) >= least
-    for work in (document.beyond({}), document.encode_state_vector(), document.lay_out()):
+    for work in (document.diff({}), document.encode_state_vector(), document.lay_out()):
         assert sum(1 for _ in work) >= least

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from canvas_collab.access.auth import Credential, Source, Unauthenticated, find_credential, verified_token
+from canvas_collab.access.authentication import Credential, Source, Unauthenticated, find_credential, verified_token
 from canvas_collab.websocket.handshake import choose_subprotocol
 from tests.conftest import StartDaemon
 from tests.diagrams import Diagram

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from canvas_collab.protocol import hocuspocus, sync
-from canvas_collab.protocol.closing import CloseCode
+from canvas_collab.protocol.close_codes import CloseCode
 from tests.conftest import StartDaemon
 from tests.harness.clients import Client, Refused, typed
 from tests.harness.daemons import Daemon

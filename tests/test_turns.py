@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define
 from twisted.internet.defer import Deferred
 
-from canvas_collab.access.turns import Turns
+from canvas_collab.access.fair_semaphore import FairSemaphore
 
 
 @define(eq=False)
@@ -21,7 +21,7 @@ def came(turn: Deferred[bool]) -> bool | None:
 
 
 def test_so_many_have_a_turn_at_once_and_each_that_ends_is_the_next_ones() -> None:
-    turns = Turns(2, 10)
+    turns = FairSemaphore(2, 10)
     asked = [turns.take(Socket()) for _ in range(4)]
     assert [came(turn) for turn in asked] == [True, True, None, None]
     turns.end()
@@ -34,7 +34,7 @@ def test_so_many_have_a_turn_at_once_and_each_that_ends_is_the_next_ones() -> No
 
 
 def test_one_who_asks_for_many_gets_one_when_the_others_have_had_one() -> None:
-    turns = Turns(1, 100)
+    turns = FairSemaphore(1, 100)
     greedy, others = Socket(), [Socket(), Socket()]
     turns.take(greedy)
     many = [turns.take(greedy) for _ in range(50)]
@@ -47,7 +47,7 @@ def test_one_who_asks_for_many_gets_one_when_the_others_have_had_one() -> None:
 
 
 def test_where_too_many_wait_one_who_has_most_of_it_gives_way() -> None:
-    turns = Turns(1, 4)
+    turns = FairSemaphore(1, 4)
     greedy = Socket()
     turns.take(greedy)
     many = [turns.take(greedy) for _ in range(4)]
@@ -61,7 +61,7 @@ def test_where_too_many_wait_one_who_has_most_of_it_gives_way() -> None:
 
 
 def test_a_turn_is_not_wasted_on_one_who_has_gone_or_no_longer_waits() -> None:
-    turns = Turns(1, 10)
+    turns = FairSemaphore(1, 10)
     turns.take(Socket())
     gone = Socket()
     for_nobody, cancelled, wanted = turns.take(gone), turns.take(Socket()), turns.take(Socket())
@@ -74,7 +74,7 @@ def test_a_turn_is_not_wasted_on_one_who_has_gone_or_no_longer_waits() -> None:
 
 
 def test_turns_that_are_over_at_once_do_not_pile_up() -> None:
-    turns = Turns(1, 10_000)
+    turns = FairSemaphore(1, 10_000)
     turns.take(Socket())
     ended = []
 

@@ -13,19 +13,19 @@ from websockets.frames import Opcode
 
 from canvas_collab import scheduling
 from canvas_collab.config import Settings
-from canvas_collab.protocol.closing import CloseCode, Offence
+from canvas_collab.protocol.close_codes import CloseCode, ProtocolViolation
 from canvas_collab.protocol.frames import encode_frame
-from canvas_collab.rooms.outgoing import Outgoing
+from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.scheduling import make_cooperator
 from canvas_collab.websocket import inbound, receiving
-from canvas_collab.websocket.client import LONGEST_HOLD
 from canvas_collab.websocket.inbound import AT_ONCE
 from canvas_collab.websocket.server import ServerFactory
+from canvas_collab.websocket.server_protocol import LONGEST_HOLD
 from canvas_collab.websocket.shared_limit import SharedLimit
 from tests.frames import client_frame, handshake
 
 
-class Turns(Clock):
+class TurnClock(Clock):
     """A clock that counts turns of the reactor."""
 
     def turn(self) -> None:
@@ -39,9 +39,9 @@ class Turns(Clock):
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Turns:
+def clock(monkeypatch: pytest.MonkeyPatch) -> TurnClock:
     """The time by which turns are measured."""
-    clock = Turns()
+    clock = TurnClock()
     monkeypatch.setattr(inbound, "perf_counter", clock.seconds)
     monkeypatch.setattr(scheduling, "perf_counter", clock.seconds)
     return clock
@@ -71,7 +71,7 @@ class Staged:
         self.transport = StringTransport(hostAddress=UNIXAddress(b"socket"))
         cooperator = cooperator or make_cooperator(self.clock)
         factory = ServerFactory(self.clock, Settings(), None, None, cooperator)  # type: ignore[arg-type]
-        factory.dialect = lambda socket, path: self  # type: ignore[method-assign, assignment, return-value]
+        factory.handler = lambda socket, path: self  # type: ignore[method-assign, assignment, return-value]
         self.protocol = factory.buildProtocol(None)
         self.protocol.makeConnection(self.transport)
         self.protocol.dataReceived(handshake("/room"))
@@ -79,7 +79,7 @@ class Staged:
 
     message_too_large = CloseCode.TOO_LARGE
 
-    async def shake_hands(self, request: object) -> None:
+    async def handshake_received(self, request: object) -> None:
         pass
 
     def opened(self) -> None:
@@ -105,7 +105,7 @@ class Staged:
         self.closed_with.append((code, reason))
 
     @property
-    def whereabouts(self) -> tuple[None, None]:
+    def log_context(self) -> tuple[None, None]:
         return None, None
 
 
@@ -123,7 +123,7 @@ class StagedWire:
         pass
 
 
-def test_one_whose_messages_take_long_gets_turns_and_is_not_read_until_they_are_done(clock: Turns) -> None:
+def test_one_whose_messages_take_long_gets_turns_and_is_not_read_until_they_are_done(clock: TurnClock) -> None:
     staged = Staged(AT_ONCE * 0.6, clock=clock, steps=4)
     staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two"))
     assert staged.messages == []
@@ -136,14 +136,14 @@ def test_one_whose_messages_take_long_gets_turns_and_is_not_read_until_they_are_
     assert turns > 1
 
 
-def test_one_whose_messages_are_quickly_handled_is_read_on(clock: Turns) -> None:
+def test_one_whose_messages_are_quickly_handled_is_read_on(clock: TurnClock) -> None:
     staged = Staged(AT_ONCE / 3, clock=clock)
     staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two"))
     assert len(staged.messages) == 2
     assert staged.transport.producerState == "producing"
 
 
-def test_while_somebody_s_messages_take_long_everybody_else_s_are_dealt_with_at_once(clock: Turns) -> None:
+def test_while_somebody_s_messages_take_long_everybody_else_s_are_dealt_with_at_once(clock: TurnClock) -> None:
     cooperator = make_cooperator(clock)
     busy = [Staged(0.001, clock=clock, steps=100, cooperator=cooperator) for _ in range(20)]
     for one in busy:
@@ -156,7 +156,7 @@ def test_while_somebody_s_messages_take_long_everybody_else_s_are_dealt_with_at_
     assert not all(one.messages for one in busy)
 
 
-def test_who_keeps_the_reactor_busy_gets_the_same_turns_as_all_who_do(clock: Turns) -> None:
+def test_who_keeps_the_reactor_busy_gets_the_same_turns_as_all_who_do(clock: TurnClock) -> None:
     cooperator = make_cooperator(clock)
     large = Staged(0.001, clock=clock, steps=1000, cooperator=cooperator)
     large.protocol.dataReceived(client_frame(b"large"))
@@ -168,7 +168,7 @@ def test_who_keeps_the_reactor_busy_gets_the_same_turns_as_all_who_do(clock: Tur
     assert large.messages == []
 
 
-def test_pings_and_empty_fragments_take_turns_like_messages(clock: Turns, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pings_and_empty_fragments_take_turns_like_messages(clock: TurnClock, monkeypatch: pytest.MonkeyPatch) -> None:
     staged = Staged(clock=clock)
 
     def answer(payload: bytes) -> None:
@@ -202,7 +202,7 @@ def test_a_message_in_more_frames_than_anybody_would_send_ends_the_connection(mo
     assert staged.transport.value()[2:4] == b"\x11\x30"
 
 
-def test_what_has_come_of_large_messages_is_bounded_and_who_has_the_most_of_it_goes(clock: Turns) -> None:
+def test_what_has_come_of_large_messages_is_bounded_and_who_has_the_most_of_it_goes(clock: TurnClock) -> None:
     limit = SharedLimit(100_000)
     greedy, modest = Staged(clock=clock), Staged(clock=clock)
     for one in (greedy, modest):
@@ -223,7 +223,7 @@ def test_what_has_come_of_large_messages_is_bounded_and_who_has_the_most_of_it_g
     assert other.messages == [b"x" * 90_000]
 
 
-def test_messages_that_came_before_the_connection_ended_count(clock: Turns) -> None:
+def test_messages_that_came_before_the_connection_ended_count(clock: TurnClock) -> None:
     staged = Staged(AT_ONCE, clock=clock, steps=5)
     staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two") + client_frame(b"", Opcode.CLOSE))
     staged.protocol.connectionLost()
@@ -233,7 +233,7 @@ def test_messages_that_came_before_the_connection_ended_count(clock: Turns) -> N
     assert staged.closed_after == 2
 
 
-def test_messages_are_the_same_however_they_are_cut_and_whichever_frames_they_come_in(clock: Turns) -> None:
+def test_messages_are_the_same_however_they_are_cut_and_whichever_frames_they_come_in(clock: TurnClock) -> None:
     whole = client_frame(b"small") + client_frame(b"x" * 70_000) + client_frame(b"again")
     parts = client_frame(b"in two ", fin=False) + client_frame(b"frames", Opcode.CONT) + client_frame(b"end")
     expected = [b"small", b"x" * 70_000, b"again", b"in two frames", b"end"]
@@ -248,11 +248,11 @@ def test_messages_are_the_same_however_they_are_cut_and_whichever_frames_they_co
 def test_one_who_reads_slowly_stays_and_one_who_reads_nothing_goes() -> None:
     staged = Staged()
     timeout = Settings().stall_timeout
-    staged.protocol.wire.send(Outgoing(b"a message"))
+    staged.protocol.outbound.send(PreparedMessage(b"a message"))
     progress = iter([0, 1, 1, 2, 2, 2])
-    staged.protocol.wire = StagedWire(progress)
-    staged.protocol.choked()
-    staged.protocol.choked()
+    staged.protocol.outbound = StagedWire(progress)
+    staged.protocol.backpressure_started()
+    staged.protocol.backpressure_started()
     for _ in range(2):
         staged.clock.advance(timeout)
         assert not staged.transport.disconnecting
@@ -264,40 +264,42 @@ def test_one_who_reads_slowly_stays_and_one_who_reads_nothing_goes() -> None:
 
 def test_one_who_has_much_to_read_is_not_asked_whether_they_are_there() -> None:
     staged = Staged()
-    staged.protocol.choked()
+    staged.protocol.backpressure_started()
     for _ in range(3):
-        staged.protocol.look_after()
+        staged.protocol.keep_alive()
     assert staged.transport.value() == b""
     staged.protocol.drained()
     for _ in range(2):
-        staged.protocol.look_after()
+        staged.protocol.keep_alive()
     assert staged.transport.value()[:1] == b"\x89"
     assert not staged.transport.disconnecting
 
 
-def test_one_whose_messages_take_long_is_not_cut_off_for_an_answer_that_nobody_has_read(clock: Turns) -> None:
+def test_one_whose_messages_take_long_is_not_cut_off_for_an_answer_that_nobody_has_read(clock: TurnClock) -> None:
     staged = Staged(AT_ONCE, clock=clock, steps=5)
     staged.protocol.dataReceived(client_frame(b"one"))
     assert staged.transport.producerState == "paused"
     for _ in range(4):
-        staged.protocol.look_after()
+        staged.protocol.keep_alive()
     assert not staged.transport.disconnecting
     assert staged.transport.value() == b""
 
 
 def test_of_pings_that_came_while_nothing_was_read_the_last_one_is_answered() -> None:
     staged = Staged()
-    staged.protocol.wire.pauseProducing()
+    staged.protocol.outbound.pauseProducing()
     for payload in (b"1", b"2", b"3"):
         staged.protocol.dataReceived(client_frame(payload, Opcode.PING))
     assert staged.transport.value() == b""
-    staged.protocol.wire.resumeProducing()
+    staged.protocol.outbound.resumeProducing()
     assert staged.transport.value() == b"\x8a\x013"
 
 
 def test_one_who_is_to_wait_for_what_they_have_sent_waits_until_it_is_there_or_for_a_second() -> None:
     waiting: list[Callable[[], None]] = []
-    staged = Staged(act=lambda payload: staged.protocol.hold_until(waiting.append) if payload == b"large" else None)
+    staged = Staged(
+        act=lambda payload: staged.protocol.pause_reading_until(waiting.append) if payload == b"large" else None
+    )
     staged.protocol.dataReceived(client_frame(b"large") + client_frame(b"one"))
     assert (staged.messages, staged.transport.producerState) == ([b"large"], "paused")
     waiting.pop()()
@@ -336,7 +338,7 @@ def test_a_fault_of_ours_ends_the_connection_and_is_logged_and_nothing_after_it_
 
 def test_one_who_offends_is_out_at_once_and_told_so_a_moment_later() -> None:
     def offend(payload: bytes) -> None:
-        raise Offence(CloseCode.MALFORMED, "malformed")
+        raise ProtocolViolation(CloseCode.MALFORMED, "malformed")
 
     staged = Staged(act=offend)
     staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two"))
@@ -344,7 +346,7 @@ def test_one_who_offends_is_out_at_once_and_told_so_a_moment_later() -> None:
     assert staged.transport.producerState == "paused"
     # What was on its way, and what others would send.
     staged.protocol.dataReceived(client_frame(b"three") + client_frame(b"?", Opcode.PING))
-    staged.protocol.wire.send(Outgoing(b"a message"))
+    staged.protocol.outbound.send(PreparedMessage(b"a message"))
     staged.protocol.end(CloseCode.INTERNAL_ERROR, "internal error")
     staged.clock.advance(Settings().close_delay * 0.9)
     assert (staged.messages, staged.transport.value()) == ([], b"")

@@ -8,8 +8,8 @@ from canvas_collab.document.document import Document
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, complete
 from canvas_collab.protocol.update import decode_update
-from canvas_collab.rooms.outgoing import Outgoing
-from canvas_collab.rooms.whole import SMALL, WholeDocument
+from canvas_collab.rooms.full_sync import SMALL, FullSync
+from canvas_collab.rooms.prepared_message import PreparedMessage
 from tests.test_steps import authors
 
 
@@ -21,8 +21,8 @@ def document() -> Document:
     return document
 
 
-def in_turn(*wanted: Steps[list[Outgoing]]) -> list[list[Outgoing]]:
-    results: dict[int, list[Outgoing]] = {}
+def in_turn(*wanted: Steps[list[PreparedMessage]]) -> list[list[PreparedMessage]]:
+    results: dict[int, list[PreparedMessage]] = {}
     while len(results) < len(wanted):
         for index, steps in enumerate(wanted):
             if index not in results:
@@ -33,7 +33,7 @@ def in_turn(*wanted: Steps[list[Outgoing]]) -> list[list[Outgoing]]:
     return [results[index] for index in range(len(wanted))]
 
 
-def merged(messages: list[Outgoing]) -> Document:
+def merged(messages: list[PreparedMessage]) -> Document:
     document = Document()
     for message in messages:
         decoded = sync.decode(message.payload)
@@ -43,14 +43,14 @@ def merged(messages: list[Outgoing]) -> Document:
 
 
 def test_many_who_want_it_at_the_same_time_are_sent_the_same_message(document: Document) -> None:
-    whole = WholeDocument(document)
+    whole = FullSync(document)
     sent = in_turn(*(whole.messages() for _ in range(5)))
     assert {id(message) for messages in sent for message in messages} == {id(sent[0][0])}
     assert merged(sent[0]).encode() == document.encode()
 
 
 def test_who_wants_it_while_it_is_made_misses_nothing_that_came_in_meanwhile(document: Document) -> None:
-    whole = WholeDocument(document)
+    whole = FullSync(document)
     first = whole.messages()
     next(first)
     document.append(b"\x01\x01\xfe\xff\xff\xff\x0f\x00\x04\x01\x01t\x01x\x00")
@@ -61,7 +61,7 @@ def test_who_wants_it_while_it_is_made_misses_nothing_that_came_in_meanwhile(doc
 
 
 def test_when_one_gives_up_the_others_have_it_made(document: Document) -> None:
-    whole = WholeDocument(document)
+    whole = FullSync(document)
     first, second = whole.messages(), whole.messages()
     next(first)
     next(second)
@@ -72,7 +72,7 @@ def test_when_one_gives_up_the_others_have_it_made(document: Document) -> None:
 def test_when_it_cannot_be_made_nobody_waits_for_ever_and_the_next_tries_again(
     document: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = WholeDocument(document)
+    whole = FullSync(document)
     first, second = whole.messages(), whole.messages()
     with monkeypatch.context() as patch:
         patch.setattr(sync, "encode_step_2", lambda update: 1 / 0)

@@ -9,8 +9,8 @@ import pytest
 from attrs import define, field
 from twisted.internet import tcp
 
-from canvas_collab.rooms.outgoing import Outgoing
-from canvas_collab.websocket.wire import OVERHEAD, Wire
+from canvas_collab.rooms.prepared_message import PreparedMessage
+from canvas_collab.websocket.outbound import OVERHEAD, OutboundTransport
 
 LIMIT = 1000
 
@@ -37,7 +37,7 @@ class StagedOwner:
     may_send: bool = True
     told: list[str] = field(factory=list)
 
-    def choked(self) -> None:
+    def backpressure_started(self) -> None:
         self.told.append("choked")
 
     def drained(self) -> None:
@@ -54,7 +54,7 @@ class Stage:
         self.ours, self.theirs = ours, theirs
         self.transport = StagedTransport(ours)
         self.owner = StagedOwner()
-        self.wire = Wire(self.transport, self.owner, LIMIT)
+        self.outbound = OutboundTransport(self.transport, self.owner, LIMIT)
 
     @property
     def left(self) -> list[bytes]:
@@ -80,48 +80,48 @@ def stage() -> Iterator[Stage]:
         yield Stage(ours, theirs)
 
 
-HELLO = Outgoing(b"hello")
-AFTER = Outgoing(b"after")
+HELLO = PreparedMessage(b"hello")
+AFTER = PreparedMessage(b"after")
 
 
 def test_an_idle_socket_gets_messages_at_once(stage: Stage) -> None:
-    assert stage.wire.offer(HELLO)
-    assert stage.wire.offer(AFTER)
-    stage.wire.send(HELLO, b"with this in front: ")
+    assert stage.outbound.offer(HELLO)
+    assert stage.outbound.offer(AFTER)
+    stage.outbound.send(HELLO, b"with this in front: ")
     assert stage.arrived() == HELLO.frame() + AFTER.frame() + HELLO.frame(b"with this in front: ")
     assert stage.left == []
 
 
 def test_a_frame_is_made_once_for_all_who_get_the_same() -> None:
-    message = Outgoing(b"hello")
+    message = PreparedMessage(b"hello")
     assert message.frame(b"a") is message.frame(b"a")
     assert message.frame(b"a") != message.frame(b"b")
 
 
 def test_what_a_socket_does_not_take_is_left_to_the_transport_and_nothing_overtakes_it(stage: Stage) -> None:
-    large = Outgoing(bytes(range(256)) * 2**14)
-    assert stage.wire.offer(large)
+    large = PreparedMessage(bytes(range(256)) * 2**14)
+    assert stage.outbound.offer(large)
     [rest] = stage.left
-    assert stage.wire.offer(AFTER)
-    stage.wire.send(HELLO)
+    assert stage.outbound.offer(AFTER)
+    stage.outbound.send(HELLO)
     assert stage.left[1:] == [AFTER.frame(), HELLO.frame()]
     assert stage.arrived() + rest == large.frame()
     assert stage.arrived() == b""
 
 
 def test_when_the_transport_has_sent_everything_messages_go_directly_again(stage: Stage) -> None:
-    stage.wire.offer(Outgoing(bytes(2**22)))
+    stage.outbound.offer(PreparedMessage(bytes(2**22)))
     stage.arrived()
     stage.left.clear()
-    stage.wire.offer(HELLO)
+    stage.outbound.offer(HELLO)
     assert stage.arrived() == HELLO.frame()
 
 
 def test_nothing_overtakes_what_was_written_past_the_wire(stage: Stage) -> None:
-    stage.wire.offer(HELLO)
+    stage.outbound.offer(HELLO)
     stage.transport.write(b"a ping")
-    stage.wire.disturbed()
-    stage.wire.offer(AFTER)
+    stage.outbound.disturbed()
+    stage.outbound.offer(AFTER)
     assert stage.arrived() == HELLO.frame()
     assert stage.left == [b"a ping", AFTER.frame()]
 
@@ -129,13 +129,13 @@ def test_nothing_overtakes_what_was_written_past_the_wire(stage: Stage) -> None:
 @pytest.mark.parametrize("state", [{"connected": 0}, {"disconnecting": True}, {"dataBuffer": b"x"}])
 def test_a_transport_that_is_busy_or_ends_gets_everything_itself(stage: Stage, state: dict[str, object]) -> None:
     vars(stage.transport).update(state)
-    stage.wire.offer(HELLO)
+    stage.outbound.offer(HELLO)
     assert stage.left == [HELLO.frame()]
 
 
 def test_a_socket_that_has_gone_is_the_transports_business(stage: Stage) -> None:
     stage.ours.close()
-    stage.wire.offer(HELLO)
+    stage.outbound.offer(HELLO)
     assert stage.left == [HELLO.frame()]
 
 
@@ -148,80 +148,80 @@ def test_only_a_plain_socket_is_sent_to_past_the_transport() -> None:
             self.left.append(data)
 
     transport = Encrypting()
-    Wire(transport, StagedOwner(), LIMIT).offer(HELLO)
+    OutboundTransport(transport, StagedOwner(), LIMIT).offer(HELLO)
     assert transport.left == [HELLO.frame()]
 
 
 def test_nothing_is_sent_on_a_connection_that_is_closing(stage: Stage) -> None:
     stage.owner.may_send = False
-    assert stage.wire.offer(HELLO)
-    stage.wire.send(HELLO)
-    stage.wire.pauseProducing()
-    assert stage.wire.offer(HELLO)
-    stage.wire.send(HELLO)
+    assert stage.outbound.offer(HELLO)
+    stage.outbound.send(HELLO)
+    stage.outbound.pauseProducing()
+    assert stage.outbound.offer(HELLO)
+    stage.outbound.send(HELLO)
     assert stage.arrived() == b""
     assert stage.left == []
 
 
 def test_one_who_does_not_read_is_offered_nothing_until_they_do(stage: Stage) -> None:
     # A large message, of which a part has to wait.
-    stage.wire.offer(Outgoing(bytes(2**22)))
-    stage.wire.pauseProducing()
+    stage.outbound.offer(PreparedMessage(bytes(2**22)))
+    stage.outbound.pauseProducing()
     waiting = len(stage.left)
-    assert not stage.wire.offer(HELLO)
+    assert not stage.outbound.offer(HELLO)
     assert len(stage.left) == waiting
     stage.arrived()
     stage.left.clear()
-    stage.wire.resumeProducing()
-    assert stage.wire.offer(HELLO)
+    stage.outbound.resumeProducing()
+    assert stage.outbound.offer(HELLO)
     assert stage.arrived() == HELLO.frame()
     assert stage.owner.told == ["choked", "drained"]
 
 
 def test_answers_wait_for_one_who_does_not_read_up_to_a_limit(stage: Stage) -> None:
-    half = Outgoing(bytes(LIMIT // 2 - OVERHEAD - 4))
-    stage.wire.offer(Outgoing(bytes(2**22)))
-    stage.wire.pauseProducing()
-    stage.wire.send(half)
-    stage.wire.send(half)
+    half = PreparedMessage(bytes(LIMIT // 2 - OVERHEAD - 4))
+    stage.outbound.offer(PreparedMessage(bytes(2**22)))
+    stage.outbound.pauseProducing()
+    stage.outbound.send(half)
+    stage.outbound.send(half)
     assert stage.owner.told == ["choked"]
     assert stage.left[1:] == [half.frame(), half.frame()]
-    stage.wire.send(AFTER)
+    stage.outbound.send(AFTER)
     assert stage.owner.told == ["choked", "overflowed"]
 
 
 def test_what_is_written_past_the_wire_counts_as_well_and_the_smallest_answers_count_for_what_they_take(
     stage: Stage,
 ) -> None:
-    stage.wire.pauseProducing()
+    stage.outbound.pauseProducing()
     many = LIMIT // (OVERHEAD + 1)
-    assert [stage.wire.admits(1) for _ in range(many)] == [True] * many
+    assert [stage.outbound.admits(1) for _ in range(many)] == [True] * many
     assert stage.owner.told == ["choked"]
-    assert not stage.wire.admits(1)
+    assert not stage.outbound.admits(1)
     assert stage.owner.told == ["choked", "overflowed"]
 
 
 def test_progress_is_what_has_gone_of_what_had_to_wait(stage: Stage) -> None:
-    stage.wire.offer(Outgoing(bytes(2**22)))
-    before = stage.wire.progress
-    stage.wire.pauseProducing()
-    stage.wire.send(HELLO)
-    assert stage.wire.progress == before
+    stage.outbound.offer(PreparedMessage(bytes(2**22)))
+    before = stage.outbound.progress
+    stage.outbound.pauseProducing()
+    stage.outbound.send(HELLO)
+    assert stage.outbound.progress == before
     [rest, hello] = stage.left
     # The transport has sent a part of the first, and has the second to come.
     stage.transport.dataBuffer, stage.transport.offset = rest, 1000
     stage.left[:] = [hello]
-    assert stage.wire.progress == before + 1000
+    assert stage.outbound.progress == before + 1000
     stage.transport.dataBuffer, stage.transport.offset = hello, 2
     stage.left.clear()
-    assert stage.wire.progress == before + len(rest) + 2
+    assert stage.outbound.progress == before + len(rest) + 2
 
 
 def test_what_was_read_does_not_count_towards_the_limit(stage: Stage) -> None:
-    half = Outgoing(bytes(LIMIT // 2 - OVERHEAD - 4))
+    half = PreparedMessage(bytes(LIMIT // 2 - OVERHEAD - 4))
     for _ in range(3):
-        stage.wire.pauseProducing()
-        stage.wire.send(half)
-        stage.wire.send(half)
-        stage.wire.resumeProducing()
+        stage.outbound.pauseProducing()
+        stage.outbound.send(half)
+        stage.outbound.send(half)
+        stage.outbound.resumeProducing()
     assert "overflowed" not in stage.owner.told

@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from canvas_collab.protocol import awareness, sync
-from canvas_collab.rooms.outgoing import Outgoing
+from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.websocket.heartbeats import SIGN_OF_LIFE_INTERVAL, Heartbeats
 from tests.diagrams import Diagram
 from tests.harness.stalling_proxy import StallingProxy
@@ -122,7 +122,7 @@ class Stage:
         sent, self.sent = self.sent, []
         return sent
 
-    def _offer(self, message: Outgoing) -> bool:
+    def _offer(self, message: PreparedMessage) -> bool:
         if self.reads:
             self.sent.append(message.payload)
         return self.reads

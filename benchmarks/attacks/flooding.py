@@ -20,7 +20,7 @@ from benchmarks.processes import NICENESS
 from canvas_collab.protocol.lib0 import encode_var_string
 from tests.attacks.encoding import frame
 from tests.attacks.framing import ROOM
-from tests.attacks.shape import Dialect
+from tests.attacks.shape import WireProtocol
 
 #: Pieces that are smaller come one every so many seconds.
 SLOWLY = 0.2
@@ -32,7 +32,7 @@ _LINGER = struct.pack("ii", 1, 0)
 
 
 @frozen
-class Sent:
+class SentValue:
     """What a flood came to."""
 
     bytes: int
@@ -52,12 +52,12 @@ class Flooding:
         self._process.start()
         self._answer.recv()
 
-    def wait(self, patience: float) -> Sent:
+    def wait(self, patience: float) -> SentValue:
         """Return when it is over."""
         if not self._answer.poll(patience):
             self._process.kill()
             raise AssertionError("the flood does not end")
-        sent: Sent = self._answer.recv()
+        sent: SentValue = self._answer.recv()
         self._process.join()
         return sent
 
@@ -85,7 +85,7 @@ class _Attack:
         self._bytes = self._connections = 0
         self._closings: Counter[str] = Counter()
 
-    def run(self, seconds: float) -> Sent:
+    def run(self, seconds: float) -> SentValue:
         deadline = perf_counter() + seconds
         while (now := perf_counter()) < deadline:
             for one in self._sockets:
@@ -109,7 +109,7 @@ class _Attack:
         for one in self._sockets:
             if one.socket is not None:
                 one.socket.close()
-        return Sent(self._bytes, self._connections, dict(self._closings))
+        return SentValue(self._bytes, self._connections, dict(self._closings))
 
     def _connect(self, one: _Socket) -> None:
         one.socket = socket.socket()
@@ -126,7 +126,7 @@ class _Attack:
         one.pieces = self._flood.pieces(Attacker(self._connections, one.token))
         one.is_open = one.is_heard = not self._flood.upgrades
         if self._flood.upgrades:
-            path = f"/{ROOM}?token={one.token}" if self._flood.dialect is Dialect.Y_WEBSOCKET else "/"
+            path = f"/{ROOM}?token={one.token}" if self._flood.protocol is WireProtocol.Y_WEBSOCKET else "/"
             one.waiting = (
                 f"GET {path} HTTP/1.1\r\nHost: daemon\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -155,10 +155,10 @@ class _Attack:
                 self._lost(one, head[9:12].decode())
                 return
             one.received, one.is_heard = rest, True
-            if self._flood.dialect is Dialect.HOCUSPOCUS:
+            if self._flood.protocol is WireProtocol.HOCUSPOCUS:
                 address, version = encode_var_string(ROOM), encode_var_string("4.8.0")
                 one.waiting = frame(address + b"\x02\x00" + encode_var_string(one.token) + version)
-        if self._flood.dialect is not Dialect.HOCUSPOCUS or b"\x02\x02" in one.received:
+        if self._flood.protocol is not WireProtocol.HOCUSPOCUS or b"\x02\x02" in one.received:
             one.is_open = True
         self._selector.modify(one.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, one)
 

@@ -14,7 +14,7 @@ from tests.attacks.asking import present, shown, vector
 from tests.attacks.deletions import descending
 from tests.attacks.encoding import BINARY, FOUR_BYTES, PING, PONG, TEXT, frame, string, update, var, wide
 from tests.attacks.framing import ROOM
-from tests.attacks.shape import Dialect
+from tests.attacks.shape import WireProtocol
 from tests.attacks.values import json_numbers
 
 #: Frames are sent in pieces of about so many bytes.
@@ -51,7 +51,7 @@ class Flood:
     title: str
     pieces: Pieces
     role: str = "editor"
-    dialect: Dialect = Dialect.Y_WEBSOCKET
+    protocol: WireProtocol = WireProtocol.Y_WEBSOCKET
     reads: bool = True
     upgrades: bool = True
     ends: bool = False
@@ -189,7 +189,7 @@ _WITHIN = sync.encode_awareness(present(60_000)[0])
 _FRAGMENT = frame(b"", 0)
 _BEGINNING = frame(b"\0", BINARY & 0x7F)
 
-_Y, _H, _S = Dialect.Y_WEBSOCKET, Dialect.HOCUSPOCUS, Dialect.STRANGER
+_Y, _H, _S = WireProtocol.Y_WEBSOCKET, WireProtocol.HOCUSPOCUS, WireProtocol.STRANGER
 
 FLOODS: Mapping[str, Flood] = {
     flood.name: flood
@@ -219,30 +219,30 @@ FLOODS: Mapping[str, Flood] = {
         Flood("malformed", "messages that are none; the connection comes back", _again(b"\0\x02\x05")),
         Flood("texts", "text messages; the connection comes back", _again(b"x", TEXT)),
         Flood("fragments", "empty fragments", _raw(_FRAGMENT, _BEGINNING)),
-        Flood("hocuspocus-pings", "Hocuspocus's pings", _again(b"\x09"), dialect=_H),
-        Flood("hocuspocus-pings-unread", "the same; pongs are not read", _again(b"\x09"), dialect=_H, reads=False),
-        Flood("hocuspocus-steps-1", "empty state vectors", _again(_ADDRESS + _QUESTION), dialect=_H),
-        Flood("hocuspocus-queries", "awareness queries", _again(_ADDRESS + _QUERY_MESSAGE), dialect=_H),
-        Flood("hocuspocus-updates-empty", "empty updates", _again(_ADDRESS + _EMPTY), dialect=_H),
-        Flood("hocuspocus-edits", "tiny edits", _edits(_ADDRESS), dialect=_H),
+        Flood("hocuspocus-pings", "Hocuspocus's pings", _again(b"\x09"), protocol=_H),
+        Flood("hocuspocus-pings-unread", "the same; pongs are not read", _again(b"\x09"), protocol=_H, reads=False),
+        Flood("hocuspocus-steps-1", "empty state vectors", _again(_ADDRESS + _QUESTION), protocol=_H),
+        Flood("hocuspocus-queries", "awareness queries", _again(_ADDRESS + _QUERY_MESSAGE), protocol=_H),
+        Flood("hocuspocus-updates-empty", "empty updates", _again(_ADDRESS + _EMPTY), protocol=_H),
+        Flood("hocuspocus-edits", "tiny edits", _edits(_ADDRESS), protocol=_H),
         Flood("hocuspocus-edits-viewer", "tiny edits of a viewer", _edits(_ADDRESS), "viewer", _H),
-        Flood("tokens", "random tokens for an open document", _tokens, dialect=_H),
-        Flood("tokens-own", "the own token for an open document", _own_token, dialect=_H),
-        Flood("opened", "a document is opened and left", _opened_and_closed, dialect=_H),
-        Flood("sessions", "a document in ever more sessions", _sessions, dialect=_H),
+        Flood("tokens", "random tokens for an open document", _tokens, protocol=_H),
+        Flood("tokens-own", "the own token for an open document", _own_token, protocol=_H),
+        Flood("opened", "a document is opened and left", _opened_and_closed, protocol=_H),
+        Flood("sessions", "a document in ever more sessions", _sessions, protocol=_H),
         Flood(
             "stateless",
             "stateless messages of 1 kB",
             _again(_ADDRESS + bytes((_STATELESS,)) + string(b"x" * 1000)),
-            dialect=_H,
+            protocol=_H,
         ),
         Flood(
             "stateless-large",
             "stateless messages of 1 MB",
             _again(_ADDRESS + bytes((_STATELESS,)) + string(b"x" * 10**6)),
-            dialect=_H,
+            protocol=_H,
         ),
-        Flood("hocuspocus-types-unknown", "messages of an unknown type", _again(_ADDRESS + b"\x63"), dialect=_H),
+        Flood("hocuspocus-types-unknown", "messages of an unknown type", _again(_ADDRESS + b"\x63"), protocol=_H),
         Flood("stranger-pings", "pings", _again(b"", PING), "nobody", _S),
         Flood(
             "stranger-pings-unread", "pings; pongs are not read", _again(b"x" * 125, PING), "nobody", _S, reads=False

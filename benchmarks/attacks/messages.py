@@ -11,7 +11,7 @@ from benchmarks.attacks.site import Outcome, Site
 from canvas_collab.protocol import sync
 from tests.attacks.encoding import frame
 from tests.attacks.framing import ROOM
-from tests.attacks.shape import Dialect, Shape
+from tests.attacks.shape import Shape, WireProtocol
 from tests.harness.assailant import Assailant
 
 #: Bystanders are watched for at least so many seconds.
@@ -35,7 +35,7 @@ def attack(site: Site, shape: Shape, role: str, size: int, patience: float) -> O
         time.sleep(0.2)
         site.watch()
         started = time.perf_counter()
-        with Assailant(port, ROOM, people[role].token, shape.dialect) as assailant:
+        with Assailant(port, ROOM, people[role].token, shape.protocol) as assailant:
             done = assailant.send(data, patience)
             seconds = time.perf_counter() - started
             answer = str(assailant.closed or "taken")
@@ -50,7 +50,7 @@ def attack(site: Site, shape: Shape, role: str, size: int, patience: float) -> O
 
 def roles(shape: Shape) -> tuple[str, ...]:
     """Who sends that shape."""
-    return ("nobody",) if shape.dialect is Dialect.STRANGER else ("viewer", "editor")
+    return ("nobody",) if shape.protocol is WireProtocol.STRANGER else ("viewer", "editor")
 
 
 def nothing(site: Site, seconds: float) -> Outcome:

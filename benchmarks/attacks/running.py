@@ -14,7 +14,7 @@ from benchmarks.attacks.flooding import Flooding
 from benchmarks.attacks.floods import Flood
 from benchmarks.attacks.site import Outcome, Site
 from benchmarks.attacks.tables import OUT
-from canvas_collab.protocol.closing import CloseCode
+from canvas_collab.protocol.close_codes import CloseCode
 from tests.attacks.framing import ROOM
 
 #: How long after a flood the server may take to be as before, in seconds.

@@ -13,7 +13,7 @@ from attrs import asdict, define, field
 from benchmarks.attacks.floods import FLOODS
 from benchmarks.attacks.site import Outcome
 from tests.attacks.catalogue import SHAPES
-from tests.attacks.shape import Dialect
+from tests.attacks.shape import WireProtocol
 from tests.harness.daemons import ROOT
 
 MB, MS = 2**20, 1e3
@@ -134,7 +134,7 @@ def floods_in_short(table: Table) -> Iterator[str]:
         for sockets in (1, 20):
             row = table.rows.get(f"{kind.name} {kind.role}, {sockets}")
             if row and row["observation"]:
-                protocol = "" if kind.dialect is Dialect.Y_WEBSOCKET else " (Hocuspocus)"
+                protocol = "" if kind.protocol is WireProtocol.Y_WEBSOCKET else " (Hocuspocus)"
                 saved = _bold(row["observation"]["saved"]["p99"] * MS, SAVED * MS)
                 left = _bold(max(row["revoked"]), OUT, 1) if row["revoked"] else ""
                 cells = [

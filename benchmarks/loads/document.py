@@ -65,7 +65,7 @@ def upload(place: Place, document: LargeDocument) -> Client:
     client = open_document(place, 0, 2).client
     client.send(sync.encode_update(document.data))
     deadline = perf_counter() + PATIENCE
-    while client.choked and perf_counter() < deadline:
+    while client.backpressure_started and perf_counter() < deadline:
         select.select((), (client.socket,), (), 1)
         client.resume()
     # Some servers send it back, and wait until that has been read.

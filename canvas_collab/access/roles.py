@@ -34,7 +34,7 @@ ROLES = {
 _UNDECODABLE = "\N{REPLACEMENT CHARACTER}"
 
 
-def not_a_room(room: str, prefix: str) -> str | None:
+def room_name_problem(room: str, prefix: str) -> str | None:
     """Why a name stands for no diagram, whichever there are; None if it may stand for one."""
     if not room.startswith(prefix):
         return f"the name of a room begins with {prefix}"
@@ -49,7 +49,7 @@ def not_a_room(room: str, prefix: str) -> str | None:
 
 def diagram_of(room: str, prefix: str) -> str | None:
     """The id of the diagram that a room name stands for, or None if it stands for none."""
-    return None if not_a_room(room, prefix) else room[len(prefix) :]
+    return None if room_name_problem(room, prefix) else room[len(prefix) :]
 
 
 class AccessList:

@@ -19,7 +19,7 @@ USER_TABLES = ("user", "users")
 ACCESS_VIEW = "collab_access"
 
 
-class Unsuitable(Exception):
+class UnsuitableDatabase(Exception):
     """The database cannot be used as it is; `problems` has a sentence for each reason, with the remedy."""
 
     def __init__(self, problems: list[str]) -> None:
@@ -74,7 +74,7 @@ def read_catalogue(connection: Connection) -> Catalogue:
             "or start once with MIGRATE=on."
         )
     if problems:
-        raise Unsuitable(problems)
+        raise UnsuitableDatabase(problems)
 
     session = _first_table(connection, SESSION_TABLES) or ""
     user = _first_table(connection, USER_TABLES) or ""
@@ -86,7 +86,7 @@ def read_catalogue(connection: Connection) -> Catalogue:
     member = _column(connection, ACCESS_VIEW, ("user_id",), problems)
     role = _column(connection, ACCESS_VIEW, ("role",), problems)
     if problems:
-        raise Unsuitable(problems)
+        raise UnsuitableDatabase(problems)
 
     ends: sql.Composable = sql.Identifier(expires.name)
     if "with time zone" not in expires.type:
@@ -111,7 +111,7 @@ def read_catalogue(connection: Connection) -> Catalogue:
     _try_out(connection, session_query, ("",), f'"{session}"', problems)
     _try_out(connection, role_query, {"diagram": None, "user": None}, f'"{ACCESS_VIEW}"', problems)
     if problems:
-        raise Unsuitable(problems)
+        raise UnsuitableDatabase(problems)
     return Catalogue(
         session_query=session_query.as_string(connection),
         role_query=role_query.as_string(connection),

@@ -12,7 +12,7 @@ import psycopg2
 from attrs import frozen
 from psycopg2.extensions import connection as Connection
 
-from canvas_collab.database.catalogue import Catalogue, Unsuitable, find_auth_tables, read_catalogue
+from canvas_collab.database.catalogue import Catalogue, UnsuitableDatabase, find_auth_tables, read_catalogue
 
 #: The advisory lock under which each migration runs: two daemons that start together take turns. It ends with the
 #: transaction, since a connection pooler may keep a session, and its locks, beyond the end of a connection.
@@ -57,12 +57,12 @@ def prepare_database(url: str, migrate: bool) -> Catalogue:
         connection = psycopg2.connect(url, connect_timeout=10, application_name="canvas-collab")
     except psycopg2.OperationalError as error:
         reason = " ".join(str(error).split())
-        raise Unsuitable([f"The database of DATABASE_URL cannot be reached: {reason}"]) from error
+        raise UnsuitableDatabase([f"The database of DATABASE_URL cannot be reached: {reason}"]) from error
     try:
         connection.autocommit = True
         missing = find_auth_tables(connection)
         if missing:
-            raise Unsuitable(missing)
+            raise UnsuitableDatabase(missing)
         _migrate(connection, migrate)
         return read_catalogue(connection)
     finally:
@@ -74,7 +74,7 @@ def _migrate(connection: Connection, allowed: bool) -> None:
     applied = _applied(connection)
     unknown = sorted(applied - {migration.number for migration in migrations})
     if unknown:
-        raise Unsuitable(
+        raise UnsuitableDatabase(
             [
                 f"The database is newer than this canvas-collab: it has migration {unknown[-1]}, and this version "
                 f"knows them up to {migrations[-1].number}. Install the newer version again."
@@ -83,7 +83,7 @@ def _migrate(connection: Connection, allowed: bool) -> None:
     outstanding = [migration for migration in migrations if migration.number not in applied]
     if outstanding and not allowed:
         names = ", ".join(f"{migration.number:04}_{migration.name}" for migration in outstanding)
-        raise Unsuitable([f"The database lacks the migrations {names}. Start once with MIGRATE=on."])
+        raise UnsuitableDatabase([f"The database lacks the migrations {names}. Start once with MIGRATE=on."])
     for migration in outstanding:
         _apply(connection, migration)
 
@@ -116,7 +116,9 @@ def _apply(connection: Connection, migration: Migration) -> None:
     except psycopg2.Error as error:
         reason = (error.diag.message_primary or str(error)).strip()
         hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
-        raise Unsuitable([f"The migration {migration.number:04}_{migration.name} failed: {reason}.{hint}"]) from error
+        raise UnsuitableDatabase(
+            [f"The migration {migration.number:04}_{migration.name} failed: {reason}.{hint}"]
+        ) from error
     finally:
         connection.autocommit = True
 

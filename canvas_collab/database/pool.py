@@ -307,7 +307,7 @@ class Database(Service):
         if self._ping is None or self._ping.called:
             asking = Deferred.fromCoroutine(self.query("SELECT 1"))
             self._ping = asking.addCallbacks(lambda _rows: True, lambda _failure: False)
-        if not await within(self._reactor, self._ping, timeout, False):
+        if not await wait_at_most(self._reactor, self._ping, timeout, False):
             return None
         return self._reactor.seconds() - started
 
@@ -343,7 +343,7 @@ def with_liveness(url: str) -> str:
     return str(make_dsn(url, **{name: value for name, value in LIVENESS.items() if name not in given}))
 
 
-async def within(reactor: IReactorTime, deferred: Deferred[_T], timeout: float, otherwise: _T) -> _T:
+async def wait_at_most(reactor: IReactorTime, deferred: Deferred[_T], timeout: float, otherwise: _T) -> _T:
     """Wait for `deferred`, but not longer than `timeout` seconds: then the answer is `otherwise`.
 
     Unlike ``addTimeout`` this cancels nothing: cancelling a query asks the server over a new, blocking connection.

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from attrs import define
 
 from canvas_collab.document.budget import Budget
-from canvas_collab.document.pieces import cut_items, runs_of
+from canvas_collab.document.slicing import cut_items, runs_of
 from canvas_collab.document.struct_index import StructIndex
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import Kind

@@ -121,12 +121,12 @@ class Document:
         taken = {client: news.get(client, runs) for client, runs in update.runs.items()}
         return Update({client: runs for client, runs in taken.items() if runs}, deletions)
 
-    def adds(self, update: Update) -> bool:
+    def lacks_any_of(self, update: Update) -> bool:
         """Whether an update would bring any struct or deletion that is not known."""
-        return complete(self.finds_news(update))
+        return complete(self.check_lacks_any_of(update))
 
-    def finds_news(self, update: Update) -> Steps[bool]:
-        """:meth:`adds` in steps."""
+    def check_lacks_any_of(self, update: Update) -> Steps[bool]:
+        """:meth:`lacks_any_of` in steps."""
         left = RUNS_PER_STEP
         for client, runs in update.runs.items():
             known = self._runs.get(client, [])
@@ -142,7 +142,7 @@ class Document:
                         left = RUNS_PER_STEP
         return (yield from self._deletions.lacks_any(update.deletions))
 
-    def lacking(self, state_vector: bytes) -> bytes:
+    def encode_diff(self, state_vector: bytes) -> bytes:
         """The update that someone with `state_vector` lacks.
 
         A state vector says nothing of deletions, so all of them are always part of the answer.
@@ -152,11 +152,11 @@ class Document:
         return complete(self.difference(state_vector))
 
     def difference(self, state_vector: bytes) -> Steps[bytes]:
-        """:meth:`lacking` in steps."""
+        """:meth:`encode_diff` in steps."""
         clocks = yield from read_state_vector(state_vector, self._runs)
-        return (yield from self.beyond(clocks))
+        return (yield from self.diff(clocks))
 
-    def beyond(self, clocks: Mapping[int, int]) -> Steps[bytes]:
+    def diff(self, clocks: Mapping[int, int]) -> Steps[bytes]:
         """The update that someone lacks who has everything up to these clocks, in steps."""
         missing: dict[int, Sequence[Run]] = {}
         left = RUNS_PER_STEP

@@ -81,7 +81,7 @@ def fold(compacted: Document | None, document: Document) -> Steps[Snapshot]:
         yield from both.merge(compacted.as_update())
         yield from both.merge(document.as_update())
         document = both
-    data = yield from document.beyond({})
+    data = yield from document.diff({})
     return Snapshot(data, (yield from document.lay_out()))
 
 

@@ -14,7 +14,7 @@ from attrs import define, field
 
 from canvas_collab.document.budget import Budget
 from canvas_collab.document.ordering import Ordering
-from canvas_collab.document.pieces import cut_item, items_of
+from canvas_collab.document.slicing import cut_item, items_of
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.items import Id, Item
@@ -144,15 +144,15 @@ class Integration:
 
     def _parent(self, waiting: _Waiting) -> tuple[SharedType | None, str | None]:
         node = waiting.node
-        neighbours = [neighbour for neighbour in (node.left, node.right) if neighbour is not None]
-        if any(neighbour.kind is Kind.GC for neighbour in neighbours):
+        follower = [neighbour for neighbour in (node.left, node.right) if neighbour is not None]
+        if any(neighbour.kind is Kind.GC for neighbour in follower):
             return None, None
         if waiting.parent_name is not None:
             return self.roots.setdefault(waiting.parent_name, SharedType(waiting.parent_name)), waiting.key
         if waiting.parent_id is not None:
             item = self.find(waiting.parent_id)
             return (item.shared_type if item else None), waiting.key
-        return (neighbours[0].parent, neighbours[0].key) if neighbours else (None, None)
+        return (follower[0].parent, follower[0].key) if follower else (None, None)
 
     def _insert(self, node: Node, parent: SharedType) -> None:
         if (node.left is None and (node.right is None or node.right.left is not None)) or (
@@ -233,8 +233,8 @@ def _cuts(placed: Sequence[tuple[int, Item]], *cut_at: DeleteSet) -> dict[int, l
 
 
 def _cut(client: int, item: Item, places: Sequence[int]) -> Iterable[Item]:
-    within = places[bisect_right(places, item.clock) : bisect_left(places, item.end)]
-    return cut_item(item, client, within) if within else (item,)
+    wait_at_most = places[bisect_right(places, item.clock) : bisect_left(places, item.end)]
+    return cut_item(item, client, wait_at_most) if wait_at_most else (item,)
 
 
 def _waiting(client: int, item: Item) -> _Waiting:

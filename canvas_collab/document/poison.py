@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from attrs import define, frozen
 
-from canvas_collab.document.pieces import items_of
+from canvas_collab.document.slicing import items_of
 from canvas_collab.document.struct_index import StructIndex
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import KEY, Kind

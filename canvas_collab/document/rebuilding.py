@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from attrs import define, frozen
 
 from canvas_collab.document.document import Document
-from canvas_collab.document.pieces import cut_items, runs_of
 from canvas_collab.document.restoring import restoring_update, unused_client
+from canvas_collab.document.slicing import cut_items, runs_of
 from canvas_collab.document.struct_index import StructIndex
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import KEY, Kind

@@ -46,7 +46,7 @@ class CompactionFailed(Exception):
     """A document could not be compacted; it stays as it is."""
 
 
-class CompactionPutOff(Exception):
+class CompactionDeferred(Exception):
     """A document cannot be compacted now; it stays as it is until the next time."""
 
 
@@ -73,7 +73,7 @@ class Compactor:
         try:
             await self._slots.acquire().addTimeout(PATIENCE, reactor)
         except TookTooLong as error:
-            raise CompactionPutOff("others are being compacted") from error
+            raise CompactionDeferred("others are being compacted") from error
         try:
             return await deferToThread(self.compact_in_process, document, droppable)
         finally:
@@ -108,7 +108,7 @@ class Compactor:
         except Malformed as error:
             raise CompactionFailed(f"the answer is not a document: {error}") from error
 
-    def give_up(self) -> None:
+    def abort(self) -> None:
         """End what is being done, and begin nothing more: those who wait are told that compaction failed."""
         self._gave_up = True
         for process in list(self._processes):
@@ -124,8 +124,8 @@ def _compact_here(document: Document, droppable: DeleteSet) -> Document:
 
 #: The daemon's own.
 _compactor = Compactor()
-compact_beside = _compactor.compact
-give_up = _compactor.give_up
+compact_in_background = _compactor.compact
+abort = _compactor.abort
 
 
 def encode(document: Document) -> bytes:

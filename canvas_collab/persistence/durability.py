@@ -16,7 +16,7 @@ INTERVAL = 60.0
 _SETTINGS = "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit') AND setting = 'off'"
 
 
-class Durability(Service):
+class DurabilityCheck(Service):
     """Looks at the settings, and says so when what is acknowledged can be lost."""
 
     log = Logger()

@@ -22,8 +22,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from canvas_collab.database.pool import Refused
-from canvas_collab.persistence.acknowledgements import Acknowledgements
 from canvas_collab.persistence.batches import BATCH_ENTRIES, Queued, next_batch, sizes_of
+from canvas_collab.persistence.commit_callbacks import CommitCallbacks
 from canvas_collab.persistence.store import DocumentsLocked, LogEntry
 
 #: After a commit has failed, the next try follows after about the first of these, doubled each time up to the second.
@@ -98,7 +98,7 @@ class Journal(Service):
         self._batch_entries = BATCH_ENTRIES
         self._appended = 0
         self._committed = 0
-        self._acknowledgements = Acknowledgements()
+        self._commit_callbacks = CommitCallbacks()
         # By document, those that somebody has locked; what was put aside and waits; and what is to be tried again now.
         self._locked: dict[str, _Aside] = {}
         self._aside: dict[_Aside, IDelayedCall] = {}
@@ -140,7 +140,7 @@ class Journal(Service):
         locked = self._locked.get(entry.document_id)
         if locked is not None:
             locked.entries.append(queued)
-            self._acknowledgements.hold(entry.document_id, queued.position)
+            self._commit_callbacks.hold(entry.document_id, queued.position)
             self._reach()
             return
         self._queue.append(queued)
@@ -160,9 +160,9 @@ class Journal(Service):
 
         What is asked for one document is called in the order of asking.
         """
-        self._acknowledgements.ask(self._appended, document_id, act)
+        self._commit_callbacks.ask(self._appended, document_id, act)
 
-    def hasten(self) -> None:
+    def flush_soon(self) -> None:
         """Do not wait for company, nor after a failure: commit now."""
         self._due = self._reactor.seconds()
         for call in self._aside.values():
@@ -233,7 +233,7 @@ class Journal(Service):
         del aside.entries[: len(batch)]
         self._go_on_with(aside, batch[0].entry.document_id)
         for queued in batch:
-            self._acknowledgements.let_go(queued.entry.document_id, queued.position)
+            self._commit_callbacks.let_go(queued.entry.document_id, queued.position)
 
     def _refuse(self, batch: list[Queued], aside: _Aside | None, reason: str) -> None:
         """The database does not take a batch: find out which entry it is, and let the others pass."""
@@ -245,7 +245,7 @@ class Journal(Service):
         [queued] = batch
         entry = queued.entry
         self.log.error("update refused", room=entry.document_id, user=entry.user_id, reason=" ".join(reason.split()))
-        self._acknowledgements.hold(entry.document_id, queued.position)
+        self._commit_callbacks.hold(entry.document_id, queued.position)
         self._try_later(_Aside([queued], is_locked=False, pause=REFUSED_PAUSE))
         if aside is None:
             del self._queue[0]
@@ -273,7 +273,7 @@ class Journal(Service):
             document_id = queued.entry.document_id
             if document_id in self._locked:
                 self._locked[document_id].entries.append(queued)
-                self._acknowledgements.hold(document_id, queued.position)
+                self._commit_callbacks.hold(document_id, queued.position)
             else:
                 self._queue.append(queued)
         self._reach()
@@ -304,4 +304,4 @@ class Journal(Service):
             del self._locked[document_id]
 
     def _reach(self) -> None:
-        self._acknowledgements.reach(self._queue[0].position if self._queue else self._appended)
+        self._commit_callbacks.reach(self._queue[0].position if self._queue else self._appended)

@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+#: The ``NOTIFY`` channel for appends: whoever appends to the log notifies it in the same transaction, with the payload
+#: ``ORIGIN FIRST_ID LAST_ID``.
+LOG_CHANNEL = "canvas_collab_log"
+
+#: The channel for resets: whoever replaces a stored document by one with less content notifies it in the same
+#: transaction, with the document's name.
+RESET_CHANNEL = "canvas_collab_reset"
+
 # One statement, so that it sees one state of the database: with two, a row that a snapshot takes in between them
 # would be in neither answer.
 LOAD = """

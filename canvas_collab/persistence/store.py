@@ -14,26 +14,26 @@ from twisted.logger import Logger
 
 from canvas_collab.database.bytea import ByteaArray
 from canvas_collab.database.catalogue import Catalogue
-from canvas_collab.database.pieces import PIECE, Sender
+from canvas_collab.database.chunks import PIECE, ChunkSender
 from canvas_collab.database.pool import Cursor, Database, Locked, Row
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import Snapshot, fold, wants_compaction, with_checksum
-from canvas_collab.persistence.compactor import CompactionFailed, CompactionPutOff
-from canvas_collab.persistence.notifications import CHANNEL
-from canvas_collab.persistence.reading import (
+from canvas_collab.persistence.compactor import CompactionDeferred, CompactionFailed
+from canvas_collab.persistence.loading import (
     AT_A_TIME,
     Merging,
-    all_of_a_small_one,
     entries,
-    read_large,
-    read_small,
+    read_large_document,
+    read_small_document,
     read_snapshot,
+    small_document_query,
 )
-from canvas_collab.persistence.seen import SeenIds
+from canvas_collab.persistence.seen_ids import SeenIds
 from canvas_collab.persistence.statements import (
     APPEND,
     LOCK,
     LOCKED,
+    LOG_CHANNEL,
     MARK_MERGED,
     PATIENCE,
     PRUNE,
@@ -116,7 +116,7 @@ class DocumentStore:
         self._database = database
         self._journal_database = journal_database or database
         self._append = APPEND.format(
-            user_table=catalogue.user_table, user_id_type=catalogue.user_id_type, channel=CHANNEL
+            user_table=catalogue.user_table, user_id_type=catalogue.user_id_type, channel=LOG_CHANNEL
         )
         #: By this others know what this daemon has added.
         self.origin = secrets.token_hex(8)
@@ -133,12 +133,12 @@ class DocumentStore:
 
         :raises DocumentDamaged: if the snapshot does not match its checksum, or something cannot be read.
         """
-        stored = read_small(await self._database.query(*all_of_a_small_one(document_id)))
+        stored = read_small_document(await self._database.query(*small_document_query(document_id)))
         if stored is None:
             # One at a time, and nothing is worked out meanwhile: others want the connections.
             stored = await self._reading.run(
                 lambda: Deferred.fromCoroutine(
-                    self._database.transaction(lambda cursor: read_large(cursor, document_id))
+                    self._database.transaction(lambda cursor: read_large_document(cursor, document_id))
                 )
             )
         merging = Merging(self._cooperator)
@@ -165,7 +165,7 @@ class DocumentStore:
             return row
 
         async def add_large(cursor: Cursor, patience: str) -> list[Row]:
-            sent = await Sender(cursor).send(updates[0])
+            sent = await ChunkSender(cursor).send(updates[0])
             return await cursor.query(patience + self._append, (document_ids, user_ids, sent.array(), self.origin))
 
         try:
@@ -216,7 +216,7 @@ class DocumentStore:
             folded = await run(self._cooperator, fold(prepared.document if prepared else None, merging.document))
             is_large = folded.size > SMALL
             folded = await deferToThread(with_checksum, folded) if is_large else with_checksum(folded)
-            sender = Sender(cursor)
+            sender = ChunkSender(cursor)
             await _write(cursor, sender, document_id, folded)
             if prepared:
                 await cursor.execute(WRITE_COMPACTED, (document_id,))
@@ -248,7 +248,7 @@ class DocumentStore:
         droppable = DeleteSet.decode(bytes(deletions)) if is_ripe else DeleteSet()
         try:
             document = await self._compact(stored.document, droppable)
-        except CompactionPutOff:
+        except CompactionDeferred:
             return None
         except CompactionFailed as error:
             self.log.error("compaction failed", room=document_id, reason=str(error))
@@ -258,7 +258,7 @@ class DocumentStore:
         return _Prepared(document, remembered, reset_at)
 
 
-async def _write(cursor: Cursor, sender: Sender, document_id: str, snapshot: Snapshot) -> None:
+async def _write(cursor: Cursor, sender: ChunkSender, document_id: str, snapshot: Snapshot) -> None:
     """Write a document's snapshot."""
     columns = snapshot.data, snapshot.layout or b"", snapshot.checksum or b""
     await cursor.execute(WRITE_SNAPSHOT, (*[await sender.value(column) for column in columns], document_id))

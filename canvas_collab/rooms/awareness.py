@@ -15,7 +15,7 @@ from attrs import define, field
 from canvas_collab.protocol.awareness import LEFT, Entry, Reader
 from canvas_collab.protocol.json_text import check_json
 from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
-from canvas_collab.rooms.departures import Departures
+from canvas_collab.rooms.tombstones import Tombstones
 
 #: An entry that was not renewed for so many seconds is stale, as y-protocols has it; clients renew after half of that.
 STALE_AFTER = 30.0
@@ -94,7 +94,7 @@ class _Client:
 class Awareness:
     """The awareness states of one room.  Time is passed in, in seconds of a monotonic clock."""
 
-    __slots__ = ("_clients", "_clients_per_owner", "_departures", "_owners", "version")
+    __slots__ = ("_clients", "_clients_per_owner", "_owners", "_tombstones", "version")
 
     def __init__(self, clients_per_owner: int, remembered: int = 1000) -> None:
         """:param clients_per_owner: how many client ids one connection may announce, and how many new ones within
@@ -103,7 +103,7 @@ class Awareness:
         """
         self._clients: dict[int, _Client] = {}
         self._owners: dict[Hashable, _Owner] = {}
-        self._departures = Departures(remembered)
+        self._tombstones = Tombstones(remembered)
         self._clients_per_owner = clients_per_owner
         #: Changes whenever what is known does.
         self.version = 0
@@ -208,7 +208,7 @@ class Awareness:
             return
         _check(entry.state)
         if client.has_left:
-            self._departures.cancel(client.user, client.client_id)
+            self._tombstones.cancel(client.user, client.client_id)
         else:
             del client.owner.present[client.client_id]
         state.present[client.client_id] = client
@@ -251,7 +251,7 @@ class Awareness:
             if now - client.renewed < STALE_AFTER or client.client_id not in self._clients:
                 continue
             if client.has_left:
-                self._departures.cancel(client.user, client.client_id)
+                self._tombstones.cancel(client.user, client.client_id)
                 del self._clients[client.client_id]
             else:
                 # The clock stays, so that the next renewal of a client that was only slow counts again.
@@ -269,7 +269,7 @@ class Awareness:
         """Remember of a client that it has left: as y-protocols has it, at the clock of its last state."""
         client.show(clock, LEFT)
         client.renewed, client.claimant = now, None
-        for client_id in self._departures.add(client.user, client.client_id):
+        for client_id in self._tombstones.add(client.user, client.client_id):
             del self._clients[client_id]
 
     def present(self) -> list[Entry]:

@@ -11,13 +11,13 @@ from typing import Protocol
 
 from twisted.logger import Logger
 
-from canvas_collab.access.admission import Admission, Denied
-from canvas_collab.access.auth import Credential
+from canvas_collab.access.authentication import Credential
+from canvas_collab.access.authorization import Authorization, Denied
+from canvas_collab.access.fair_semaphore import Requester
 from canvas_collab.access.roles import Access
-from canvas_collab.access.turns import Asker
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
-from canvas_collab.protocol.closing import CloseCode, Offence
+from canvas_collab.protocol.close_codes import CloseCode, ProtocolViolation
 from canvas_collab.protocol.json_text import check_long_json
 from canvas_collab.protocol.lib0 import Malformed, TooLarge
 from canvas_collab.protocol.state_vector import EMPTY_STATE_VECTOR
@@ -25,7 +25,7 @@ from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import Update, read_update
 from canvas_collab.rooms.awareness import LONG
 from canvas_collab.rooms.commits import JournalState
-from canvas_collab.rooms.outgoing import Outgoing
+from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.rooms.room import Room
 
 #: So many states of an awareness message are read at once.
@@ -41,11 +41,11 @@ ROOM_FOR_DELETIONS = 0.25
 SMALL = 2**10
 
 
-class Carrier(Protocol):
+class Channel(Protocol):
     """What brings a connection's messages to the client, in the protocol that it speaks."""
 
     @property
-    def asker(self) -> Asker:
+    def requester(self) -> Requester:
         """Who waits for what is looked up: the client's socket."""
 
     @property
@@ -56,7 +56,7 @@ class Carrier(Protocol):
     def protocol(self) -> str:
         """Which protocol that is, for the log."""
 
-    def hold_until(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
+    def pause_reading_until(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
         """Read nothing of the client until something has happened, or for a second.
 
         :param subscribe: is given what is to be called then.
@@ -66,16 +66,16 @@ class Carrier(Protocol):
     def acknowledges(self) -> bool:
         """Whether the client is told of every update whether it counts."""
 
-    def send(self, message: Outgoing) -> None:
+    def send(self, message: PreparedMessage) -> None:
         """Send a message of y-protocols."""
 
-    def offer(self, message: Outgoing) -> bool:
+    def offer(self, message: PreparedMessage) -> bool:
         """Send a message, unless the client does not read; returns False if it was not sent for that reason."""
 
     def kept(self, update: Update) -> None:
         """An edit that the client has made is part of the document, and on its way to disk."""
 
-    def send_stateless(self, message: Outgoing) -> None:
+    def send_stateless(self, message: PreparedMessage) -> None:
         """Send a stateless message, where the protocol has such."""
 
     def close(self, denied: Denied) -> None:
@@ -118,7 +118,7 @@ class Connection:
         "_max_unsaved",
         "_unsaved",
         "access",
-        "carrier",
+        "channel",
         "credential",
         "offer",
         "room",
@@ -127,9 +127,9 @@ class Connection:
 
     def __init__(
         self,
-        carrier: Carrier,
+        channel: Channel,
         room: Room[Connection],
-        admission: Admission,
+        admission: Authorization,
         journal: JournalState,
         max_awareness_size: int,
         max_document_size: int,
@@ -140,9 +140,9 @@ class Connection:
         :param max_document_size: nothing is added to a document that would have more bytes.
         :param max_unsaved: after so many bytes of edits no more is read until they are on disk, or for a second.
         """
-        self.carrier = carrier
+        self.channel = channel
         # What the room asks for most often, without a step in between.
-        self.offer = carrier.offer
+        self.offer = channel.offer
         self.room = room
         self.user_id = admission.session.user_id
         self.credential: Credential = admission.credential
@@ -184,7 +184,7 @@ class Connection:
         it, and one that shows nothing of itself may hear nothing for hours.
         """
         if self.room.silence > silence:
-            self.offer(Outgoing(sync.encode_awareness(awareness_format.NOBODY)))
+            self.offer(PreparedMessage(sync.encode_awareness(awareness_format.NOBODY)))
 
     def leave(self) -> None:
         """The client has gone."""
@@ -194,7 +194,7 @@ class Connection:
     def reset(self) -> None:
         """The document was made anew without some of what was in it, which the client has: end the connection."""
         reason = "the document was reset, load it afresh"
-        self.carrier.close(Denied(409, CloseCode.DOCUMENT_RESET, reason, reason, self.user_id))
+        self.channel.close(Denied(409, CloseCode.DOCUMENT_RESET, reason, reason, self.user_id))
 
     def receive(self, message: sync.Message) -> Steps[Effect]:
         """Take a message of the client, in steps.
@@ -208,7 +208,7 @@ class Connection:
                 update = yield from self._read(message.update)
                 effect = yield from self._edit(update)
                 if effect is Effect.KEPT:
-                    self.carrier.kept(update)
+                    self.channel.kept(update)
                 return effect
             if isinstance(message, sync.SyncStep2):
                 return (yield from self._take_step_2(message.update))
@@ -219,18 +219,18 @@ class Connection:
             else:
                 self._send_all(self.room.everybody(self))
         except TooLarge as error:
-            raise Offence(CloseCode.TOO_LARGE, f"too large: {error}") from error
+            raise ProtocolViolation(CloseCode.TOO_LARGE, f"too large: {error}") from error
         except Malformed as error:
-            raise Offence(CloseCode.MALFORMED, f"malformed message: {error}") from error
+            raise ProtocolViolation(CloseCode.MALFORMED, f"malformed message: {error}") from error
         return Effect.NONE
 
-    def relay(self, message: Outgoing) -> bool:
+    def relay(self, message: PreparedMessage) -> bool:
         """Have the others sent a stateless message; returns False if it is dropped, as too many wait."""
         return self.room.relay(self, message)
 
-    def send_stateless(self, message: Outgoing) -> None:
+    def send_stateless(self, message: PreparedMessage) -> None:
         """Pass a stateless message on."""
-        self.carrier.send_stateless(message)
+        self.channel.send_stateless(message)
 
     def _read(self, data: bytes) -> Steps[Update]:
         return read_update(data, self._max_document_size, is_new=True)
@@ -246,22 +246,22 @@ class Connection:
             # The role has changed while the update was looked at.
             return Effect.REFUSED
         if self.room.document.weight + added > (limit if update.runs else limit * (1 + ROOM_FOR_DELETIONS)):
-            raise Offence(CloseCode.TOO_LARGE, f"the document is full: it may have {limit} bytes")
+            raise ProtocolViolation(CloseCode.TOO_LARGE, f"the document is full: it may have {limit} bytes")
         if self._journal.full:
-            raise Offence(CloseCode.TRY_AGAIN_LATER, "the database cannot keep up, try again later")
+            raise ProtocolViolation(CloseCode.TRY_AGAIN_LATER, "the database cannot keep up, try again later")
         yield from self.room.edit(self, update)
         self._unsaved += added
         if self._unsaved > self._max_unsaved:
             self._unsaved = 0
-            self.carrier.hold_until(lambda act: self._journal.after_commit(self.room.name, act))
+            self.channel.pause_reading_until(lambda act: self._journal.after_commit(self.room.name, act))
         return Effect.KEPT
 
     def _take_step_2(self, data: bytes) -> Steps[Effect]:
-        if not self.may_write and not self.carrier.acknowledges:
+        if not self.may_write and not self.channel.acknowledges:
             return Effect.REFUSED
         update = yield from self._read(data)
         # A client that only reconnects brings nothing new, and that should cost nobody anything.
-        if not (yield from self.room.document.finds_news(update)):
+        if not (yield from self.room.document.check_lacks_any_of(update)):
             return Effect.KEPT
         return (yield from self._edit(update))
 
@@ -310,7 +310,7 @@ class Connection:
 
     def _dropped(self, reason: str) -> None:
         if self.may_be_logged():
-            client = self.carrier.client
+            client = self.channel.client
             self.log.info("awareness dropped", reason=reason, room=self.room.name, user=self.user_id, client=client)
 
     def may_be_logged(self) -> bool:
@@ -321,9 +321,9 @@ class Connection:
         self._logged = now
         return True
 
-    def _send_all(self, messages: list[Outgoing]) -> None:
+    def _send_all(self, messages: list[PreparedMessage]) -> None:
         for message in messages:
-            self.carrier.send(message)
+            self.channel.send(message)
 
     def _send(self, payload: bytes) -> None:
-        self.carrier.send(Outgoing(payload))
+        self.channel.send(PreparedMessage(payload))

@@ -8,7 +8,7 @@ latency stays flat under load instead of growing without end.
 from __future__ import annotations
 
 
-class Pace:
+class FlushPacer:
     """Decides how long to wait before the next flush.  Times are seconds of a monotonic clock, passed in."""
 
     __slots__ = ("_cost", "_max_window", "_min_window", "_not_before", "_share")

@@ -15,11 +15,11 @@ from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import Update
 from canvas_collab.rooms.awareness import Awareness, Outcome
-from canvas_collab.rooms.echoes import Echoes
-from canvas_collab.rooms.outgoing import Outgoing
-from canvas_collab.rooms.pacing import Pace
-from canvas_collab.rooms.unsent import Unsent
-from canvas_collab.rooms.whole import WholeDocument
+from canvas_collab.rooms.broadcast_queue import BroadcastQueue
+from canvas_collab.rooms.echo_filter import EchoFilter
+from canvas_collab.rooms.full_sync import FullSync
+from canvas_collab.rooms.pacing import FlushPacer
+from canvas_collab.rooms.prepared_message import PreparedMessage
 
 #: Awareness updates have at most so many bytes, unless a single state has more.
 AWARENESS_SIZE = 32 * 2**10
@@ -40,10 +40,10 @@ class Member(Hashable, Protocol):
         """Whose connection it is."""
 
     @property
-    def offer(self) -> Callable[[Outgoing], bool]:
+    def offer(self) -> Callable[[PreparedMessage], bool]:
         """Sends a message, unless the client does not read; returns False if it was not sent for that reason."""
 
-    def send_stateless(self, message: Outgoing) -> None:
+    def send_stateless(self, message: PreparedMessage) -> None:
         """Send a stateless message."""
 
 
@@ -64,7 +64,7 @@ class Room(Generic[MemberT]):
         "_awareness_pace",
         "_behind",
         "_call",
-        "_echoes",
+        "_echo_filter",
         "_edits_under_way",
         "_everybody",
         "_everybody_heard",
@@ -75,7 +75,7 @@ class Room(Generic[MemberT]):
         "_senders",
         "_stateless",
         "_unsent",
-        "_waiting_for_edits",
+        "_waiting_for_merges",
         "_whole",
         "awareness",
         "document",
@@ -90,8 +90,8 @@ class Room(Generic[MemberT]):
         name: str,
         document: Document,
         awareness: Awareness,
-        pace: Pace,
-        awareness_pace: Pace,
+        pace: FlushPacer,
+        awareness_pace: FlushPacer,
         journal: Callable[[str, str, bytes], None],
     ) -> None:
         """:param pace: when to flush updates; `awareness_pace`, when to flush awareness states.
@@ -106,35 +106,35 @@ class Room(Generic[MemberT]):
         self._pace = pace
         self._awareness_pace = awareness_pace
         self._journal = journal
-        self._unsent = Unsent()
+        self._unsent = BroadcastQueue()
         self._senders: set[MemberT] = set()
         self._edits_under_way = 0
-        self._waiting_for_edits: list[Deferred[None]] = []
+        self._waiting_for_merges: list[Deferred[None]] = []
         self._is_from_elsewhere = False
-        self._stateless: list[tuple[MemberT, Outgoing]] = []
+        self._stateless: list[tuple[MemberT, PreparedMessage]] = []
         self._awareness_news: dict[int, Entry] = {}
         self._call: IDelayedCall | None = None
         self._awareness_call: IDelayedCall | None = None
         self._awareness_is_due = False
         # Who does not read, and up to which clock of which author each of them has everything.
         self._behind: dict[MemberT, Mapping[int, int]] = {}
-        self._echoes = Echoes()
+        self._echo_filter = EchoFilter()
         # The answer to a query of awareness: of which version it is, the updates, and the messages with them.
-        self._everybody: tuple[int, list[bytes], list[Outgoing]] | None = None
+        self._everybody: tuple[int, list[bytes], list[PreparedMessage]] | None = None
         # When everybody was sent something last.
         self._everybody_heard = float("-inf")
-        self._whole = WholeDocument(document)
+        self._whole = FullSync(document)
 
     def join(self, member: MemberT) -> None:
         """A connection has opened."""
         self.members.add(member)
-        self._echoes.joined(member)
+        self._echo_filter.joined(member)
 
     def leave(self, member: MemberT) -> None:
         """A connection has ended: its awareness clients leave with it."""
         self.members.discard(member)
         self._behind.pop(member, None)
-        self._echoes.left(member)
+        self._echo_filter.left(member)
         self.announce(self.awareness.leave(member, self._reactor.seconds()))
 
     def edit(self, sender: MemberT, update: Update) -> Steps[None]:
@@ -147,7 +147,7 @@ class Room(Generic[MemberT]):
                 # Where a part of it was known only the rest is kept and passed on. Nobody hears of two versions of a
                 # struct: clients would not agree which one counts, and may break on it. And the log says of everything
                 # when it came, and from whom.
-                data = yield from self._unsent.take_in(self.document, part)
+                data = yield from self._unsent.merge_new(self.document, part)
                 if data is not None:
                     self._journal(self.name, sender.user_id, data)
                     self._senders.add(sender)
@@ -155,22 +155,22 @@ class Room(Generic[MemberT]):
         finally:
             self._edits_under_way -= 1
             if not self._edits_under_way:
-                waiting, self._waiting_for_edits = self._waiting_for_edits, []
+                waiting, self._waiting_for_merges = self._waiting_for_merges, []
                 for done in waiting:
                     done.callback(None)
 
-    def when_taken_in(self) -> Deferred[None]:
+    def when_merged(self) -> Deferred[None]:
         """Fires when every update that is being taken in is."""
         done: Deferred[None] = Deferred()
         if self._edits_under_way:
-            self._waiting_for_edits.append(done)
+            self._waiting_for_merges.append(done)
         else:
             done.callback(None)
         return done
 
     def follow(self, update: Update) -> Steps[bool]:
         """Take in what was edited elsewhere and is in the log already, in steps; returns whether it was news."""
-        data = yield from self._unsent.take_in(self.document, update)
+        data = yield from self._unsent.merge_new(self.document, update)
         if data is not None:
             self._is_from_elsewhere = True
             self._schedule()
@@ -185,31 +185,31 @@ class Room(Generic[MemberT]):
 
     def is_echo(self, member: MemberT, payload: bytes) -> bool:
         """Whether an awareness update is one that this member was sent, word for word."""
-        return self._echoes.is_echo(member, payload)
+        return self._echo_filter.is_echo(member, payload)
 
-    def introduce(self, member: MemberT) -> list[Outgoing]:
+    def introduce(self, member: MemberT) -> list[PreparedMessage]:
         """The messages that tell somebody who joins who is here."""
         return self._tell(member, awareness_format.pack(self.awareness.introduce(), AWARENESS_SIZE))
 
-    def everybody(self, member: MemberT) -> list[Outgoing]:
+    def everybody(self, member: MemberT) -> list[PreparedMessage]:
         """The messages that answer a query of who is here."""
         if self._everybody is None or self._everybody[0] != self.awareness.version:
             packed = awareness_format.pack(self.awareness.encode_present(), AWARENESS_SIZE)
             payloads = packed or [awareness_format.NOBODY]
-            messages = [Outgoing(sync.encode_awareness(payload)) for payload in payloads]
+            messages = [PreparedMessage(sync.encode_awareness(payload)) for payload in payloads]
             self._everybody = self.awareness.version, payloads, messages
         _, payloads, messages = self._everybody
         self._tell(member, payloads)
         return messages
 
-    def correct(self, member: MemberT, entries: list[Entry]) -> list[Outgoing]:
+    def correct(self, member: MemberT, entries: list[Entry]) -> list[PreparedMessage]:
         """The messages that tell a member how clocks stand."""
         return self._tell(member, awareness_format.pack(map(awareness_format.encode_entry, entries), AWARENESS_SIZE))
 
-    def _tell(self, member: MemberT, payloads: list[bytes]) -> list[Outgoing]:
+    def _tell(self, member: MemberT, payloads: list[bytes]) -> list[PreparedMessage]:
         for payload in payloads:
-            self._echoes.told(member, payload)
-        return [Outgoing(sync.encode_awareness(payload)) for payload in payloads]
+            self._echo_filter.told(member, payload)
+        return [PreparedMessage(sync.encode_awareness(payload)) for payload in payloads]
 
     @property
     def now(self) -> float:
@@ -221,23 +221,23 @@ class Room(Generic[MemberT]):
         """How many seconds ago everybody who is here was sent something."""
         return self.now - self._everybody_heard
 
-    def catch_up(self, member: MemberT) -> Steps[list[Outgoing]]:
+    def catch_up(self, member: MemberT) -> Steps[list[PreparedMessage]]:
         """The messages that tell a member what it has missed while it did not read, in steps."""
         clocks = self._behind.pop(member, None)
         if clocks is None:
             return []
-        missed = yield from self.document.beyond(clocks)
+        missed = yield from self.document.diff(clocks)
         everybody = awareness_format.pack(self.awareness.encode_known(), AWARENESS_SIZE)
         return [
-            Outgoing(sync.encode_update(missed)),
+            PreparedMessage(sync.encode_update(missed)),
             *self._tell(member, everybody),
         ]
 
-    def whole(self) -> Steps[list[Outgoing]]:
+    def whole(self) -> Steps[list[PreparedMessage]]:
         """The messages that tell somebody everything who has nothing, in steps."""
         return self._whole.messages()
 
-    def relay(self, sender: MemberT, message: Outgoing) -> bool:
+    def relay(self, sender: MemberT, message: PreparedMessage) -> bool:
         """Pass a stateless message on to the others, after what was edited before it.
 
         Returns False if too many wait already; then it is dropped.
@@ -265,7 +265,7 @@ class Room(Generic[MemberT]):
         self._is_from_elsewhere = False
         while self._unsent:
             data, merged = self._unsent.next()
-            self._broadcast(Outgoing(sync.encode_update(data)), only_sender, merged)
+            self._broadcast(PreparedMessage(sync.encode_update(data)), only_sender, merged)
         for sender, message in stateless:
             for member in list(self.members):
                 if member is not sender:
@@ -287,8 +287,8 @@ class Room(Generic[MemberT]):
         news, self._awareness_news = self._awareness_news, {}
         # To the sender as well: clients take a connection on which they hear nothing for dead.
         for payload in awareness_format.pack(map(awareness_format.encode_entry, news.values()), AWARENESS_SIZE):
-            self._echoes.sent(payload)
-            self._broadcast(Outgoing(sync.encode_awareness(payload)))
+            self._echo_filter.sent(payload)
+            self._broadcast(PreparedMessage(sync.encode_awareness(payload)))
         self._everybody_heard = self._reactor.seconds()
         self._awareness_pace.flushed(started, self._reactor.seconds())
 
@@ -299,7 +299,7 @@ class Room(Generic[MemberT]):
                 call.cancel()
         self._call = self._awareness_call = None
 
-    def _broadcast(self, message: Outgoing, but: MemberT | None = None, updates: Sequence[Update] = ()) -> None:
+    def _broadcast(self, message: PreparedMessage, but: MemberT | None = None, updates: Sequence[Update] = ()) -> None:
         """Send everybody a message, save one; `updates` are what it holds of the document.
 
         Nothing is kept for those who do not read.  Where they have stopped is, and when they read again they are sent

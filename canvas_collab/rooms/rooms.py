@@ -12,7 +12,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from canvas_collab.database.pool import within
+from canvas_collab.database.pool import wait_at_most
 from canvas_collab.rooms.awareness import STALE_AFTER
 from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.room import Room
@@ -30,7 +30,7 @@ LONGEST_WAIT = 3.0
 
 
 @define(eq=False)
-class _Place:
+class _RoomSlot:
     """A room, or the wait for it, how many are in it or on their way, and how many have ever entered."""
 
     occupants: int = 0
@@ -66,19 +66,19 @@ class Rooms(Service):
         self._gone_large = False
         # What fires when everything of a room that was discarded can be loaded, until it is loaded anew.
         self._discarded: dict[str, Deferred[None]] = {}
-        self._places: dict[str, _Place] = {}
+        self._slots: dict[str, _RoomSlot] = {}
         self._expiry = LoopingCall(self._expire)
         self._expiry.clock = reactor
 
     def __len__(self) -> int:
-        return sum(place.room is not None for place in self._places.values())
+        return sum(slot.room is not None for slot in self._slots.values())
 
     def __contains__(self, name: str) -> bool:
-        return name in self._places
+        return name in self._slots
 
     def names(self) -> list[str]:
         """The names of the rooms that are in memory, or on their way there."""
-        return list(self._places)
+        return list(self._slots)
 
     def startService(self) -> None:
         """Begin to expire awareness states."""
@@ -89,53 +89,53 @@ class Rooms(Service):
         """Let every room go as it is; what is to be saved has been."""
         Service.stopService(self)
         self._expiry.stop()
-        for place in self._places.values():
-            if place.room is not None:
-                place.room.close()
+        for slot in self._slots.values():
+            if slot.room is not None:
+                slot.room.close()
 
     async def enter(self, name: str) -> Room[Connection]:
         """The room of that name, loaded if need be.  Each entering is ended with :meth:`leave`.
 
         :raises Exception: whatever loading raised; nobody has entered then.
         """
-        place = self._places.setdefault(name, _Place())
-        place.occupants += 1
-        place.visits += 1
+        slot = self._slots.setdefault(name, _RoomSlot())
+        slot.occupants += 1
+        slot.visits += 1
         try:
-            return place.room or await self._loaded(name, place)
+            return slot.room or await self._loaded(name, slot)
         except BaseException:
-            place.occupants -= 1
-            if not place.occupants and self._places.get(name) is place:
-                del self._places[name]
+            slot.occupants -= 1
+            if not slot.occupants and self._slots.get(name) is slot:
+                del self._slots[name]
             raise
 
     def leave(self, name: str) -> None:
         """Somebody who had entered has left; after the last one the room is saved and goes."""
-        place = self._places[name]
-        place.occupants -= 1
-        if not place.occupants:
-            Deferred.fromCoroutine(self._unload(name, place))
+        slot = self._slots[name]
+        slot.occupants -= 1
+        if not slot.occupants:
+            Deferred.fromCoroutine(self._unload(name, slot))
 
     def open(self) -> list[Room[Connection]]:
         """The rooms that are in memory."""
-        return [place.room for place in self._places.values() if place.room is not None]
+        return [slot.room for slot in self._slots.values() if slot.room is not None]
 
     def discard(self, name: str) -> Room[Connection] | None:
         """Let a room go as it is, and return it; who enters from now on has it loaded anew, with what it kept last.
 
         Those who are in it are to go, and do not :meth:`leave`.
         """
-        place = self._places.get(name)
-        if place is None:
+        slot = self._slots.get(name)
+        if slot is None:
             return None
-        place.is_outdated = True
-        if place.room is not None:
-            del self._places[name]
-            place.room.is_discarded = True
-            place.room.close()
-            settling = self._discarded[name] = Deferred.fromCoroutine(self._settle(name, place.room.when_taken_in()))
+        slot.is_outdated = True
+        if slot.room is not None:
+            del self._slots[name]
+            slot.room.is_discarded = True
+            slot.room.close()
+            settling = self._discarded[name] = Deferred.fromCoroutine(self._settle(name, slot.room.when_merged()))
             settling.addBoth(lambda _: self._forget(name, settling))
-        return place.room
+        return slot.room
 
     async def _settle(self, name: str, taken_in: Deferred[None]) -> None:
         """Returns when everything of a room can be loaded; holds nothing of it meanwhile."""
@@ -153,48 +153,48 @@ class Rooms(Service):
         This daemon does not follow its own edits, so what is committed after loading would be in no room.
         """
         if name in self._discarded:
-            await within(self._reactor, self._discarded[name], LONGEST_WAIT, None)
+            await wait_at_most(self._reactor, self._discarded[name], LONGEST_WAIT, None)
         room = await self._load(name)
         # Nobody waits once more for what did not get there in time.
         self._discarded.pop(name, None)
         return room
 
-    async def _loaded(self, name: str, place: _Place) -> Room[Connection]:
-        if place.waiting is not None:
+    async def _loaded(self, name: str, slot: _RoomSlot) -> Room[Connection]:
+        if slot.waiting is not None:
             arrival: Deferred[Room[Connection]] = Deferred()
-            place.waiting.append(arrival)
+            slot.waiting.append(arrival)
             return await arrival
-        place.waiting = []
+        slot.waiting = []
         try:
             room = await self._load_anew(name)
-            while place.is_outdated:
-                place.is_outdated = False
+            while slot.is_outdated:
+                slot.is_outdated = False
                 room = await self._load_anew(name)
-            place.room = room
+            slot.room = room
         except BaseException:
-            waiting, place.waiting = place.waiting, None
+            waiting, slot.waiting = slot.waiting, None
             for arrival in waiting:
                 arrival.errback(Failure())
             raise
-        waiting, place.waiting = place.waiting, None
+        waiting, slot.waiting = slot.waiting, None
         for arrival in waiting:
-            arrival.callback(place.room)
-        return place.room
+            arrival.callback(slot.room)
+        return slot.room
 
-    async def _unload(self, name: str, place: _Place) -> None:
-        visits = place.visits
-        if place.room is not None:
-            await place.room.when_taken_in()
+    async def _unload(self, name: str, slot: _RoomSlot) -> None:
+        visits = slot.visits
+        if slot.room is not None:
+            await slot.room.when_merged()
         try:
             await self._save(name)
         except Exception as error:
             # It is all in the log, so the room may go; loading it again reads the log.
             self.log.error("snapshot failed", room=name, reason=str(error))
         # What somebody has edited who came and left in the meantime, their own leaving saves.
-        if visits == place.visits and place.room is not None and self._places.get(name) is place:
-            place.room.close()
-            del self._places[name]
-            if place.room.document.weight > LARGE and not self._gone_large:
+        if visits == slot.visits and slot.room is not None and self._slots.get(name) is slot:
+            slot.room.close()
+            del self._slots[name]
+            if slot.room.document.weight > LARGE and not self._gone_large:
                 # Once for those that go together, and when nobody has them any more.
                 self._gone_large = True
                 self._reactor.callLater(AFTER_LARGE, self._after_large)
@@ -205,6 +205,6 @@ class Rooms(Service):
         self._call_after_large()
 
     def _expire(self) -> None:
-        for place in self._places.values():
-            if place.room is not None:
-                place.room.expire()
+        for slot in self._slots.values():
+            if slot.room is not None:
+                slot.room.expire()

@@ -20,7 +20,7 @@ from canvas_collab.protocol.lib0 import encode_var_uint
 from canvas_collab.protocol.structs import Run
 from canvas_collab.protocol.update import Update, encode_update
 from canvas_collab.rooms.commits import Commits
-from canvas_collab.rooms.outgoing import Outgoing
+from canvas_collab.rooms.prepared_message import PreparedMessage
 
 #: No document of Yjs 13's has a higher id, and of Yjs 14's one in two million has a lower one.
 HIGHEST_OF_YJS_13 = 2**32 - 1
@@ -44,7 +44,7 @@ class Confirmations:
         "_stretches",
     )
 
-    def __init__(self, journal: Commits, document_id: str, offer: Callable[[Outgoing], bool]) -> None:
+    def __init__(self, journal: Commits, document_id: str, offer: Callable[[PreparedMessage], bool]) -> None:
         """:param offer: sends a message, unless the client does not read; returns False if it was not sent."""
         self._journal = journal
         self._document_id = document_id
@@ -54,7 +54,7 @@ class Confirmations:
         self._deletions = DeleteSet()
         self._stretches = 0
         # The message that waits for a commit, or for a client that reads.
-        self._committing: Outgoing | None = None
+        self._committing: PreparedMessage | None = None
         self._is_unsent = False
 
     def add(self, update: Update) -> None:
@@ -89,7 +89,7 @@ class Confirmations:
 
     def _wait(self) -> None:
         if self._committing is None and (self._insertions or self._deletions):
-            self._committing = Outgoing(sync.encode_update(encode_ids(self._insertions, self._deletions)))
+            self._committing = PreparedMessage(sync.encode_update(encode_ids(self._insertions, self._deletions)))
             self._insertions, self._deletions, self._stretches = DeleteSet(), DeleteSet(), 0
             self._journal.after_commit(self._document_id, self._committed)
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qs, urlsplit
 
-from canvas_collab.access.admission import Request
+from canvas_collab.access.authorization import Request
 
 
 def read_request(uri: str, headers: Mapping[str, str]) -> Request:

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import NOBODY
 from canvas_collab.rooms.commits import Commits
-from canvas_collab.rooms.outgoing import Outgoing
+from canvas_collab.rooms.prepared_message import PreparedMessage
 
 #: Signs of life are so many seconds apart at least: a client that hears one says something again after two.
 SIGN_OF_LIFE_INTERVAL = 1.0
@@ -36,7 +36,7 @@ class Heartbeats:
     )
 
     def __init__(
-        self, clock: IReactorTime, journal: Commits, document_id: str, offer: Callable[[Outgoing], bool]
+        self, clock: IReactorTime, journal: Commits, document_id: str, offer: Callable[[PreparedMessage], bool]
     ) -> None:
         """:param offer: sends a message, unless the client does not read; returns False if it was not sent."""
         self._clock = clock
@@ -57,7 +57,7 @@ class Heartbeats:
         self._say_back()
         if (waits_long or self._latest is not None) and (now := self._clock.seconds()) >= self._next_sign:
             self._next_sign = now + SIGN_OF_LIFE_INTERVAL
-            self._offer(Outgoing(sync.encode_awareness(NOBODY)))
+            self._offer(PreparedMessage(sync.encode_awareness(NOBODY)))
 
     def completed(self) -> None:
         """The client has sent what it had before it connected."""
@@ -82,7 +82,7 @@ class Heartbeats:
         counter, self._waiting = self._waiting, None
         if counter is None or self._lacks_something:
             return
-        if not self._offer(Outgoing(sync.encode_heartbeat(counter))) and self._latest is None:
+        if not self._offer(PreparedMessage(sync.encode_heartbeat(counter))) and self._latest is None:
             # For when the client reads again.
             self._latest = counter
             return

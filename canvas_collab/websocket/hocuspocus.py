@@ -13,22 +13,22 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from canvas_collab.access.admission import Denied, Request
+from canvas_collab.access.authorization import Denied, Request
 from canvas_collab.access.roles import MAX_ROOM_NAME_LENGTH
 from canvas_collab.config import Settings
 from canvas_collab.persistence.journal import Journal
 from canvas_collab.protocol import hocuspocus as envelope
 from canvas_collab.protocol import sync
-from canvas_collab.protocol.closing import CloseCode, Offence
+from canvas_collab.protocol.close_codes import CloseCode, ProtocolViolation
 from canvas_collab.protocol.hocuspocus import Authentication, Body, Close
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.steps import Steps
-from canvas_collab.rooms.entrance import Entrance
-from canvas_collab.rooms.outgoing import Outgoing
-from canvas_collab.websocket.dialect import Socket
+from canvas_collab.rooms.opening import ConnectionOpener
+from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.websocket.hocuspocus_document import OpenDocument
-from canvas_collab.websocket.ignored import Ignored
+from canvas_collab.websocket.ignored_messages import IgnoredMessages
 from canvas_collab.websocket.pending import OVERHEAD, PendingDocument
+from canvas_collab.websocket.protocol_handler import Socket
 from canvas_collab.websocket.shared_limit import SharedLimit
 
 #: An address is a room's name and at most as much again for the session's id.
@@ -49,18 +49,18 @@ class Hocuspocus:
         self,
         reactor: Any,
         socket: Socket,
-        entrance: Entrance,
+        opener: ConnectionOpener,
         journal: Journal,
         settings: Settings,
         pending_total: SharedLimit,
     ) -> None:
         """:param pending_total: what is kept for all sockets of documents that are not open."""
         self.socket = socket
-        self.entrance = entrance
+        self.opener = opener
         self.journal = journal
         self.settings = settings
         self.reactor = reactor
-        self._ignored = Ignored(socket.client)
+        self._ignored = IgnoredMessages(socket.client)
         self._documents: dict[str, OpenDocument] = {}
         self._pending: dict[str, PendingDocument] = {}
         self._pending_total = pending_total
@@ -76,12 +76,12 @@ class Hocuspocus:
         self._deadline: IDelayedCall | None = None
 
     @property
-    def whereabouts(self) -> tuple[str | None, str | None]:
+    def log_context(self) -> tuple[str | None, str | None]:
         """The room and the user's id that events concern: of the document whose message came last, or any."""
         document = self._handled or next(iter(self._documents.values()), None)
         return (document.connection.room.name, document.connection.user_id) if document else (None, None)
 
-    async def shake_hands(self, request: Request) -> None:
+    async def handshake_received(self, request: Request) -> None:
         """Let the client in, and keep what its handshake says of who it is."""
         self.handshake = request
         self.socket.admit_messages(self.settings.max_pending_size)
@@ -97,16 +97,16 @@ class Hocuspocus:
         """
         if payload in (envelope.PING, envelope.PONG):
             # One who does not read has no use for answers.
-            if payload == envelope.PING and not self.socket.wire.is_choked:
-                self.socket.wire.send(Outgoing(envelope.PONG))
+            if payload == envelope.PING and not self.socket.outbound.has_backpressure:
+                self.socket.outbound.send(PreparedMessage(envelope.PONG))
             return
         try:
             address, body = envelope.decode(payload)
         except Malformed as error:
-            raise Offence(CloseCode.MALFORMED, f"malformed message: {error}") from error
+            raise ProtocolViolation(CloseCode.MALFORMED, f"malformed message: {error}") from error
         self._handled = self._documents.get(address)
         if isinstance(body, sync.Unknown):
-            self._ignored.note(body.kind, *self.whereabouts)
+            self._ignored.note(body.kind, *self.log_context)
         elif self._handled is None:
             self._wait(address, body, len(payload))
         elif isinstance(body, Close):
@@ -139,7 +139,7 @@ class Hocuspocus:
         """Look whether the client may still have its documents open."""
         for document in list(self._documents.values()):
             if not document.left:
-                await self.entrance.recheck(document.connection)
+                await self.opener.recheck(document.connection)
 
     def shut(self, document: OpenDocument, code: CloseCode, reason: str) -> None:
         """Close a document from this side; the socket stays open."""
@@ -173,23 +173,27 @@ class Hocuspocus:
             return
         self._keep(pending, body, size)
         silent = isinstance(body, sync.SyncStep1) and pending.authentication is None
-        if silent and self.entrance.carries_credential(self.handshake):
+        if silent and self.opener.carries_credential(self.handshake):
             # Old providers without a token send no auth message; they rely on the handshake.
             self._authenticate(address, pending, Authentication("", None))
 
     def _begin(self, address: str) -> PendingDocument:
         settings = self.settings
         if len(address) > MAX_ADDRESS_LENGTH:
-            raise Offence(CloseCode.TOO_LARGE, f"the name of a document may have {MAX_ROOM_NAME_LENGTH} characters")
+            raise ProtocolViolation(
+                CloseCode.TOO_LARGE, f"the name of a document may have {MAX_ROOM_NAME_LENGTH} characters"
+            )
         if max(len(self._pending), len(self._deciding)) >= settings.max_pending_documents:
             reason = f"{settings.max_pending_documents} documents may be waiting to be opened, no more"
-            raise Offence(CloseCode.TOO_LARGE, reason)
+            raise ProtocolViolation(CloseCode.TOO_LARGE, reason)
         if len(self._pending) + len(self._documents) >= settings.max_documents:
-            raise Offence(CloseCode.TOO_LARGE, f"one connection may open {settings.max_documents} documents, no more")
+            raise ProtocolViolation(
+                CloseCode.TOO_LARGE, f"one connection may open {settings.max_documents} documents, no more"
+            )
         room = envelope.document_of(address)
         if self._sessions[room] >= settings.max_sessions_per_document:
             reason = f"one connection may open a document {settings.max_sessions_per_document} times, no more"
-            raise Offence(CloseCode.TOO_LARGE, reason)
+            raise ProtocolViolation(CloseCode.TOO_LARGE, reason)
         self._sessions[room] += 1
         expiry = self.reactor.callLater(settings.auth_timeout, self._give_up, address)
         pending = self._pending[address] = PendingDocument(expiry)
@@ -205,10 +209,10 @@ class Hocuspocus:
         self._pending_total.add(self, size)
         if self._kept_messages > settings.max_pending_messages:
             reason = f"{settings.max_pending_messages} messages may wait for their document to be opened, no more"
-            raise Offence(CloseCode.TOO_LARGE, reason)
+            raise ProtocolViolation(CloseCode.TOO_LARGE, reason)
         if self._kept_size > settings.max_pending_size:
             reason = f"{settings.max_pending_size} bytes may wait for their document to be opened, no more"
-            raise Offence(CloseCode.TOO_LARGE, reason)
+            raise ProtocolViolation(CloseCode.TOO_LARGE, reason)
 
     def shed(self) -> None:
         """All sockets together keep too much, and this one the most."""
@@ -269,12 +273,12 @@ class Hocuspocus:
         document = OpenDocument(self, address, authentication.provider_version)
         denied = None
         try:
-            document.connection = await self.entrance.open(document, room, self.handshake, authentication.token)
+            document.connection = await self.opener.open(document, room, self.handshake, authentication.token)
         except Denied as error:
             denied = error
         if self._pending.get(address) is not pending or pending.authentication is not authentication:
             if denied is None:
-                self.entrance.close(document.connection, None, "the client did not wait")
+                self.opener.close(document.connection, None, "the client did not wait")
             else:
                 self.was_denied(room, denied)
             return
@@ -310,7 +314,7 @@ class Hocuspocus:
         self._sessions[document.connection.room.name] += 1
         self._documents[document.address] = document
         document.access_changed()
-        self.entrance.opened(document.connection)
+        self.opener.opened(document.connection)
         self.socket.do(self._take(document, pending))
 
     def _take(self, document: OpenDocument, pending: PendingDocument) -> Steps[None]:
@@ -320,9 +324,9 @@ class Hocuspocus:
                 break
             try:
                 yield from document.receive(body)
-            except Offence as offence:
+            except ProtocolViolation as violation:
                 self._handled = document
-                self.socket.end(offence.code, offence.reason)
+                self.socket.end(violation.code, violation.reason)
                 break
             yield
 
@@ -332,7 +336,7 @@ class Hocuspocus:
         document = self._documents.pop(address)
         self._leave_session(address)
         document.left = True
-        self.entrance.close(document.connection, code, reason)
+        self.opener.close(document.connection, code, reason)
 
     def _reply(self, address: str, message: bytes) -> None:
-        self.socket.wire.send(Outgoing(message), envelope.encode_address(address))
+        self.socket.outbound.send(PreparedMessage(message), envelope.encode_address(address))

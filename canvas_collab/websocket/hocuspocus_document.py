@@ -10,20 +10,20 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from canvas_collab.access.admission import Denied, Request
-from canvas_collab.access.turns import Asker
+from canvas_collab.access.authorization import Denied, Request
+from canvas_collab.access.fair_semaphore import Requester
 from canvas_collab.config import Settings
 from canvas_collab.persistence.journal import Journal
 from canvas_collab.protocol import hocuspocus as envelope
 from canvas_collab.protocol import sync
-from canvas_collab.protocol.closing import CloseCode
+from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.hocuspocus import Authentication, Body, Close, Stateless, SyncReply
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import Update
 from canvas_collab.rooms.connection import Connection, Effect
-from canvas_collab.rooms.entrance import Entrance
-from canvas_collab.rooms.outgoing import Outgoing
-from canvas_collab.websocket.dialect import Socket
+from canvas_collab.rooms.opening import ConnectionOpener
+from canvas_collab.rooms.prepared_message import PreparedMessage
+from canvas_collab.websocket.protocol_handler import Socket
 
 #: Between two tokens of an open document that are looked up, so many seconds pass.
 RENEWAL_PAUSE = 1.0
@@ -35,7 +35,7 @@ class DocumentSocket(Protocol):
     reactor: Any
     handshake: Request
     socket: Socket
-    entrance: Entrance
+    opener: ConnectionOpener
     journal: Journal
     settings: Settings
 
@@ -60,7 +60,7 @@ class OpenDocument:
         self.left = False
         self._hocuspocus = socket
         self._prefix = envelope.encode_address(address)
-        self._saved = Outgoing(envelope.SAVED)
+        self._saved = PreparedMessage(envelope.SAVED)
         # The newest token that was sent and is not looked up yet, and whether another one is being looked up.
         self._token: str | None = None
         self._is_renewing = False
@@ -68,7 +68,7 @@ class OpenDocument:
         self._unacknowledged: deque[list[int]] = deque()
 
     @property
-    def asker(self) -> Asker:
+    def requester(self) -> Requester:
         """Who waits for what is looked up."""
         return self._hocuspocus.socket
 
@@ -109,7 +109,7 @@ class OpenDocument:
         elif (
             settings.stateless
             and self.connection.may_write
-            and not self.connection.relay(Outgoing(envelope.encode_stateless(message.payload)))
+            and not self.connection.relay(PreparedMessage(envelope.encode_stateless(message.payload)))
         ):
             self._dropped("too many stateless messages wait to be sent")
 
@@ -135,7 +135,7 @@ class OpenDocument:
         hocuspocus = self._hocuspocus
         denied = None
         try:
-            await hocuspocus.entrance.renew(self.connection, hocuspocus.handshake, token)
+            await hocuspocus.opener.renew(self.connection, hocuspocus.handshake, token)
         except Denied as error:
             denied = error
             hocuspocus.was_denied(self.connection.room.name, denied)
@@ -151,7 +151,7 @@ class OpenDocument:
 
     def _acknowledge(self, effect: Effect) -> None:
         if effect is Effect.REFUSED:
-            self.send(Outgoing(envelope.REFUSED))
+            self.send(PreparedMessage(envelope.REFUSED))
         elif effect is Effect.KEPT:
             journal = self._hocuspocus.journal
             if self._unacknowledged and self._unacknowledged[-1][0] == journal.position:
@@ -168,23 +168,23 @@ class OpenDocument:
 
     # What the connection asks of its carrier
 
-    def send(self, message: Outgoing) -> None:
+    def send(self, message: PreparedMessage) -> None:
         """Send a message of this document."""
         if not self.left:
-            self._hocuspocus.socket.wire.send(message, self._prefix)
+            self._hocuspocus.socket.outbound.send(message, self._prefix)
 
-    def offer(self, message: Outgoing) -> bool:
+    def offer(self, message: PreparedMessage) -> bool:
         """Send a message of this document, unless the client does not read."""
-        return self.left or self._hocuspocus.socket.wire.offer(message, self._prefix)
+        return self.left or self._hocuspocus.socket.outbound.offer(message, self._prefix)
 
     def kept(self, update: Update) -> None:
         """Clients are told by a sync status."""
 
-    def hold_until(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
+    def pause_reading_until(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
         """Read nothing of the client until something has happened, or for a second."""
-        self._hocuspocus.socket.hold_until(subscribe)
+        self._hocuspocus.socket.pause_reading_until(subscribe)
 
-    def send_stateless(self, message: Outgoing) -> None:
+    def send_stateless(self, message: PreparedMessage) -> None:
         """Send a stateless message of this document, unless the client does not read."""
         self.offer(message)
 
@@ -194,8 +194,8 @@ class OpenDocument:
 
     def access_changed(self) -> None:
         """Tell the client what it may do."""
-        self.send(Outgoing(envelope.encode_authenticated(self.connection.may_write)))
+        self.send(PreparedMessage(envelope.encode_authenticated(self.connection.may_write)))
 
     def ask_for_token(self) -> None:
         """Ask for a newer token; older providers do not hear that."""
-        self.send(Outgoing(envelope.TOKEN_REQUEST))
+        self.send(PreparedMessage(envelope.TOKEN_REQUEST))

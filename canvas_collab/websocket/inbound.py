@@ -51,7 +51,7 @@ class Owner(Protocol):
 
     @property
     def is_waiting(self) -> bool:
-        """Whether what has come in is to be kept for later; :meth:`Inbound.go_on` is called then."""
+        """Whether what has come in is to be kept for later; :meth:`InboundQueue.go_on` is called then."""
 
     def handle(self, message: bytes) -> Steps[None]:
         """Deal with a message, without raising."""
@@ -62,17 +62,17 @@ class Owner(Protocol):
     def feed(self, data: bytes) -> None:
         """Give Autobahn what it has to read; messages in it are added to this queue."""
 
-    def hold_reading(self) -> None:
+    def pause_reading(self) -> None:
         """Read nothing of the socket."""
 
-    def go_on_reading(self) -> None:
+    def resume_reading(self) -> None:
         """Read from the socket again."""
 
     def dropConnection(self, abort: bool) -> None:
         """End the connection."""
 
 
-class Inbound:
+class InboundQueue:
     """One client's bytes and messages that are still to be dealt with."""
 
     log = Logger()
@@ -131,7 +131,7 @@ class Inbound:
             else:
                 self._is_running = False
                 return
-        self._owner.hold_reading()
+        self._owner.pause_reading()
         self._cooperator.coiterate(self._counted(work)).addCallbacks(self._finished, self._failed)
 
     def _counted(self, work: Steps[None]) -> Steps[None]:
@@ -144,7 +144,7 @@ class Inbound:
         if self._steps > BUSY_AFTER:
             self._busy_until = perf_counter() + BUSY_FOR
         self._steps = 0
-        self._owner.go_on_reading()
+        self._owner.resume_reading()
 
     def _failed(self, failure: Failure) -> None:
         self.log.failure("message not handled", failure)

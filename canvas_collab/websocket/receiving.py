@@ -8,9 +8,9 @@ from autobahn.twisted.websocket import WebSocketServerProtocol
 from twisted.internet.task import Cooperator
 
 from canvas_collab.config import Settings
-from canvas_collab.protocol.closing import CloseCode
+from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.steps import Steps
-from canvas_collab.websocket.inbound import Inbound
+from canvas_collab.websocket.inbound import InboundQueue
 from canvas_collab.websocket.shared_limit import SharedLimit
 
 #: The request line and the headers of a handshake have to fit into so many bytes.
@@ -35,7 +35,7 @@ class Receiver(WebSocketServerProtocol):
     factory: ReceivingServer
     transport: Any
     #: What comes in.
-    inbound: Inbound
+    inbound: InboundQueue
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,17 +97,17 @@ class Receiver(WebSocketServerProtocol):
         return 0 if frame is None or self.data else frame.length - self.current_frame_masker.pointer()
 
     @property
-    def is_held(self) -> bool:
+    def is_reading_paused(self) -> bool:
         """Whether nothing is read of the socket now."""
         return self._holds > 0
 
-    def hold_reading(self) -> None:
-        """Read nothing of the socket until :meth:`go_on_reading` has been called as often as this."""
+    def pause_reading(self) -> None:
+        """Read nothing of the socket until :meth:`resume_reading` has been called as often as this."""
         self._holds += 1
         if self._holds == 1 and not self._was_lost:
             self.transport.pauseProducing()
 
-    def go_on_reading(self) -> None:
+    def resume_reading(self) -> None:
         """Read from the socket again."""
         self._holds -= 1
         if not self._holds and not self._was_lost:

@@ -10,10 +10,10 @@ from twisted.internet.task import Cooperator
 
 from canvas_collab.config import Settings
 from canvas_collab.persistence.journal import Journal
-from canvas_collab.rooms.entrance import Entrance
-from canvas_collab.websocket.client import ServerProtocol
-from canvas_collab.websocket.dialect import Dialect, Socket
+from canvas_collab.rooms.opening import ConnectionOpener
 from canvas_collab.websocket.hocuspocus import Hocuspocus
+from canvas_collab.websocket.protocol_handler import ProtocolHandler, Socket
+from canvas_collab.websocket.server_protocol import ServerProtocol
 from canvas_collab.websocket.shared_limit import SharedLimit
 from canvas_collab.websocket.y_websocket import YWebsocket
 
@@ -32,13 +32,13 @@ class ServerFactory(WebSocketServerFactory):
         self,
         reactor: Any,
         settings: Settings,
-        entrance: Entrance,
+        opener: ConnectionOpener,
         journal: Journal,
         cooperator: Cooperator,
     ) -> None:
         WebSocketServerFactory.__init__(self, reactor=reactor, server="canvas-collab")
         self.settings = settings
-        self.entrance = entrance
+        self.opener = opener
         self.cooperator = cooperator
         self._journal = journal
         #: What has come of messages that are not dealt with yet.
@@ -56,7 +56,7 @@ class ServerFactory(WebSocketServerFactory):
             closeHandshakeTimeout=CLOSE_TIMEOUT,
             maxFramePayloadSize=settings.max_message_size,
             maxMessagePayloadSize=settings.max_message_size,
-            # Whether an origin may come in depends on the credential, see canvas_collab.access.admission.
+            # Whether an origin may come in depends on the credential, see canvas_collab.access.authorization.
             allowedOrigins=["*"],
             allowNullOrigin=True,
             trustXForwardedFor=settings.trusted_proxies,
@@ -72,12 +72,12 @@ class ServerFactory(WebSocketServerFactory):
         """Whether who may not come in is told so by a close code."""
         return self.settings.reject_with == "close"
 
-    def dialect(self, socket: Socket, path: str) -> Dialect:
+    def handler(self, socket: Socket, path: str) -> ProtocolHandler:
         """The protocol that is spoken on this URL's path."""
         if self.settings.hocuspocus_at(path):
             total = self._pending_total
-            return Hocuspocus(self.reactor, socket, self.entrance, self._journal, self.settings, total)
-        return YWebsocket(self.reactor, socket, self.entrance, self._journal)
+            return Hocuspocus(self.reactor, socket, self.opener, self._journal, self.settings, total)
+        return YWebsocket(self.reactor, socket, self.opener, self._journal)
 
     def accepted(self, client: ServerProtocol) -> None:
         """A socket has been accepted."""

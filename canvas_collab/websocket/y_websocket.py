@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
 
-from canvas_collab.access.admission import Denied, Request
-from canvas_collab.access.turns import Asker
+from canvas_collab.access.authorization import Denied, Request
+from canvas_collab.access.fair_semaphore import Requester
 from canvas_collab.persistence.journal import Journal
 from canvas_collab.protocol import sync
-from canvas_collab.protocol.closing import CloseCode, Offence
+from canvas_collab.protocol.close_codes import CloseCode, ProtocolViolation
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import Update
 from canvas_collab.rooms.connection import Connection
-from canvas_collab.rooms.entrance import Entrance
-from canvas_collab.rooms.outgoing import Outgoing
-from canvas_collab.websocket.acknowledging import Acknowledgements
-from canvas_collab.websocket.dialect import Socket
-from canvas_collab.websocket.ignored import Ignored
+from canvas_collab.rooms.opening import ConnectionOpener
+from canvas_collab.rooms.prepared_message import PreparedMessage
+from canvas_collab.websocket.acknowledgements import SaveAcknowledgements
+from canvas_collab.websocket.ignored_messages import IgnoredMessages
+from canvas_collab.websocket.protocol_handler import Socket
 
 
 class YWebsocket:
@@ -29,17 +29,17 @@ class YWebsocket:
     protocol = "y-websocket"
     message_too_large = CloseCode.TOO_LARGE
 
-    def __init__(self, clock: IReactorTime, socket: Socket, entrance: Entrance, journal: Journal) -> None:
+    def __init__(self, clock: IReactorTime, socket: Socket, opener: ConnectionOpener, journal: Journal) -> None:
         self._socket = socket
         # What the connection asks of its carrier most often, without a step in between.
-        self.send = socket.wire.send
-        self.offer = socket.wire.offer
-        self.hold_until = socket.hold_until
-        self._entrance = entrance
+        self.send = socket.outbound.send
+        self.offer = socket.outbound.offer
+        self.pause_reading_until = socket.pause_reading_until
+        self._opener = opener
         self._clock = clock
         self._journal = journal
-        self._ignored = Ignored(socket.client)
-        self._acknowledgements: Acknowledgements | None = None
+        self._ignored = IgnoredMessages(socket.client)
+        self._acknowledgements: SaveAcknowledgements | None = None
         self._connection: Connection | None = None
 
     @property
@@ -48,7 +48,7 @@ class YWebsocket:
         return self._acknowledgements is not None and self._acknowledgements.has_heartbeats
 
     @property
-    def asker(self) -> Asker:
+    def requester(self) -> Requester:
         """Who waits for what is looked up."""
         return self._socket
 
@@ -58,27 +58,27 @@ class YWebsocket:
         return self._socket.client
 
     @property
-    def whereabouts(self) -> tuple[str | None, str | None]:
+    def log_context(self) -> tuple[str | None, str | None]:
         """The room and the user's id, for the log."""
         return (self._connection.room.name, self._connection.user_id) if self._connection else (None, None)
 
-    async def shake_hands(self, request: Request) -> None:
+    async def handshake_received(self, request: Request) -> None:
         """Decide over a handshake.
 
         :raises Denied: if it must be refused.
         """
-        connection = await self._entrance.open(self, self._entrance.room_of(request.path), request)
+        connection = await self._opener.open(self, self._opener.room_of(request.path), request)
         if self._socket.gone:
-            self._entrance.close(connection, None, "the client did not wait")
+            self._opener.close(connection, None, "the client did not wait")
         else:
             self._connection = connection
-            self._acknowledgements = Acknowledgements(self._clock, self._journal, connection.room, self.offer)
+            self._acknowledgements = SaveAcknowledgements(self._clock, self._journal, connection.room, self.offer)
 
     def opened(self) -> None:
         """The handshake is done."""
         if self._connection is not None:
             self._socket.do(self._connection.ask())
-            self._entrance.opened(self._connection)
+            self._opener.opened(self._connection)
 
     def received(self, payload: bytes) -> Steps[None]:
         """Take a message, in steps.
@@ -90,9 +90,9 @@ class YWebsocket:
         try:
             message = sync.decode(payload)
         except Malformed as error:
-            raise Offence(CloseCode.MALFORMED, f"malformed message: {error}") from error
+            raise ProtocolViolation(CloseCode.MALFORMED, f"malformed message: {error}") from error
         if isinstance(message, sync.Unknown):
-            self._ignored.note(message.kind, *self.whereabouts)
+            self._ignored.note(message.kind, *self.log_context)
         elif isinstance(message, sync.Heartbeat):
             self._acknowledgements.beat(message.counter)
         else:
@@ -115,12 +115,12 @@ class YWebsocket:
         """The socket has gone."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            self._entrance.close(connection, code, reason)
+            self._opener.close(connection, code, reason)
 
     async def recheck(self) -> None:
         """Look whether the client may still be here."""
         if self._connection is not None:
-            await self._entrance.recheck(self._connection)
+            await self._opener.recheck(self._connection)
 
     # What the connection asks of its carrier
 
@@ -129,7 +129,7 @@ class YWebsocket:
         if self._acknowledgements is not None:
             self._acknowledgements.kept(update)
 
-    def send_stateless(self, message: Outgoing) -> None:
+    def send_stateless(self, message: PreparedMessage) -> None:
         """There are no such messages here."""
 
     def close(self, denied: Denied) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 
 from canvas_collab.protocol import sync
 from tests.attacks.encoding import AUTHOR, FOUR_BYTES, frame, string, var, wide
-from tests.attacks.shape import Carrier, Maker, Shape
+from tests.attacks.shape import Container, Maker, Shape
 from tests.attacks.structs import collected, known_authors, known_gaps, piece_of_text, typed
 from tests.attacks.values import json_nested, json_numbers, json_open
 
@@ -86,11 +86,11 @@ def blank(size: int) -> bytes:
 
 
 def _ask(name: str, title: str, make: Maker, before: Maker | None = None, refused: bool = False) -> Shape:
-    return Shape(name, title, Carrier.STEP_1, make, before, refused=refused)
+    return Shape(name, title, Container.STEP_1, make, before, refused=refused)
 
 
 def _show(name: str, title: str, make: Maker, largest: int = 2**62, refused: bool = False) -> Shape:
-    return Shape(name, title, Carrier.AWARENESS, make, largest=largest, refused=refused)
+    return Shape(name, title, Container.AWARENESS, make, largest=largest, refused=refused)
 
 
 SHAPES = (
@@ -103,9 +103,13 @@ SHAPES = (
     _ask("vector-trailing", "a state vector with megabytes behind it", vector_trailing, refused=True),
     _ask("vector-in-text", "a state vector that ends inside a long string", lambda size: [_BEYOND], piece_of_text),
     _ask("vector-gaps", "a small state vector, answered from a document of gaps", lambda size: [_BEYOND], known_gaps),
-    Shape("questions", "a hundred small questions for a large document", Carrier.FRAMES, questions, typed),
+    Shape("questions", "a hundred small questions for a large document", Container.FRAMES, questions, typed),
     Shape(
-        "whole-questions", "a hundred questions for a whole large document", Carrier.FRAMES, whole_questions, collected
+        "whole-questions",
+        "a hundred questions for a whole large document",
+        Container.FRAMES,
+        whole_questions,
+        collected,
     ),
     _show("awareness-too-large", "awareness of millions of clients", present),
     _show(

@@ -8,7 +8,7 @@ from itertools import chain
 from attrs import evolve
 
 from tests.attacks import asking, deletions, framing, structs, values
-from tests.attacks.shape import Dialect, Shape
+from tests.attacks.shape import Shape, WireProtocol
 
 #: Those that are also tried with Hocuspocus's envelope.
 _ALSO_IN_HOCUSPOCUS = ("deletions-descending", "collected", "authors", "vector", "list-of-true", "awareness-too-large")
@@ -21,7 +21,10 @@ SHAPES: Mapping[str, Shape] = {
         *_all,
         *(
             evolve(
-                shape, name=f"hocuspocus-{shape.name}", title=f"{shape.title} (Hocuspocus)", dialect=Dialect.HOCUSPOCUS
+                shape,
+                name=f"hocuspocus-{shape.name}",
+                title=f"{shape.title} (Hocuspocus)",
+                protocol=WireProtocol.HOCUSPOCUS,
             )
             for shape in _all
             if shape.name in _ALSO_IN_HOCUSPOCUS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from tests.attacks.encoding import AUTHOR, FOUR_BYTES, deletions, item, section, string, update, var, wide
-from tests.attacks.shape import Carrier, Maker, Shape
+from tests.attacks.shape import Container, Maker, Shape
 
 #: What a range takes.
 _RANGE = 5
@@ -112,8 +112,10 @@ def one_large(size: int) -> list[bytes]:
     return [update(deletions=b"\x01" + var(AUTHOR) + b"\x01\0" + var(2**32 - 2))]
 
 
-def _shape(name: str, title: str, make: Maker, before: Maker | None = None, carrier: Carrier = Carrier.UPDATE) -> Shape:
-    return Shape(name, title, carrier, make, before)
+def _shape(
+    name: str, title: str, make: Maker, before: Maker | None = None, container: Container = Container.UPDATE
+) -> Shape:
+    return Shape(name, title, container, make, before)
 
 
 SHAPES = (
@@ -134,18 +136,18 @@ SHAPES = (
     Shape(
         "deletions-in-small-text",
         "every second character of a string of 40 kB is deleted",
-        Carrier.UPDATE,
+        Container.UPDATE,
         ascending,
         text,
         largest=100_000,
     ),
     _shape("origin-cycle", "two items, each inserted behind the other, and deleted", cycle),
-    _shape("deletions-step-2", "deleted ranges between known ones in a step 2", between, ascending, Carrier.STEP_2),
+    _shape("deletions-step-2", "deleted ranges between known ones in a step 2", between, ascending, Container.STEP_2),
     _shape(
         "deletions-descending-step-2",
         "a step 2 of deleted ranges, last one first",
         descending,
         None,
-        Carrier.STEP_2,
+        Container.STEP_2,
     ),
 )

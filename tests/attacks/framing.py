@@ -9,7 +9,7 @@ from canvas_collab.protocol import sync
 from canvas_collab.protocol.lib0 import encode_var_string
 from tests.attacks.deletions import descending
 from tests.attacks.encoding import BINARY, PING, PONG, TEXT, fragments, frame, string, update
-from tests.attacks.shape import Carrier, Dialect, Maker, Shape
+from tests.attacks.shape import Container, Maker, Shape, WireProtocol
 from tests.attacks.structs import collected
 from tests.attacks.values import text
 
@@ -144,12 +144,14 @@ def _closings(size: int) -> Sequence[bytes]:
     return [_addressed(bytes((_CLOSE,)))] * min(size // 100, 20_000)
 
 
-def _frames(name: str, title: str, make: Maker, dialect: Dialect = Dialect.Y_WEBSOCKET, refused: bool = False) -> Shape:
-    return Shape(name, title, Carrier.FRAMES, make, dialect=dialect, refused=refused)
+def _frames(
+    name: str, title: str, make: Maker, protocol: WireProtocol = WireProtocol.Y_WEBSOCKET, refused: bool = False
+) -> Shape:
+    return Shape(name, title, Container.FRAMES, make, protocol=protocol, refused=refused)
 
 
-def _says(name: str, title: str, make: Maker, dialect: Dialect) -> Shape:
-    return Shape(name, title, Carrier.MESSAGE, make, dialect=dialect)
+def _says(name: str, title: str, make: Maker, protocol: WireProtocol) -> Shape:
+    return Shape(name, title, Container.MESSAGE, make, protocol=protocol)
 
 
 SHAPES = (
@@ -170,18 +172,20 @@ SHAPES = (
     _frames("updates-empty", "very many empty updates at once", _many(sync.encode_update(update()))),
     _frames("awareness-empty", "very many empty awareness messages at once", _many(sync.encode_awareness(b"\0"))),
     _frames("types-unknown", "very many messages of an unknown type at once", _many(b"\x63")),
-    _says("type-unknown", "a large message of an unknown type", unknown, Dialect.Y_WEBSOCKET),
-    _says("hocuspocus-type-unknown", "the same, in Hocuspocus's envelope", unknown_addressed, Dialect.HOCUSPOCUS),
-    _says("stateless", "a large stateless message", stateless, Dialect.HOCUSPOCUS),
-    _says("sync-reply", "millions of garbage-collected structs in a sync reply", reply, Dialect.HOCUSPOCUS),
-    _says("closings", "a document is closed very many times", _closings, Dialect.HOCUSPOCUS),
-    _says("sessions", "one document in thousands of sessions", sessions, Dialect.HOCUSPOCUS),
-    _frames("hocuspocus-pings", "very many pings of Hocuspocus at once", _many(b"\x09"), Dialect.STRANGER),
-    _frames("stranger-pings", "very many pings at once, from nobody", _many(b"", PING), Dialect.STRANGER),
-    _frames("stranger-fragments", "very many empty fragments, from nobody", _fragmented(b""), Dialect.STRANGER, True),
-    _says("address", "an address of megabytes", long_address, Dialect.STRANGER),
-    _says("token", "a token of megabytes", long_token, Dialect.STRANGER),
-    _says("documents", "thousands of documents with random tokens", documents, Dialect.STRANGER),
-    _says("waiting", "thousands of messages of a document that is not open", waiting, Dialect.STRANGER),
-    _says("waiting-large", "large messages of a document that is not open", waiting_large, Dialect.STRANGER),
+    _says("type-unknown", "a large message of an unknown type", unknown, WireProtocol.Y_WEBSOCKET),
+    _says("hocuspocus-type-unknown", "the same, in Hocuspocus's envelope", unknown_addressed, WireProtocol.HOCUSPOCUS),
+    _says("stateless", "a large stateless message", stateless, WireProtocol.HOCUSPOCUS),
+    _says("sync-reply", "millions of garbage-collected structs in a sync reply", reply, WireProtocol.HOCUSPOCUS),
+    _says("closings", "a document is closed very many times", _closings, WireProtocol.HOCUSPOCUS),
+    _says("sessions", "one document in thousands of sessions", sessions, WireProtocol.HOCUSPOCUS),
+    _frames("hocuspocus-pings", "very many pings of Hocuspocus at once", _many(b"\x09"), WireProtocol.STRANGER),
+    _frames("stranger-pings", "very many pings at once, from nobody", _many(b"", PING), WireProtocol.STRANGER),
+    _frames(
+        "stranger-fragments", "very many empty fragments, from nobody", _fragmented(b""), WireProtocol.STRANGER, True
+    ),
+    _says("address", "an address of megabytes", long_address, WireProtocol.STRANGER),
+    _says("token", "a token of megabytes", long_token, WireProtocol.STRANGER),
+    _says("documents", "thousands of documents with random tokens", documents, WireProtocol.STRANGER),
+    _says("waiting", "thousands of messages of a document that is not open", waiting, WireProtocol.STRANGER),
+    _says("waiting-large", "large messages of a document that is not open", waiting_large, WireProtocol.STRANGER),
 )

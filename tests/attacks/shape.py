@@ -17,7 +17,7 @@ ENVELOPE = 64
 Maker = Callable[[int], Sequence[bytes]]
 
 
-class Carrier(enum.Enum):
+class Container(enum.Enum):
     """What the bytes of a shape are."""
 
     UPDATE = enum.auto()
@@ -30,7 +30,7 @@ class Carrier(enum.Enum):
     FRAMES = enum.auto()
 
 
-class Dialect(enum.Enum):
+class WireProtocol(enum.Enum):
     """Which protocol is spoken, and whether the document has been opened."""
 
     Y_WEBSOCKET = "y-websocket"
@@ -39,11 +39,11 @@ class Dialect(enum.Enum):
     STRANGER = "hocuspocus, nothing opened"
 
 
-_WRAP: dict[Carrier, Callable[[bytes], bytes]] = {
-    Carrier.UPDATE: sync.encode_update,
-    Carrier.STEP_2: sync.encode_step_2,
-    Carrier.STEP_1: sync.encode_step_1,
-    Carrier.AWARENESS: sync.encode_awareness,
+_WRAP: dict[Container, Callable[[bytes], bytes]] = {
+    Container.UPDATE: sync.encode_update,
+    Container.STEP_2: sync.encode_step_2,
+    Container.STEP_1: sync.encode_step_1,
+    Container.AWARENESS: sync.encode_awareness,
 }
 
 
@@ -59,10 +59,10 @@ class Shape:
 
     name: str
     title: str
-    carrier: Carrier
+    container: Container
     make: Maker
     before: Maker | None = None
-    dialect: Dialect = Dialect.Y_WEBSOCKET
+    protocol: WireProtocol = WireProtocol.Y_WEBSOCKET
     largest: int = 2**62
     refused: bool = False
 
@@ -77,10 +77,10 @@ class Shape:
     def wire(self, size: int, room: str) -> bytes:
         """What an attacker sends."""
         parts = self.parts(size)
-        if self.carrier is Carrier.FRAMES:
+        if self.container is Container.FRAMES:
             return b"".join(parts)
-        if self.carrier is Carrier.MESSAGE:
+        if self.container is Container.MESSAGE:
             return b"".join(map(frame, parts))
-        prefix = b"" if self.dialect is Dialect.Y_WEBSOCKET else encode_var_string(room)
-        wrap = _WRAP[self.carrier]
+        prefix = b"" if self.protocol is WireProtocol.Y_WEBSOCKET else encode_var_string(room)
+        wrap = _WRAP[self.container]
         return b"".join(frame(prefix + wrap(part)) for part in parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from tests.attacks.encoding import AUTHOR, FOUR_BYTES, GC, SKIP, item, letters, section, string, update, var, wide
-from tests.attacks.shape import Carrier, Maker, Shape
+from tests.attacks.shape import Container, Maker, Shape
 
 _STRING, _ANY, _JSON, _DELETED = 4, 8, 2, 1
 _ONE_GC = GC + b"\x01"
@@ -159,10 +159,10 @@ def _shape(
     title: str,
     make: Maker,
     before: Maker | None = None,
-    carrier: Carrier = Carrier.UPDATE,
+    container: Container = Container.UPDATE,
     refused: bool = False,
 ) -> Shape:
-    return Shape(name, title, carrier, make, before, refused=refused)
+    return Shape(name, title, container, make, before, refused=refused)
 
 
 _text_item = item(_STRING, b"\x01x")
@@ -203,11 +203,15 @@ SHAPES = (
     _shape("growing-text", "one string, again and again with a little more", growing),
     _shape("trailing-bytes", "a tiny update with megabytes behind it", trailing),
     _shape("counts", "counts of 2**53 - 1 with nothing there", counts, refused=True),
-    _shape("nothing-new", "a step 2 with nothing new", collected, collected, Carrier.STEP_2),
+    _shape("nothing-new", "a step 2 with nothing new", collected, collected, Container.STEP_2),
     _shape(
-        "nothing-new-authors", "a step 2 of a million authors with nothing new", authors, known_authors, Carrier.STEP_2
+        "nothing-new-authors",
+        "a step 2 of a million authors with nothing new",
+        authors,
+        known_authors,
+        Container.STEP_2,
     ),
-    _shape("nothing-new-gaps", "a step 2 with nothing new and gaps", gaps, known_gaps, Carrier.STEP_2),
-    _shape("step-2-authors", "millions of authors in a step 2", authors, None, Carrier.STEP_2),
-    _shape("step-2-gaps", "gaps over gaps in a step 2", other_gaps, known_gaps, Carrier.STEP_2),
+    _shape("nothing-new-gaps", "a step 2 with nothing new and gaps", gaps, known_gaps, Container.STEP_2),
+    _shape("step-2-authors", "millions of authors in a step 2", authors, None, Container.STEP_2),
+    _shape("step-2-gaps", "gaps over gaps in a step 2", other_gaps, known_gaps, Container.STEP_2),
 )

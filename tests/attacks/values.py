@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from tests.attacks.encoding import item, letters, section, string, update, var
-from tests.attacks.shape import Carrier, Maker, Shape
+from tests.attacks.shape import Container, Maker, Shape
 
 _JSON, _BINARY, _STRING, _EMBED, _FORMAT, _ANY, _DOC = 2, 3, 4, 5, 6, 8, 9
 _ARRAY, _OBJECT, _TRUE, _TEXT, _BYTES, _INTEGER = b"\x75", b"\x76", b"\x78", b"\x77", b"\x74", b"\x7d"
@@ -213,7 +213,7 @@ _JSON_REFUSED = ("json-too-deep", "json-open")
 
 
 def _shape(name: str, title: str, make: Maker, refused: bool = False) -> Shape:
-    return Shape(name, title, Carrier.UPDATE, make, refused=refused)
+    return Shape(name, title, Container.UPDATE, make, refused=refused)
 
 
 SHAPES = (

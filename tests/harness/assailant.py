@@ -10,7 +10,7 @@ from typing import Any
 
 from canvas_collab.protocol.lib0 import encode_var_string
 from tests.attacks.encoding import CLOSE, PING, PONG, frame, take_frames
-from tests.attacks.shape import Dialect
+from tests.attacks.shape import WireProtocol
 
 _PAYLOAD = b"done?"
 
@@ -18,10 +18,10 @@ _PAYLOAD = b"done?"
 class Assailant:
     """One connection that has got in, to be used in a with statement."""
 
-    def __init__(self, port: int, room: str, token: str, dialect: Dialect = Dialect.Y_WEBSOCKET) -> None:
+    def __init__(self, port: int, room: str, token: str, protocol: WireProtocol = WireProtocol.Y_WEBSOCKET) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
         self._received = bytearray()
-        path = f"/{room}?token={token}" if dialect is Dialect.Y_WEBSOCKET else "/"
+        path = f"/{room}?token={token}" if protocol is WireProtocol.Y_WEBSOCKET else "/"
         self._socket.sendall(
             f"GET {path} HTTP/1.1\r\nHost: daemon\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
@@ -37,7 +37,7 @@ class Assailant:
         self._received = bytearray(rest)
         #: With which code the server closed the connection; 1006 if it did so without a word.
         self.closed: int | None = None
-        if dialect is Dialect.HOCUSPOCUS:
+        if protocol is WireProtocol.HOCUSPOCUS:
             address, version = encode_var_string(room), encode_var_string("4.8.0")
             self._socket.sendall(frame(address + b"\x02\x00" + encode_var_string(token) + version))
             self.send(b"", 30)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import psycopg2
 from attrs import field, frozen
 
-from canvas_collab.access.auth import sign
+from canvas_collab.access.authentication import sign
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.development import create_auth_tables
 

@@ -1,0 +1,172 @@
+"""Who may come in: the decision over a handshake, from the room, the credential and the origin to a role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+from urllib.parse import unquote_to_bytes
+
+from attrs import field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from canvas_collab.access.authentication import Credential, Session, Sessions, Source, Unauthenticated, find_credential
+from canvas_collab.access.fair_semaphore import FairSemaphore, Requester
+from canvas_collab.access.roles import Access, AccessList, room_name_problem
+from canvas_collab.config import Settings
+from canvas_collab.database.pool import DatabaseUnavailable, wait_at_most
+from canvas_collab.protocol.close_codes import CloseCode
+
+_T = TypeVar("_T")
+
+
+class Denied(Exception):
+    """Somebody may not come in, or not now.
+
+    `status` and `code` are what the client is told, by HTTP or by a close code, with `public_reason`; `reason` is for
+    the log and may say more.
+    """
+
+    @property
+    def advice(self) -> str:
+        """The public reason and, where that tells nothing of the server or of other people's documents, the other."""
+        if self.status not in (401, 403) or self.public_reason.endswith(self.reason):
+            return self.public_reason
+        return f"{self.public_reason}: {self.reason}"
+
+    def __init__(
+        self, status: int, code: CloseCode, public_reason: str, reason: str, user_id: str | None = None
+    ) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.code = code
+        self.public_reason = public_reason
+        self.reason = reason
+        self.user_id = user_id
+
+
+@frozen
+class Request:
+    """What of a handshake matters here.
+
+    :ivar path: the URL's path, still encoded.
+    :ivar headers: names in lower case.
+    :ivar query: the URL's parameters, decoded.
+    """
+
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+    query: Mapping[str, Sequence[str]] = field(repr=False)
+
+
+@frozen
+class Authorization:
+    """Somebody may come in: into which room, as whom, to do what, on the strength of what."""
+
+    room: str
+    session: Session
+    access: Access
+    credential: Credential
+
+
+class Authorizer:
+    """Decides over handshakes, or whether a decision still holds."""
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        settings: Settings,
+        sessions: Sessions,
+        access_list: AccessList,
+        turns: FairSemaphore,
+    ) -> None:
+        """:param turns: when who is looked up."""
+        self._reactor = reactor
+        self._settings = settings
+        self._sessions = sessions
+        self._access_list = access_list
+        self._turns = turns
+        # Half of the handshake's time, so that a client hears why before the connection is cut.
+        self._patience = settings.handshake_timeout / 2
+
+    def room_of(self, path: str) -> str:
+        """The room that a URL's path names; the empty string if it names none."""
+        prefix = self._settings.ws_path_prefix + "/"
+        name = unquote_to_bytes(path[len(prefix) :].encode("latin-1"))
+        return name.decode("utf-8", "replace") if path.startswith(prefix) else ""
+
+    def credential_of(self, request: Request) -> Credential | None:
+        """The credential that a handshake carries, if any.
+
+        :raises Denied: if it is a cookie that the browser added on behalf of a foreign page.
+        """
+        credential = find_credential(request.headers, request.query, self._settings.cookie_prefix)
+        origin = request.headers.get("origin")
+        if (
+            credential is not None
+            and credential.source is Source.COOKIE
+            and origin is not None
+            and not self._settings.origin_allowed(origin)
+        ):
+            raise Denied(403, CloseCode.FORBIDDEN, "forbidden origin", f"foreign origin {origin[:200]}")
+        return credential
+
+    async def decide(self, room: str, credential: Credential | None, requester: Requester) -> Authorization:
+        """Decide over a room and a credential, wherever they came from.
+
+        :param asker: who waits for the answer.
+        :raises Denied: if the answer is no, or cannot be found out.
+        """
+        try:
+            token = self._sessions.token_of(credential)
+        except Unauthenticated as error:
+            raise _unauthenticated(error) from error
+        assert credential is not None, "it has a token"
+        began = self._reactor.seconds()
+        await self._take_turn(requester)
+        undecided: Deferred[Authorization | None] = Deferred.fromCoroutine(self._look_up(room, credential, token))
+        # Not before the database has answered, however long somebody waits for it here.
+        undecided.addBoth(self._end_turn)
+        left = self._patience - (self._reactor.seconds() - began)
+        admission = await wait_at_most(self._reactor, undecided, max(left, 0), None)
+        if admission is None:
+            raise _unavailable(f"the database did not answer within {self._patience:g} s")
+        return admission
+
+    async def _take_turn(self, requester: Requester) -> None:
+        turn = self._turns.take(requester)
+        if await wait_at_most(self._reactor, turn, self._patience, False):
+            return
+        if not turn.called:
+            turn.cancel()
+            raise _unavailable(f"no turn to be looked up within {self._patience:g} s")
+        raise _unavailable("the client did not wait" if requester.gone else "too many wait to be looked up")
+
+    def _end_turn(self, result: _T) -> _T:
+        self._turns.end()
+        return result
+
+    async def _look_up(self, room: str, credential: Credential, token: str) -> Authorization | None:
+        try:
+            session = await self._sessions.verify(token)
+            access = await self._access_list.access(room, session.user_id)
+        except Unauthenticated as error:
+            raise _unauthenticated(error) from error
+        except DatabaseUnavailable as error:
+            raise _unavailable(str(error)) from error
+        if why_not := room_name_problem(room, self._settings.room_prefix):
+            # This follows from the name alone.
+            public = f"forbidden: {why_not}"
+            raise Denied(403, CloseCode.FORBIDDEN, public, why_not, session.user_id)
+        if access is Access.NONE:
+            # The same answer whether the diagram exists or not.
+            raise Denied(403, CloseCode.FORBIDDEN, "forbidden", "no role in this room", session.user_id)
+        return Authorization(room, session, access, credential)
+
+
+def _unauthenticated(error: Unauthenticated) -> Denied:
+    return Denied(401, CloseCode.UNAUTHORIZED, "unauthorized", error.reason)
+
+
+def _unavailable(reason: str) -> Denied:
+    return Denied(503, CloseCode.TRY_AGAIN_LATER, "try again later", reason)

@@ -1,0 +1,143 @@
+"""Commands that change documents: import, restore, repair, migrate."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import BinaryIO
+
+import click
+
+from canvas_collab.cli.context import Context, pass_context
+from canvas_collab.cli.formatting import clock_count
+from canvas_collab.cli.group import cli
+from canvas_collab.cli.repository import NotFound
+from canvas_collab.cli.timespec import Timespec
+from canvas_collab.database.catalogue import UnsuitableDatabase
+from canvas_collab.database.migrations import prepare_database
+from canvas_collab.document.content import to_json
+from canvas_collab.document.document import Document
+from canvas_collab.document.folding import DocumentDamaged, Snapshot, snapshot_of
+from canvas_collab.document.restoring import restoring_update, unused_client
+from canvas_collab.document.values import write_json
+from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.update import EMPTY_UPDATE, Update, decode_update
+
+
+@cli.command("import")
+@click.argument("room")
+@click.argument("file", type=click.File("rb"))
+@click.option("--user", metavar="ID", help="Whose edit it is.")
+@pass_context
+def import_(context: Context, room: str, file: BinaryIO, user: str | None) -> None:
+    """Add what is new of a Yjs update from FILE (- is standard input) to a document, as an edit.
+
+    Whoever has it open follows.
+    """
+    try:
+        update = decode_update(file.read())
+    except Malformed as error:
+        raise NotFound(f"{file.name} is no Yjs update: {error}.") from error
+    if not update:
+        click.echo("There is nothing in it.")
+        return
+    with context.archive() as archive:
+        room = context.room(room)
+        added = archive.add(room, update, user)
+    if added:
+        click.echo(f"{added} bytes added to {room}.")
+    else:
+        click.echo(f"There is nothing new in it: {room} has all of it.")
+
+
+@cli.command()
+@click.argument("room")
+@click.option("--at", type=Timespec(), required=True, help="When it was so: 2026-11-23T14:30, 2h, '3 days ago'.")
+@click.option("--user", metavar="ID", help="Whose edit that is.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@pass_context
+def restore(context: Context, room: str, at: datetime, user: str | None, dry_run: bool) -> None:
+    """Make a document show what it showed at some time.
+
+    That is done by new edits: whoever has it open follows, nothing is taken out of its history, and restoring a time
+    before this undoes it.
+    """
+    with context.archive() as archive:
+        room = context.room(room)
+        now = archive.load(room)
+        then = archive.load_at(room, at, context.settings.history_retention)
+        # A copy of what was there is as good as itself.
+        is_there = write_json(to_json(now)) == write_json(to_json(then))
+        update = EMPTY_UPDATE if is_there else restoring_update(now, then, unused_client(now))
+        if update == EMPTY_UPDATE:
+            click.echo(f"{room} shows what it showed then.")
+            return
+        edits = decode_update(update)
+        inserted = sum(run.count for runs in edits.runs.values() for run in runs)
+        deleted = clock_count(edits.deletions)
+        did = f"{inserted} items inserted again, {deleted} clocks deleted, {len(update)} bytes"
+        if dry_run:
+            click.echo(f"{room} would be as it was: {did}.")
+            return
+        archive.append(room, update, user)
+        click.echo(f"{room} is as it was: {did}.")
+
+
+@cli.command()
+@click.argument("room")
+@click.option("--trust-snapshot", is_flag=True, help="Take what is in the snapshot, although its checksum is wrong.")
+@click.option("--keep", type=click.Path(dir_okay=False), help="Put the damaged bytes into this file.")
+@click.option("--discard", is_flag=True, help="Do not keep the damaged bytes.")
+@pass_context
+def repair(context: Context, room: str, trust_snapshot: bool, keep: str | None, discard: bool) -> None:
+    """Make the snapshot of a damaged document anew, from its log and, if you say so, from what can be read of it."""
+    if (keep is None) == (not discard):
+        raise click.UsageError("Say what becomes of the damaged bytes: --keep FILE, or --discard.")
+    with context.archive() as archive:
+        room = context.room(room)
+        with archive.locked(room) as snapshot:
+            document = Document()
+            try:
+                document.apply(snapshot.read())
+                click.echo("The snapshot is whole.")
+            except DocumentDamaged as error:
+                click.echo(f"{error}.".capitalize())
+                if trust_snapshot:
+                    document.apply(_trusted(snapshot))
+            if keep is not None:
+                with open(keep, "xb") as file:
+                    file.write(snapshot.data)
+            entries = archive.log(room, with_updates=True)
+            unreadable = 0
+            for entry in entries:
+                try:
+                    document.append(entry.update)
+                except Malformed:
+                    unreadable += 1
+            archive.write(room, snapshot_of(document), [entry.id for entry in entries])
+    click.echo(f"{room} was made anew, of {len(entries) - unreadable} log entries; {unreadable} could not be read.")
+    if not trust_snapshot:
+        click.echo("What was older than the log, and only in the snapshot, is lost unless that was whole.")
+
+
+def _trusted(snapshot: Snapshot) -> Update:
+    try:
+        return Snapshot(snapshot.data).read()
+    except DocumentDamaged as error:
+        raise NotFound(f"What is in the snapshot cannot be read at all: {error}.") from error
+
+
+@cli.command()
+@click.option("--check", is_flag=True, help="Only say whether anything is to be done; ends with 1 if so.")
+@pass_context
+def migrate(context: Context, check: bool) -> None:
+    """Bring the database's tables up to date, as the daemon does when it starts."""
+    with context.database_url() as url:
+        try:
+            prepare_database(url, migrate=False)
+        except UnsuitableDatabase as error:
+            if check or not any("lacks the migrations" in problem for problem in error.problems):
+                raise
+            prepare_database(url, migrate=True)
+            click.echo("The database was brought up to date.")
+        else:
+            click.echo("The database is up to date.")

@@ -1,0 +1,46 @@
+"""The command group ``canvas-collab``, to which each command adds itself where it is defined."""
+
+from __future__ import annotations
+
+import os
+
+import click
+import psycopg2
+
+from canvas_collab import __version__
+from canvas_collab.cli.context import Context
+from canvas_collab.cli.repository import NotFound
+from canvas_collab.config import ConfigurationError, Settings
+from canvas_collab.database.catalogue import UnsuitableDatabase
+from canvas_collab.development import DevelopmentError
+from canvas_collab.document.budget import TooMuchWork
+
+
+class _Group(click.Group):
+    """Says in a sentence what is wrong, and ends with the status 1."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (UnsuitableDatabase, ConfigurationError) as error:
+            raise click.ClickException("\n".join(error.problems)) from error
+        except TooMuchWork as error:
+            raise click.ClickException(f"It is too much: {error}. `rebuild` can take it out.") from error
+        except (NotFound, DevelopmentError) as error:
+            raise click.ClickException(str(error)) from error
+        except OSError as error:
+            raise click.ClickException(f"{error.filename or 'A file'}: {error.strerror or error}.") from error
+        except psycopg2.Error as error:
+            raise click.ClickException(f"The database says: {' '.join(str(error).split())}") from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="canvas-collab")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Look after the documents of Canvas Collab.
+
+    The settings are those of the daemon, from the environment: DATABASE_URL above all. A ROOM is a room's name, such as
+    diagram-42, or just the id of the diagram. Everything here is safe beside a running daemon.
+    """
+    ctx.obj = Context(Settings.from_environment(os.environ))

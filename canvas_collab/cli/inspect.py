@@ -1,0 +1,187 @@
+"""Commands that only look: documents, history, export, verify."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+from canvas_collab.cli.context import Context, as_json, pass_context
+from canvas_collab.cli.formatting import as_bytes, as_time, counted, whose
+from canvas_collab.cli.group import cli
+from canvas_collab.cli.repository import DocumentRepository, LogRow, NotFound
+from canvas_collab.cli.timespec import Timespec
+from canvas_collab.document.content import to_json
+from canvas_collab.document.document import Document
+from canvas_collab.document.folding import DocumentDamaged, read_document
+from canvas_collab.document.poison import poison_in
+from canvas_collab.document.values import write_json
+from canvas_collab.protocol.delete_set import DeleteSet
+from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.update import clocks_of, decode_update
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, default=_plain, ensure_ascii=False, indent=2))
+
+
+def _plain(value: Any) -> object:
+    return value.isoformat() if isinstance(value, datetime) else int(value)
+
+
+@cli.command()
+@as_json
+@pass_context
+def documents(context: Context, as_json: bool) -> None:
+    """List all documents, the one that changed last first: size, last edit, how many people have edited it."""
+    with context.archive() as archive:
+        found = archive.documents()
+    if as_json:
+        _print_json(found)
+        return
+    for document in found:
+        waiting = f", and {document['unmerged']} log entries" if document["unmerged"] else ""
+        last = as_time(document["last_edit"] or document["updated_at"])
+        people = counted(document["people"], "person", "people")
+        click.echo(f"{document['room']}  {as_bytes(document['size'])}{waiting}  {last}  {people}")
+
+
+@cli.command()
+@click.argument("room")
+@click.option("--by", type=click.Choice(["minute", "hour", "day"]), default="hour", help="What to sum up by.")
+@as_json
+@pass_context
+def history(context: Context, room: str, by: str, as_json: bool) -> None:
+    """Show who edited a document, when, and how much, as far as the log goes back."""
+    with context.archive() as archive:
+        room = context.room(room)
+        archive.stored(room)
+        found = archive.history(room, by)
+    if as_json:
+        _print_json(found)
+        return
+    for entry in found:
+        who = whose(entry["name"], entry["user_id"])
+        click.echo(f"{as_time(entry['time'])}  {who}  {entry['updates']} updates  {as_bytes(int(entry['size']))}")
+
+
+@cli.command()
+@click.argument("room")
+@click.option("--user", metavar="ID", help="Only those of this user.")
+@click.option("--since", type=Timespec(), help="Only those since then: 2026-11-23T14:30, 2h, '3 days ago'.")
+@as_json
+@pass_context
+def log(context: Context, room: str, user: str | None, since: datetime | None, as_json: bool) -> None:
+    """List the entries of a document's log: each one's number, time, size, and whose edit it is."""
+    with context.archive() as archive:
+        room = context.room(room)
+        archive.stored(room)
+        rows = archive.log(room, user, since)
+    if as_json:
+        names = {"entry": "id", "time": "time", "user_id": "user_id", "name": "name", "size": "size"}
+        _print_json([{name: getattr(row, field) for name, field in names.items()} for row in rows])
+        return
+    for row in rows:
+        account = f" ({row.user_id})" if row.name else ""
+        click.echo(f"{row.id}  {as_time(row.time)}  {as_bytes(row.size)}  {row.who}{account}")
+
+
+@cli.command()
+@click.argument("room")
+@click.option("--output", "-o", type=click.Path(dir_okay=False), help="Write to this file, not to standard output.")
+@click.option(
+    "--format", "form", type=click.Choice(["update", "json"]), help="Default: json on a terminal, else update."
+)
+@click.option("--at", type=Timespec(), help="As it was then: 2026-11-23T14:30, 2h, '3 days ago'.")
+@click.option("--text", "texts", multiple=True, metavar="NAME", help="This shared type is a text.")
+@pass_context
+def export(
+    context: Context, room: str, output: str | None, form: str | None, at: datetime | None, texts: tuple[str, ...]
+) -> None:
+    """Write a document out: as one Yjs update, or what it shows as JSON."""
+    form = form or ("json" if output is None and sys.stdout.isatty() else "update")
+    with context.archive() as archive:
+        room = context.room(room)
+        retention = context.settings.history_retention
+        document = archive.load(room) if at is None else archive.load_at(room, at, retention)
+    data = write_json(to_json(document, texts)).encode() + b"\n" if form == "json" else document.encode()
+    if output is not None:
+        with open(output, "wb") as file:
+            file.write(data)
+    elif form == "update" and sys.stdout.isatty():
+        raise NotFound("An update is bytes, which a terminal cannot show: name a file with --output.")
+    else:
+        sys.stdout.buffer.write(data)
+
+
+@cli.command()
+@click.argument("rooms", nargs=-1, metavar="[ROOM]...")
+@as_json
+@pass_context
+def verify(context: Context, rooms: tuple[str, ...], as_json: bool) -> None:
+    """Check every checksum, snapshot and log entry, of some documents or of all; ends with 1 if anything is wrong.
+
+    What real clients are known to break on, or take long over, is wrong too: see `rebuild`.
+    """
+    problems: list[dict[str, object]] = []
+    entries = 0
+    with context.archive() as archive:
+        names = [context.room(room) for room in rooms] or archive.rooms()
+        with click.progressbar(names, label="Checking", file=sys.stderr) as progress:
+            for room in progress:
+                entries += _verify(archive, room, problems)
+    if as_json:
+        _print_json({"documents": len(names), "entries": entries, "problems": problems})
+    else:
+        for problem in problems:
+            click.echo(f"{problem['room']}: {problem['problem']}")
+        click.echo(f"{len(names)} documents and {entries} log entries checked, {len(problems)} problems.")
+    if problems:
+        sys.exit(1)
+
+
+def _verify(archive: DocumentRepository, room: str, problems: list[dict[str, object]]) -> int:
+    snapshot, unmerged = archive.stored(room)
+    is_whole = True
+    try:
+        snapshot.read()
+        # The layout is believed where the checksum is right; here everything is looked at.
+        decode_update(snapshot.data)
+    except (DocumentDamaged, Malformed) as error:
+        problems.append({"room": room, "problem": str(error)})
+        is_whole = False
+    log: list[tuple[LogRow, DeleteSet]] = []
+    rows = archive.log(room, with_updates=True)
+    for row in rows:
+        try:
+            log.append((row, clocks_of(decode_update(row.update))))
+        except Malformed as error:
+            problems.append({"room": room, "entry": row.id, "problem": f"log entry {row.id} cannot be read: {error}"})
+            is_whole = False
+    if is_whole:
+        for source, what in _poison(read_document(snapshot, unmerged), log):
+            if source is None:
+                problems.append(
+                    {"room": room, "problem": f"breaks or slows clients, and is older than the log: {what}"}
+                )
+                continue
+            problem = f"log entry {source.id} ({as_time(source.time)}, {source.who}) breaks or slows clients: {what}"
+            entry = {"entry": source.id, "time": source.time, "user_id": source.user_id, "problem": problem}
+            problems.append({"room": room, **entry})
+    return len(rows)
+
+
+def _poison(document: Document, log: Sequence[tuple[LogRow, DeleteSet]]) -> Iterator[tuple[LogRow | None, str]]:
+    """What real clients break on in a document, and with which entries of its log it came."""
+    harmful: dict[str, DeleteSet] = {}
+    for poison in poison_in(document.as_update()):
+        harmful.setdefault(poison.what, DeleteSet()).add(poison.client, poison.start, poison.end)
+    for what, clocks in harmful.items():
+        holding = [row for row, brought in log if brought.intersection(clocks)]
+        if not holding:
+            yield None, what
+        yield from ((row, what) for row in holding)

@@ -1,0 +1,15 @@
+"""The entry point of ``canvas-collab``: importing a module of commands adds them to the group."""
+
+from __future__ import annotations
+
+import sys
+
+from canvas_collab.cli import backup, edit, inspect, rebuild
+from canvas_collab.cli.group import cli
+
+__all__ = ["backup", "cli", "edit", "inspect", "main", "rebuild"]
+
+
+def main() -> None:
+    """Run the command that ``sys.argv`` names, and exit with its status."""
+    sys.exit(cli(prog_name="canvas-collab"))

@@ -1,0 +1,1 @@
+"""Several daemons on one database: each follows what the others and operators commit to the log."""

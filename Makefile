@@ -12,6 +12,7 @@ help:
 	@echo "make bench   measure this server beside others (BENCH_ARGS='--quick --load busy-room' is shorter)"
 	@echo "make lint    look for mistakes: ruff, mypy, which way imports run"
 	@echo "make format  put the code into the form that lint wants"
+	@echo "make docs    write docs/configuration.md and .env.example anew from the settings"
 	@echo "make clean   remove what was installed and built, but not the development database"
 
 # Settings may be kept in a file .env; what is set in the environment counts more. The plugin lies in the checkout, so
@@ -44,6 +45,10 @@ lint: $(VENV)/.lint
 format: $(VENV)/.lint
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+
+.PHONY: docs
+docs: $(VENV)/.run
+	$(VENV)/bin/python -m canvas_collab.config.reference
 
 .PHONY: clean
 clean:

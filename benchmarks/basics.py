@@ -22,8 +22,9 @@ from benchmarks.load import percentile
 from canvas_collab.access.authentication import Credential, Sessions, Source
 from canvas_collab.access.authorization import Authorizer
 from canvas_collab.access.fair_semaphore import FairSemaphore
+from canvas_collab.access.origins import OriginPolicy
 from canvas_collab.access.roles import AccessList
-from canvas_collab.config import Settings
+from canvas_collab.config.settings import Settings
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.database.pool import Database
 from canvas_collab.persistence.compactor import compact_in_background
@@ -71,20 +72,24 @@ class Nobody:
 async def measure_database(database: TestDatabase, user: User) -> None:
     """What the daemon asks of the database, asked as it does."""
     catalogue = await deferToThread(prepare_database, database.url, False)
-    settings = Settings(database_url=database.url, better_auth_secret=SECRET)
-    pool = Database(reactor, database.url, settings.database_pool_size)
+    settings = Settings()
+    pool = Database(reactor, database.url, settings.database.pool_size)
     pool.startService()
     try:
         sessions = Sessions(pool, catalogue, SECRET)
-        access_list = AccessList(pool, catalogue, settings.room_prefix)
-        authorizer = Authorizer(reactor, settings, sessions, access_list, FairSemaphore(1, 0))
+        access_list = AccessList(pool, catalogue, settings.routing.room_prefix)
+        routing, cookie_prefix = settings.routing, settings.auth.cookie_prefix
+        lookups = FairSemaphore(1, 0)
+        authorizer = Authorizer(
+            reactor, routing, cookie_prefix, OriginPolicy(), sessions, access_list, lookups, timeout=5.0
+        )
         credential = Credential(user.signed_token, Source.COOKIE)
         show("session", [await _measured(sessions.verify(user.token)) for _ in range(SESSION_CHECKS)])
         decisions = [
             await _measured(authorizer.decide("diagram-basics", credential, Nobody())) for _ in range(SESSION_CHECKS)
         ]
         show("session and role", decisions)
-        store = DocumentStore(pool, catalogue, compact_in_background, settings.history_retention)
+        store = DocumentStore(pool, catalogue, compact_in_background, settings.snapshots.history_retention)
         for size in (1, 50, 500):
             batch = [LogEntry(f"diagram-{number % 10}", user.id, SMALL_UPDATE) for number in range(size)]
             commits = [await _measured(store.append(batch)) for _ in range(COMMITS)]

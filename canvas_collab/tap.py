@@ -14,7 +14,8 @@ from twisted.python.logfile import LogFile
 
 from canvas_collab import development
 from canvas_collab.clock import use_monotonic_clock
-from canvas_collab.config import ConfigurationError, Settings
+from canvas_collab.config.application import ListenSettings
+from canvas_collab.config.settings import ConfigurationError, Settings
 from canvas_collab.database.catalogue import UnsuitableDatabase
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.logs import log_observer
@@ -49,13 +50,13 @@ def makeService(options: Options) -> IService:
     use_monotonic_clock(reactor)
     try:
         settings = Settings.from_environment(os.environ)
-        _require_ports(settings, options)
+        _require_ports(settings.listen, options)
         embedded: development.EmbeddedDatabase | None = None
-        if not settings.database_url:
+        if not settings.database.url:
             settings, embedded = development.start_embedded_database(settings)
-            development.create_auth_tables(settings.database_url)
-        catalogue = prepare_database(settings.database_url, settings.migrate)
-        users = development.create_demo(settings) if embedded else []
+            development.create_auth_tables(settings.database.url)
+        catalogue = prepare_database(settings.database.url, settings.database.migrate)
+        users = development.create_demo(settings.database.url) if embedded else []
     except (ConfigurationError, UnsuitableDatabase) as error:
         # twistd would show the traceback of any other exception.
         raise SystemExit("\n  ".join(["canvas-collab cannot start:", *error.problems])) from error
@@ -65,14 +66,14 @@ def makeService(options: Options) -> IService:
         reactor,
         settings,
         catalogue,
-        options["ws-endpoint"] or _tcp(settings.ws_host, settings.ws_port),
-        options["health-endpoint"] or _tcp(settings.health_host, settings.health_port),
+        options["ws-endpoint"] or _tcp(settings.listen.ws_host, settings.listen.ws_port),
+        options["health-endpoint"] or _tcp(settings.listen.health_host, settings.listen.health_port),
         before=[embedded] if embedded else [],
     )
     if embedded:
         # Not sys.stdout, which twistd turns into log events.
         reactor.callWhenRunning(print, development.banner(settings, users), file=sys.__stdout__, flush=True)
-    return _Root(service, _observer(options, settings.log_level))
+    return _Root(service, _observer(options, settings.process.log_level))
 
 
 def _observer(options: Options, level: str) -> ILogObserver | None:
@@ -84,12 +85,12 @@ def _observer(options: Options, level: str) -> ILogObserver | None:
     return log_observer(level, sys.stdout if name == "-" else LogFile.fromFullPath(name))
 
 
-def _require_ports(settings: Settings, options: Options) -> None:
+def _require_ports(listen: ListenSettings, options: Options) -> None:
     problems = []
     if not options["ws-endpoint"]:
-        problems.append(development.port_problem("WS_PORT", settings.ws_host, settings.ws_port))
+        problems.append(development.port_problem("WS_PORT", listen.ws_host, listen.ws_port))
     if not options["health-endpoint"]:
-        problems.append(development.port_problem("HEALTH_PORT", settings.health_host, settings.health_port))
+        problems.append(development.port_problem("HEALTH_PORT", listen.health_host, listen.health_port))
     if any(problems):
         raise ConfigurationError([problem for problem in problems if problem])
 

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from canvas_collab.access.authentication import Credential, Session, Source
 from canvas_collab.access.authorization import Authorization
 from canvas_collab.access.roles import Access
+from canvas_collab.config.connections import ConnectionLimits
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
@@ -50,13 +51,14 @@ class Journal:
         act()
 
 
+LIMITS = ConnectionLimits(max_awareness_size=2**20, max_document_size=2**30, max_unsaved=2**30)
+
+
 class Stage:
     def __init__(self) -> None:
         self.room: Room[Connection] = make_room(Clock())
         self.client = Client()
-        self.connection = Connection(
-            cast(Channel, self.client), self.room, admission(), Journal(), 2**20, 2**30, max_unsaved=2**30
-        )
+        self.connection = Connection(cast(Channel, self.client), self.room, admission(), Journal(), LIMITS)
         self.connection.join()
 
     def leaves_during(self, message: sync.Message, steps: int) -> Effect:

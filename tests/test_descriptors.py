@@ -9,10 +9,10 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
-from canvas_collab import service
-from canvas_collab.config import Settings
+from canvas_collab.config.connections import WebSocketSettings
 from canvas_collab.descriptors import raise_descriptor_limit
-from canvas_collab.service import OTHER_DESCRIPTORS, Clients
+from canvas_collab.websocket import monitor
+from canvas_collab.websocket.monitor import OTHER_DESCRIPTORS, ConnectionMonitor
 from canvas_collab.websocket.server import ServerFactory
 
 
@@ -40,12 +40,12 @@ def test_a_system_that_refuses_is_lived_with(low_limit: int, monkeypatch: pytest
 
 
 def test_an_operator_is_told_when_there_are_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "allow_descriptors", lambda: 100)
-    settings = Settings(max_connections=50)
+    monkeypatch.setattr(monitor, "raise_descriptor_limit", lambda: 100)
+    settings = WebSocketSettings(max_connections=50)
     factory = ServerFactory(Clock(), settings, None, None, None)  # type: ignore[arg-type]
-    clients = Clients(Clock(), factory, 60, 20)
+    monitoring = ConnectionMonitor(Clock(), factory, 60, 20)
     with capturedLogs() as events:
-        clients.startService()
+        monitoring.startService()
     assert [(event["log_format"], event["allowed"], event["wanted"]) for event in events] == [
         ("too few file descriptors", 100, 50 + OTHER_DESCRIPTORS)
     ]

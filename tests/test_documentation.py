@@ -11,7 +11,9 @@ import attrs
 import pytest
 
 from canvas_collab.access.authentication import sign
-from canvas_collab.config import Settings
+from canvas_collab.config import reference
+from canvas_collab.config.setting import as_text, variable_of
+from canvas_collab.config.settings import Settings
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.health import ServiceStatus
 from canvas_collab.protocol.close_codes import CloseCode
@@ -41,17 +43,16 @@ def table_rows(page: str) -> Iterator[list[str]]:
             yield [cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
 
 
-def written(value: object) -> str:
-    """A default as one would write it into the environment."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return "" if value == () else str(value)
+VARIABLES = {
+    variable_of(field).name: as_text(field.default)
+    for group in attrs.fields(Settings)
+    for field in attrs.fields(group.metadata["group"])
+}
 
 
-DEFAULTS = {field.metadata["name"]: written(field.default) for field in attrs.fields(Settings)}
-ALIASES = {alias for field in attrs.fields(Settings) for alias in field.metadata["aliases"]}
+def test_the_page_on_configuration_and_the_example_of_an_environment_are_what_the_settings_say() -> None:
+    assert reference.with_tables(read("docs/configuration.md")) == read("docs/configuration.md")
+    assert reference.example() == read(".env.example")
 
 
 def test_the_page_on_configuration_has_every_variable_with_its_default_and_no_other() -> None:
@@ -60,21 +61,40 @@ def test_the_page_on_configuration_has_every_variable_with_its_default_and_no_ot
         for cells in table_rows(read("docs/configuration.md"))
         if re.fullmatch(r"`[A-Z_]+`", cells[0])
     }
-    assert {name: "" if default == "(empty)" else default for name, default in documented.items()} == DEFAULTS
+    assert {name: "" if default == "(empty)" else default for name, default in documented.items()} == VARIABLES
 
 
 def test_every_default_that_is_written_down_is_read_as_the_default() -> None:
-    assert Settings.from_environment(DEFAULTS) == Settings()
+    assert Settings.from_environment(VARIABLES) == Settings()
 
 
 def test_the_example_of_an_environment_has_every_variable_with_its_default_and_no_other() -> None:
     example = dict(re.findall(r"^#?([A-Z_]+)=(.*)$", read(".env.example"), re.MULTILINE))
-    assert example == DEFAULTS
+    assert example == VARIABLES
+
+
+def test_a_page_without_a_generated_part_is_not_touched() -> None:
+    with pytest.raises(ValueError, match="no generated part"):
+        reference.with_tables("# Configuration")
+
+
+def test_both_files_are_written_where_they_are(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / reference.PAGE).write_text(f"before\n{reference.BEGIN}\nstale rows\n{reference.END}\nafter\n")
+    reference.main(tmp_path)
+    page = (tmp_path / reference.PAGE).read_text(encoding="utf-8")
+    assert page.startswith("before\n")
+    assert page.endswith("after\n")
+    assert "stale rows" not in page
+    assert "`WS_PORT`" in page
+    assert (tmp_path / reference.EXAMPLE).read_text(encoding="utf-8") == read(".env.example")
 
 
 def test_other_names_of_variables_are_documented() -> None:
-    for name in ALIASES:
-        assert f"`{name}`" in read("docs/configuration.md")
+    for group in attrs.fields(Settings):
+        for field in attrs.fields(group.metadata["group"]):
+            for name in variable_of(field).aliases:
+                assert f"`{name}`" in read("docs/configuration.md")
 
 
 def test_every_close_code_is_explained() -> None:
@@ -142,7 +162,7 @@ def test_the_readme_has_the_two_commands_and_leads_to_every_page() -> None:
 def test_the_environment_file_of_the_operating_page_is_one_for_production() -> None:
     [environment] = code_blocks(read("docs/operating.md"), "ini")
     settings = Settings.from_environment(dict(re.findall(r"^([A-Z_]+)=(.*)$", environment, re.MULTILINE)))
-    assert settings.production
+    assert settings.process.production
 
 
 def test_the_service_unit_starts_what_the_operating_page_installs() -> None:

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from websockets.exceptions import InvalidStatus
 
 from canvas_collab.access.authorization import Request
-from canvas_collab.config import Settings
+from canvas_collab.config.connections import HocuspocusSettings
 from canvas_collab.protocol import awareness, hocuspocus, sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.close_codes import CloseCode
@@ -400,7 +400,7 @@ def test_what_all_sockets_together_may_keep_is_bounded_and_one_with_the_most_of_
 def test_keeping_messages_takes_work_in_proportion_to_their_number() -> None:
     def calls(count: int) -> int:
         socket, clock = StagedSocket(), Clock()
-        settings = Settings(max_pending_messages=10**6, max_pending_documents=10**6, max_documents=10**6)
+        settings = HocuspocusSettings(max_pending_messages=10**6, max_pending_documents=10**6, max_documents=10**6)
         total = SharedLimit(settings.max_pending_total)
         handler = Hocuspocus(clock, socket, StagedEntrance(), None, settings, total)  # type: ignore[arg-type]
         handler.handshake = Request("/", {}, {})

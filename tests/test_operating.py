@@ -13,9 +13,10 @@ from pycrdt import Doc, Text
 from twisted.internet import reactor
 from twisted.internet.threads import deferToThread
 
-from canvas_collab.config import Settings
+from canvas_collab.config.settings import Settings
 from canvas_collab.database.migrations import prepare_database
-from canvas_collab.service import Clients, collaboration_service
+from canvas_collab.service import collaboration_service
+from canvas_collab.websocket.monitor import ConnectionMonitor
 from tests.conftest import StartDaemon
 from tests.harness.clients import Client, Refused
 from tests.harness.daemons import daemon_environment
@@ -248,7 +249,7 @@ async def test_nagles_algorithm_is_off_on_every_connection(database: TestDatabas
     service = collaboration_service(reactor, settings, catalogue, ws, health)
     service.startService()
     try:
-        factory = next(part._factory for part in service.services if isinstance(part, Clients))
+        factory = next(part._factory for part in service.services if isinstance(part, ConnectionMonitor))
 
         class Here:
             ws_url = f"ws://127.0.0.1:{environment['WS_PORT']}"

@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs
 from websockets.frames import Opcode
 
 from canvas_collab import scheduling
-from canvas_collab.config import Settings
+from canvas_collab.config.connections import WebSocketSettings
 from canvas_collab.protocol.close_codes import CloseCode, ProtocolViolation
 from canvas_collab.protocol.frames import encode_frame
 from canvas_collab.rooms.prepared_message import PreparedMessage
@@ -70,8 +70,8 @@ class Staged:
         self._act = act
         self.transport = StringTransport(hostAddress=UNIXAddress(b"socket"))
         cooperator = cooperator or make_cooperator(self.clock)
-        factory = ServerFactory(self.clock, Settings(), None, None, cooperator)  # type: ignore[arg-type]
-        factory.handler = lambda socket, path: self  # type: ignore[method-assign, assignment, return-value]
+        factory = ServerFactory(self.clock, WebSocketSettings(), None, None, cooperator)  # type: ignore[arg-type]
+        factory.handler_for = lambda socket, path: self  # type: ignore[assignment, return-value]
         self.protocol = factory.buildProtocol(None)
         self.protocol.makeConnection(self.transport)
         self.protocol.dataReceived(handshake("/room"))
@@ -198,7 +198,7 @@ def test_a_message_in_more_frames_than_anybody_would_send_ends_the_connection(mo
     staged.protocol.dataReceived(client_frame(b"", fin=False) + empty * 9)
     assert staged.transport.value() == b""
     staged.protocol.dataReceived(empty)
-    staged.clock.advance(Settings().close_delay)
+    staged.clock.advance(WebSocketSettings().close_delay)
     assert staged.transport.value()[2:4] == b"\x11\x30"
 
 
@@ -247,7 +247,7 @@ def test_messages_are_the_same_however_they_are_cut_and_whichever_frames_they_co
 
 def test_one_who_reads_slowly_stays_and_one_who_reads_nothing_goes() -> None:
     staged = Staged()
-    timeout = Settings().stall_timeout
+    timeout = WebSocketSettings().stall_timeout
     staged.protocol.outbound.send(PreparedMessage(b"a message"))
     progress = iter([0, 1, 1, 2, 2, 2])
     staged.protocol.outbound = StagedWire(progress)
@@ -332,7 +332,7 @@ def test_a_fault_of_ours_ends_the_connection_and_is_logged_and_nothing_after_it_
     assert staged.messages == []
     assert [event["log_format"] for event in events] == ["message not handled", "connection ended"]
     assert staged.transport.value() == b""
-    staged.clock.advance(Settings().close_delay)
+    staged.clock.advance(WebSocketSettings().close_delay)
     assert staged.transport.value()[:4] == b"\x88\x10\x03\xf3"
 
 
@@ -348,9 +348,9 @@ def test_one_who_offends_is_out_at_once_and_told_so_a_moment_later() -> None:
     staged.protocol.dataReceived(client_frame(b"three") + client_frame(b"?", Opcode.PING))
     staged.protocol.outbound.send(PreparedMessage(b"a message"))
     staged.protocol.end(CloseCode.INTERNAL_ERROR, "internal error")
-    staged.clock.advance(Settings().close_delay * 0.9)
+    staged.clock.advance(WebSocketSettings().close_delay * 0.9)
     assert (staged.messages, staged.transport.value()) == ([], b"")
-    staged.clock.advance(Settings().close_delay * 0.1)
+    staged.clock.advance(WebSocketSettings().close_delay * 0.1)
     assert staged.transport.value()[2:4] == (4400).to_bytes(2, "big")
     assert staged.transport.producerState == "producing"
     assert staged.closed_with == [(4400, "malformed")]

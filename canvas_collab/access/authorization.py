@@ -12,8 +12,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from canvas_collab.access.authentication import Credential, Session, Sessions, Source, Unauthenticated, find_credential
 from canvas_collab.access.fair_semaphore import FairSemaphore, Requester
+from canvas_collab.access.origins import OriginPolicy
 from canvas_collab.access.roles import Access, AccessList, room_name_problem
-from canvas_collab.config import Settings
+from canvas_collab.config.application import RoutingSettings
 from canvas_collab.database.pool import DatabaseUnavailable, wait_at_most
 from canvas_collab.protocol.close_codes import CloseCode
 
@@ -75,23 +76,30 @@ class Authorizer:
     def __init__(
         self,
         reactor: IReactorTime,
-        settings: Settings,
+        routing: RoutingSettings,
+        cookie_prefix: str,
+        origins: OriginPolicy,
         sessions: Sessions,
         access_list: AccessList,
-        turns: FairSemaphore,
+        lookups: FairSemaphore,
+        timeout: float,
     ) -> None:
-        """:param turns: when who is looked up."""
+        """:param cookie_prefix: what the session cookie's name begins with.
+        :param lookups: limits how many lookups run at once.
+        :param timeout: how many seconds a decision may take, the wait for a lookup included.
+        """
         self._reactor = reactor
-        self._settings = settings
+        self._routing = routing
+        self._cookie_prefix = cookie_prefix
+        self._origins = origins
         self._sessions = sessions
         self._access_list = access_list
-        self._turns = turns
-        # Half of the handshake's time, so that a client hears why before the connection is cut.
-        self._patience = settings.handshake_timeout / 2
+        self._lookups = lookups
+        self._timeout = timeout
 
     def room_of(self, path: str) -> str:
         """The room that a URL's path names; the empty string if it names none."""
-        prefix = self._settings.ws_path_prefix + "/"
+        prefix = self._routing.ws_path_prefix + "/"
         name = unquote_to_bytes(path[len(prefix) :].encode("latin-1"))
         return name.decode("utf-8", "replace") if path.startswith(prefix) else ""
 
@@ -100,13 +108,13 @@ class Authorizer:
 
         :raises Denied: if it is a cookie that the browser added on behalf of a foreign page.
         """
-        credential = find_credential(request.headers, request.query, self._settings.cookie_prefix)
+        credential = find_credential(request.headers, request.query, self._cookie_prefix)
         origin = request.headers.get("origin")
         if (
             credential is not None
             and credential.source is Source.COOKIE
             and origin is not None
-            and not self._settings.origin_allowed(origin)
+            and not self._origins.allows(origin)
         ):
             raise Denied(403, CloseCode.FORBIDDEN, "forbidden origin", f"foreign origin {origin[:200]}")
         return credential
@@ -127,23 +135,23 @@ class Authorizer:
         undecided: Deferred[Authorization | None] = Deferred.fromCoroutine(self._look_up(room, credential, token))
         # Not before the database has answered, however long somebody waits for it here.
         undecided.addBoth(self._end_turn)
-        left = self._patience - (self._reactor.seconds() - began)
-        admission = await wait_at_most(self._reactor, undecided, max(left, 0), None)
-        if admission is None:
-            raise _unavailable(f"the database did not answer within {self._patience:g} s")
-        return admission
+        left = self._timeout - (self._reactor.seconds() - began)
+        authorization = await wait_at_most(self._reactor, undecided, max(left, 0), None)
+        if authorization is None:
+            raise _unavailable(f"the database did not answer within {self._timeout:g} s")
+        return authorization
 
     async def _take_turn(self, requester: Requester) -> None:
-        turn = self._turns.take(requester)
-        if await wait_at_most(self._reactor, turn, self._patience, False):
+        turn = self._lookups.take(requester)
+        if await wait_at_most(self._reactor, turn, self._timeout, False):
             return
         if not turn.called:
             turn.cancel()
-            raise _unavailable(f"no turn to be looked up within {self._patience:g} s")
+            raise _unavailable(f"no turn to be looked up within {self._timeout:g} s")
         raise _unavailable("the client did not wait" if requester.gone else "too many wait to be looked up")
 
     def _end_turn(self, result: _T) -> _T:
-        self._turns.end()
+        self._lookups.end()
         return result
 
     async def _look_up(self, room: str, credential: Credential, token: str) -> Authorization | None:
@@ -154,7 +162,7 @@ class Authorizer:
             raise _unauthenticated(error) from error
         except DatabaseUnavailable as error:
             raise _unavailable(str(error)) from error
-        if why_not := room_name_problem(room, self._settings.room_prefix):
+        if why_not := room_name_problem(room, self._routing.room_prefix):
             # This follows from the name alone.
             public = f"forbidden: {why_not}"
             raise Denied(403, CloseCode.FORBIDDEN, public, why_not, session.user_id)

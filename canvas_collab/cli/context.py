@@ -9,7 +9,7 @@ import click
 from attrs import frozen
 
 from canvas_collab.cli.repository import DocumentRepository, NotFound, open_repository
-from canvas_collab.config import Settings
+from canvas_collab.config.settings import Settings
 from canvas_collab.development import start_embedded_database
 
 
@@ -25,14 +25,14 @@ class Context:
 
         :raises NoSuchThing: if there is none.
         """
-        if self.settings.database_url:
-            yield self.settings.database_url
+        if self.settings.database.url:
+            yield self.settings.database.url
             return
-        if not (self.settings.data_dir / "postgres").is_dir():
+        if not (self.settings.process.data_dir / "postgres").is_dir():
             raise NotFound("Set DATABASE_URL: there is no embedded database here either.")
         settings, service = start_embedded_database(self.settings)
         try:
-            yield settings.database_url
+            yield settings.database.url
         finally:
             service.stopService()
 
@@ -44,7 +44,7 @@ class Context:
 
     def room(self, name: str) -> str:
         """The room that a name stands for: a room's name, or the id of a diagram."""
-        prefix = self.settings.room_prefix
+        prefix = self.settings.routing.room_prefix
         return name if name.startswith(prefix) else prefix + name
 
 

@@ -64,7 +64,7 @@ def restore(context: Context, room: str, at: datetime, user: str | None, dry_run
     with context.archive() as archive:
         room = context.room(room)
         now = archive.load(room)
-        then = archive.load_at(room, at, context.settings.history_retention)
+        then = archive.load_at(room, at, context.settings.snapshots.history_retention)
         # A copy of what was there is as good as itself.
         is_there = write_json(to_json(now)) == write_json(to_json(then))
         update = EMPTY_UPDATE if is_there else restoring_update(now, then, unused_client(now))

@@ -106,7 +106,7 @@ def export(
     form = form or ("json" if output is None and sys.stdout.isatty() else "update")
     with context.archive() as archive:
         room = context.room(room)
-        retention = context.settings.history_retention
+        retention = context.settings.snapshots.history_retention
         document = archive.load(room) if at is None else archive.load_at(room, at, retention)
     data = write_json(to_json(document, texts)).encode() + b"\n" if form == "json" else document.encode()
     if output is not None:

@@ -15,6 +15,7 @@ from canvas_collab.access.authentication import Credential
 from canvas_collab.access.authorization import Authorization, Denied
 from canvas_collab.access.fair_semaphore import Requester
 from canvas_collab.access.roles import Access
+from canvas_collab.config.connections import ConnectionLimits
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.close_codes import CloseCode, ProtocolViolation
@@ -112,10 +113,8 @@ class Connection:
         "_has_announced",
         "_has_left",
         "_journal",
+        "_limits",
         "_logged",
-        "_max_awareness_size",
-        "_max_document_size",
-        "_max_unsaved",
         "_unsaved",
         "access",
         "channel",
@@ -129,28 +128,20 @@ class Connection:
         self,
         channel: Channel,
         room: Room[Connection],
-        admission: Authorization,
+        authorization: Authorization,
         journal: JournalState,
-        max_awareness_size: int,
-        max_document_size: int,
-        max_unsaved: int,
+        limits: ConnectionLimits,
     ) -> None:
-        """:param admission: on what the connection rests.
-        :param max_awareness_size: the largest awareness message that is taken, in bytes.
-        :param max_document_size: nothing is added to a document that would have more bytes.
-        :param max_unsaved: after so many bytes of edits no more is read until they are on disk, or for a second.
-        """
+        """:param authorization: on what the connection rests."""
         self.channel = channel
         # What the room asks for most often, without a step in between.
         self.offer = channel.offer
         self.room = room
-        self.user_id = admission.session.user_id
-        self.credential: Credential = admission.credential
-        self.access: Access = admission.access
+        self.user_id = authorization.session.user_id
+        self.credential: Credential = authorization.credential
+        self.access: Access = authorization.access
         self._journal = journal
-        self._max_awareness_size = max_awareness_size
-        self._max_document_size = max_document_size
-        self._max_unsaved = max_unsaved
+        self._limits = limits
         # About how many bytes of edits were taken since reading was held for them last.
         self._unsaved = 0
         self._has_announced = False
@@ -233,10 +224,10 @@ class Connection:
         self.channel.send_stateless(message)
 
     def _read(self, data: bytes) -> Steps[Update]:
-        return read_update(data, self._max_document_size, is_new=True)
+        return read_update(data, self._limits.max_document_size, is_new=True)
 
     def _edit(self, update: Update) -> Steps[Effect]:
-        limit = self._max_document_size
+        limit = self._limits.max_document_size
         encoded = update.encoded
         is_small = encoded is not None and len(encoded) < SMALL
         added = len(encoded) if encoded is not None and is_small else (yield from update.weigh())
@@ -251,7 +242,7 @@ class Connection:
             raise ProtocolViolation(CloseCode.TRY_AGAIN_LATER, "the database cannot keep up, try again later")
         yield from self.room.edit(self, update)
         self._unsaved += added
-        if self._unsaved > self._max_unsaved:
+        if self._unsaved > self._limits.max_unsaved:
             self._unsaved = 0
             self.channel.pause_reading_until(lambda act: self._journal.after_commit(self.room.name, act))
         return Effect.KEPT
@@ -280,9 +271,9 @@ class Connection:
         room = self.room
         if room.is_echo(self, payload):
             return
-        if len(payload) > self._max_awareness_size:
+        if len(payload) > self._limits.max_awareness_size:
             if not room.awareness.is_old(payload):
-                self._dropped(f"an awareness message may have {self._max_awareness_size} bytes")
+                self._dropped(f"an awareness message may have {self._limits.max_awareness_size} bytes")
             return
         reader = awareness_format.Reader(payload)
         most, refused = room.awareness.most_entries(), 0

@@ -9,7 +9,7 @@ from canvas_collab.access.authentication import Credential, Source
 from canvas_collab.access.authorization import Authorization, Authorizer, Denied, Request
 from canvas_collab.access.fair_semaphore import FairSemaphore, Requester
 from canvas_collab.access.roles import MAX_ROOM_NAME_LENGTH
-from canvas_collab.config import Settings
+from canvas_collab.config.connections import ConnectionLimits
 from canvas_collab.database.pool import DatabaseUnavailable
 from canvas_collab.document.folding import DocumentDamaged
 from canvas_collab.logs import LogRateLimiter
@@ -35,18 +35,27 @@ class ConnectionOpener:
     def __init__(
         self,
         reactor: IReactorTime,
-        settings: Settings,
         authorizer: Authorizer,
         recheck_authorizer: Authorizer,
         rooms: Rooms,
         journal: JournalState,
+        limits: ConnectionLimits,
+        max_waiting_loads: int,
+        renew_before: float,
     ) -> None:
-        """:param rechecker: decides whether those who are in may stay, whatever the doorkeeper has to do."""
-        #: The documents that could not be opened because of what is stored of them.
+        """:param recheck_authorizer: decides over open connections; its lookups do not wait for those of `authorizer`.
+        :param max_waiting_loads: how many documents may wait to be loaded.
+        :param renew_before: how many seconds before the end of its session a client is asked for a new token.
+        """
+        #: The documents that could not be opened because what is stored of them is damaged.
         self.damaged: set[str] = set()
         self._authorizer = authorizer
         self._recheck_authorizer = recheck_authorizer
-        self._loads = FairSemaphore(LOADS_AT_ONCE, settings.max_waiting_lookups)
+        self._rooms = rooms
+        self._journal = journal
+        self._limits = limits
+        self._loads = FairSemaphore(LOADS_AT_ONCE, max_waiting_loads)
+        self._renew_before = renew_before
         self._denials = LogRateLimiter(
             reactor,
             DENIALS_EACH,
@@ -54,9 +63,6 @@ class ConnectionOpener:
             lambda count: self.log.info("connection denials suppressed", count=count),
         )
         self._damages = LogRateLimiter(reactor, 1, DENIALS_MOST)
-        self._settings = settings
-        self._rooms = rooms
-        self._journal = journal
 
     async def open(self, channel: Channel, room: str, handshake: Request, token: str = "") -> Connection:
         """Decide, load the room, and make a connection that has not joined it yet.  :meth:`close` ends it.
@@ -65,8 +71,8 @@ class ConnectionOpener:
         :raises Denied: if the answer is no, or cannot be found out.
         """
         try:
-            admission = await self._authorizer.decide(room, self._credential(handshake, token), channel.requester)
-            entered = await self._enter(admission, channel.requester)
+            authorization = await self._authorizer.decide(room, self._credential(handshake, token), channel.requester)
+            entered = await self._enter(authorization, channel.requester)
         except Denied as denied:
             self.denied(denied, room, channel.client)
             raise
@@ -75,9 +81,7 @@ class ConnectionOpener:
             unexpected = Denied(500, CloseCode.INTERNAL_ERROR, "internal error", type(error).__name__)
             self.denied(unexpected, room, channel.client)
             raise unexpected from error
-        settings = self._settings
-        sizes = settings.max_awareness_size, settings.max_document_size, settings.max_unsaved
-        return Connection(channel, entered, admission, self._journal, *sizes)
+        return Connection(channel, entered, authorization, self._journal, self._limits)
 
     def carries_credential(self, handshake: Request) -> bool:
         """Whether a handshake says who it is of."""
@@ -89,19 +93,19 @@ class ConnectionOpener:
     def _credential(self, handshake: Request, token: str) -> Credential | None:
         return Credential(token, Source.MESSAGE) if token else self._authorizer.credential_of(handshake)
 
-    async def _enter(self, admission: Authorization, requester: Requester) -> Room[Connection]:
-        user_id = admission.session.user_id
+    async def _enter(self, authorization: Authorization, requester: Requester) -> Room[Connection]:
+        user_id = authorization.session.user_id
         try:
-            room = await self._loaded(admission.room, requester)
-            self.damaged.discard(admission.room)
+            room = await self._loaded(authorization.room, requester)
+            self.damaged.discard(authorization.room)
             return room
         except DatabaseUnavailable as error:
             code = CloseCode.TRY_AGAIN_LATER
             raise Denied(503, code, "try again later", str(error), user_id) from error
         except DocumentDamaged as error:
-            if self._damages.admits(admission.room):
-                self.log.critical("document damaged", room=admission.room, reason=str(error))
-            self.damaged.add(admission.room)
+            if self._damages.admits(authorization.room):
+                self.log.critical("document damaged", room=authorization.room, reason=str(error))
+            self.damaged.add(authorization.room)
             code = CloseCode.DOCUMENT_DAMAGED
             raise Denied(500, code, "the document is damaged", str(error), user_id) from error
 
@@ -172,7 +176,7 @@ class ConnectionOpener:
             connection.channel.close(verdict)
             return
         self._apply(connection, verdict)
-        if verdict.session.lasts < self._settings.token_renewal + self._settings.session_recheck:
+        if verdict.session.lasts < self._renew_before:
             connection.channel.ask_for_token()
 
     async def _verdict(self, connection: Connection) -> Authorization | Denied | None:
@@ -194,19 +198,19 @@ class ConnectionOpener:
         :raises Denied: if it is not as good as the one before; the connection stays as it is.
         """
         credential = self._credential(handshake, token)
-        admission = await self._authorizer.decide(connection.room.name, credential, connection.channel.requester)
-        if admission.session.user_id != connection.user_id:
+        authorization = await self._authorizer.decide(connection.room.name, credential, connection.channel.requester)
+        if authorization.session.user_id != connection.user_id:
             raise Denied(401, CloseCode.UNAUTHORIZED, "unauthorized", "another user's token", connection.user_id)
-        connection.credential = admission.credential
-        self._apply(connection, admission)
+        connection.credential = authorization.credential
+        self._apply(connection, authorization)
 
-    def _apply(self, connection: Connection, admission: Authorization) -> None:
-        if admission.access is not connection.access:
+    def _apply(self, connection: Connection, authorization: Authorization) -> None:
+        if authorization.access is not connection.access:
             self.log.info(
                 "access changed",
                 room=connection.room.name,
                 user=connection.user_id,
-                access=admission.access.name.lower(),
+                access=authorization.access.name.lower(),
             )
-            connection.access = admission.access
+            connection.access = authorization.access
             connection.channel.access_changed()

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from canvas_collab.access.authorization import Denied, Request
 from canvas_collab.access.roles import MAX_ROOM_NAME_LENGTH
-from canvas_collab.config import Settings
+from canvas_collab.config.connections import HocuspocusSettings
 from canvas_collab.persistence.journal import Journal
 from canvas_collab.protocol import hocuspocus as envelope
 from canvas_collab.protocol import sync
@@ -51,7 +51,7 @@ class Hocuspocus:
         socket: Socket,
         opener: ConnectionOpener,
         journal: Journal,
-        settings: Settings,
+        settings: HocuspocusSettings,
         pending_total: SharedLimit,
     ) -> None:
         """:param pending_total: what is kept for all sockets of documents that are not open."""

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from canvas_collab.access.authorization import Denied, Request
 from canvas_collab.access.fair_semaphore import Requester
-from canvas_collab.config import Settings
+from canvas_collab.config.connections import HocuspocusSettings
 from canvas_collab.persistence.journal import Journal
 from canvas_collab.protocol import hocuspocus as envelope
 from canvas_collab.protocol import sync
@@ -37,7 +37,7 @@ class DocumentSocket(Protocol):
     socket: Socket
     opener: ConnectionOpener
     journal: Journal
-    settings: Settings
+    settings: HocuspocusSettings
 
     def shut(self, document: OpenDocument, code: CloseCode, reason: str) -> None:
         """Close a document from this side; the socket stays open."""

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from twisted.internet.task import Cooperator
 
-from canvas_collab.config import Settings
+from canvas_collab.config.connections import WebSocketSettings
 from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.websocket.inbound import InboundQueue
@@ -23,7 +23,7 @@ MAX_FRAGMENTS = 2**16
 class ReceivingServer(Protocol):
     """What a socket's receiving side asks of whoever has all of them."""
 
-    settings: Settings
+    settings: WebSocketSettings
     cooperator: Cooperator
     #: What has come of messages that are not dealt with yet.
     receiving: SharedLimit

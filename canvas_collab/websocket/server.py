@@ -8,14 +8,11 @@ from typing import Any
 from autobahn.twisted.websocket import WebSocketServerFactory
 from twisted.internet.task import Cooperator
 
-from canvas_collab.config import Settings
-from canvas_collab.persistence.journal import Journal
+from canvas_collab.config.connections import WebSocketSettings
 from canvas_collab.rooms.opening import ConnectionOpener
-from canvas_collab.websocket.hocuspocus import Hocuspocus
 from canvas_collab.websocket.protocol_handler import ProtocolHandler, Socket
 from canvas_collab.websocket.server_protocol import ServerProtocol
 from canvas_collab.websocket.shared_limit import SharedLimit
-from canvas_collab.websocket.y_websocket import YWebsocket
 
 #: A client that was told to close has so many seconds to do so, or up to one less: Autobahn's timers round down to
 #: whole seconds.  Of one there might be nothing left, and who is cut off at once may never read why.
@@ -31,19 +28,19 @@ class ServerFactory(WebSocketServerFactory):
     def __init__(
         self,
         reactor: Any,
-        settings: Settings,
+        settings: WebSocketSettings,
         opener: ConnectionOpener,
-        journal: Journal,
+        handler_for: Callable[[Socket, str], ProtocolHandler],
         cooperator: Cooperator,
     ) -> None:
+        """:param handler_for: makes the protocol handler of a socket; takes the URL path that it was opened on."""
         WebSocketServerFactory.__init__(self, reactor=reactor, server="canvas-collab")
         self.settings = settings
         self.opener = opener
+        self.handler_for = handler_for
         self.cooperator = cooperator
-        self._journal = journal
         #: What has come of messages that are not dealt with yet.
         self.receiving = SharedLimit(settings.max_receiving_total)
-        self._pending_total = SharedLimit(settings.max_pending_total)
         self.clients: set[ServerProtocol] = set()
         self.on_empty: Callable[[], None] | None = None
         WebSocketServerFactory.setProtocolOptions(
@@ -71,13 +68,6 @@ class ServerFactory(WebSocketServerFactory):
     def reject_by_closing(self) -> bool:
         """Whether who may not come in is told so by a close code."""
         return self.settings.reject_with == "close"
-
-    def handler(self, socket: Socket, path: str) -> ProtocolHandler:
-        """The protocol that is spoken on this URL's path."""
-        if self.settings.hocuspocus_at(path):
-            total = self._pending_total
-            return Hocuspocus(self.reactor, socket, self.opener, self._journal, self.settings, total)
-        return YWebsocket(self.reactor, socket, self.opener, self._journal)
 
     def accepted(self, client: ServerProtocol) -> None:
         """A socket has been accepted."""

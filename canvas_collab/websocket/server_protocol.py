@@ -42,8 +42,8 @@ class Server(ReceivingServer, Protocol):
     def reject_by_closing(self) -> bool:
         """Whether who may not come in is told so by a close code."""
 
-    def handler(self, socket: Socket, path: str) -> ProtocolHandler:
-        """The protocol that is spoken on this URL's path."""
+    def handler_for(self, socket: Socket, path: str) -> ProtocolHandler:
+        """A handler of the protocol that is spoken on this URL path."""
 
     def accepted(self, client: ServerProtocol) -> None:
         """A socket has been accepted."""
@@ -143,7 +143,7 @@ class ServerProtocol(Receiver):
                 denied = Denied(503, CloseCode.TRY_AGAIN_LATER, "try again later", "too many connections")
                 self.factory.opener.denied(denied, "", self.client)
                 raise denied
-            self._handler = self.factory.handler(self, request.path)
+            self._handler = self.factory.handler_for(self, request.path)
             await self._handler.handshake_received(request)
             if self.gone:
                 raise Denied(408, CloseCode.TIMEOUT, "too late", "the client did not wait")

@@ -1,0 +1,1 @@
+"""Settings: environment variables, read and checked once at start, grouped by the part of the daemon that uses them."""

@@ -1,0 +1,45 @@
+"""One setting: an attrs field that carries the name of its environment variable, its parser and its documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+
+@frozen
+class Variable:
+    """The environment variable behind a field.
+
+    :ivar name: the variable's name.
+    :ivar parse: converts its text; raises :exc:`ValueError` with what the variable must be.
+    :ivar doc: what it sets, in Markdown, for ``docs/configuration.md`` and ``.env.example``.
+    :ivar aliases: other names that count when the variable itself is not set.
+    """
+
+    name: str
+    parse: Callable[[str], object]
+    doc: str
+    aliases: tuple[str, ...] = ()
+
+
+def setting(name: str, default: object, parse: Callable[[str], object], doc: str, *aliases: str) -> Any:
+    """A field of a settings group, with the :class:`Variable` that it is read from."""
+    return attrs.field(default=default, kw_only=True, metadata={"variable": Variable(name, parse, doc, aliases)})
+
+
+def variable_of(field: attrs.Attribute[Any]) -> Variable:
+    """The environment variable behind a field of a settings group."""
+    variable: Variable = field.metadata["variable"]
+    return variable
+
+
+def as_text(value: object) -> str:
+    """A setting's value as the text of its variable; parsing that text gives the value again."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return ",".join(value) if isinstance(value, tuple) else str(value)

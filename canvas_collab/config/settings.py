@@ -1,0 +1,117 @@
+"""All settings, read from the environment at once; every problem is reported with the name of its variable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from canvas_collab.config.application import (
+    AuthSettings,
+    DatabaseSettings,
+    ListenSettings,
+    ProcessSettings,
+    RoutingSettings,
+)
+from canvas_collab.config.connections import ConnectionLimits, HocuspocusSettings, WebSocketSettings
+from canvas_collab.config.documents import (
+    AwarenessSettings,
+    JournalSettings,
+    PacingSettings,
+    ReplicationSettings,
+    SnapshotSettings,
+)
+from canvas_collab.config.setting import variable_of
+
+#: The shortest secret that Better Auth takes for one that is not easily guessed, in characters.
+MIN_SECRET_LENGTH = 32
+
+
+class ConfigurationError(Exception):
+    """The environment cannot be used.  `problems` has a sentence for each thing that is wrong."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def _group(group: type[Any], title: str) -> Any:
+    """A group of settings, and the title of its section in ``docs/configuration.md``."""
+    return attrs.field(factory=group, kw_only=True, metadata={"title": title, "group": group})
+
+
+@frozen
+class Settings:
+    """The settings groups, in the order of ``docs/configuration.md``.
+
+    Each part of the daemon is given the group that it reads.  Times are in seconds and sizes in bytes, unless a name
+    says otherwise.
+    """
+
+    database: DatabaseSettings = _group(DatabaseSettings, "Database")
+    auth: AuthSettings = _group(AuthSettings, "Authentication and access")
+    process: ProcessSettings = _group(ProcessSettings, "Process")
+    listen: ListenSettings = _group(ListenSettings, "Addresses")
+    routing: RoutingSettings = _group(RoutingSettings, "Paths and room names")
+    websocket: WebSocketSettings = _group(WebSocketSettings, "WebSocket connections")
+    limits: ConnectionLimits = _group(ConnectionLimits, "What one connection may send")
+    hocuspocus: HocuspocusSettings = _group(HocuspocusSettings, "Hocuspocus providers")
+    awareness: AwarenessSettings = _group(AwarenessSettings, "Awareness")
+    pacing: PacingSettings = _group(PacingSettings, "Sending edits")
+    journal: JournalSettings = _group(JournalSettings, "Journal")
+    snapshots: SnapshotSettings = _group(SnapshotSettings, "Snapshots and history")
+    replication: ReplicationSettings = _group(ReplicationSettings, "Replication")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+        """Read the settings; a variable that is set to the empty string counts as not set.
+
+        :raises ConfigurationError: naming every variable that cannot be used, and what would be right.
+        """
+        problems: list[str] = []
+        groups = {field.name: _read(field.metadata["group"], environment, problems) for field in attrs.fields(cls)}
+        settings = cls(**groups)
+        problems.extend(settings._contradictions())
+        if problems:
+            raise ConfigurationError(problems)
+        return settings
+
+    def _contradictions(self) -> list[str]:
+        problems = []
+        production, auth = self.process.production, self.auth
+        if production and not self.database.url:
+            problems.append("DATABASE_URL must be set in production: there is no embedded database there.")
+        if production and len(auth.secret) < MIN_SECRET_LENGTH:
+            problems.append(
+                f"BETTER_AUTH_SECRET must be the application's secret, of {MIN_SECRET_LENGTH} characters or more."
+            )
+        if self.database.url and not production and not auth.secret:
+            problems.append("BETTER_AUTH_SECRET must be the application's secret: DATABASE_URL names its database.")
+        if production and not auth.application_url and not auth.allowed_origins:
+            problems.append(
+                "BETTER_AUTH_URL must be the application's URL, or ALLOWED_ORIGINS the origins of its pages."
+            )
+        if self.snapshots.max_wait < self.snapshots.debounce:
+            problems.append("SNAPSHOT_MAX_WAIT must not be shorter than SNAPSHOT_DEBOUNCE.")
+        if self.websocket.max_receiving_total < self.websocket.max_message_size:
+            problems.append("MAX_RECEIVING_TOTAL must not be smaller than MAX_MESSAGE_SIZE.")
+        if self.hocuspocus.max_pending_total < self.hocuspocus.max_pending_size:
+            problems.append("MAX_PENDING_TOTAL must not be smaller than MAX_PENDING_SIZE.")
+        return problems
+
+
+def _read(group: type[Any], environment: Mapping[str, str], problems: list[str]) -> Any:
+    """A group from the environment; what is wrong is added to `problems`, and the default taken for it."""
+    values: dict[str, object] = {}
+    for field in attrs.fields(group):
+        variable = variable_of(field)
+        given = next((name for name in (variable.name, *variable.aliases) if environment.get(name, "").strip()), None)
+        if given is None:
+            continue
+        try:
+            values[field.name] = variable.parse(environment[given].strip())
+        except ValueError as error:
+            problems.append(f"{given} {error}.")
+    return group(**values)

@@ -1,0 +1,71 @@
+"""Keep-alive and rechecks of all connections, and closing them when the daemon stops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from canvas_collab.database.pool import wait_at_most
+from canvas_collab.descriptors import raise_descriptor_limit
+from canvas_collab.protocol.close_codes import CloseCode
+from canvas_collab.websocket.server import ServerFactory
+
+#: File descriptors that are not for clients: the log, the database, the listening sockets, compaction.
+OTHER_DESCRIPTORS = 64
+
+#: How long stopping waits for clients to close, in seconds.
+CLIENTS_TIMEOUT = 1.5
+
+
+class ConnectionMonitor(Service):
+    """Pings silent clients, rechecks the sessions of all, and closes every connection when it stops."""
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, factory: ServerFactory, recheck_interval: float, ping_interval: float) -> None:
+        self._reactor = reactor
+        self._factory = factory
+        self._loops = {
+            LoopingCall(self._recheck_all): recheck_interval,
+            LoopingCall(self._keep_all_alive): ping_interval,
+        }
+
+    def startService(self) -> None:
+        """Begin pinging and rechecking; warn if the process may not have enough file descriptors."""
+        Service.startService(self)
+        wanted, allowed = self._factory.settings.max_connections + OTHER_DESCRIPTORS, raise_descriptor_limit()
+        if allowed < wanted:
+            self.log.warn("too few file descriptors", allowed=allowed, wanted=wanted)
+        for loop, interval in self._loops.items():
+            loop.clock = self._reactor
+            loop.start(interval, now=False)
+
+    def _keep_all_alive(self) -> None:
+        for client in list(self._factory.clients):
+            client.keep_alive()
+
+    async def _recheck_all(self) -> None:
+        """One client after the other, so that the database has time for other work."""
+        for client in list(self._factory.clients):
+            await client.recheck()
+
+    def stopService(self) -> Deferred[None]:
+        """Close every connection with 1012, and abort those that are still open after :data:`CLIENTS_TIMEOUT`."""
+        Service.stopService(self)
+        for loop in self._loops:
+            loop.stop()
+        return Deferred.fromCoroutine(self._close_all())
+
+    async def _close_all(self) -> None:
+        empty: Deferred[None] = Deferred()
+        self._factory.on_empty = lambda: None if empty.called else empty.callback(None)
+        for client in list(self._factory.clients):
+            client.close(CloseCode.SERVICE_RESTART, "the server restarts")
+        if self._factory.clients:
+            await wait_at_most(self._reactor, empty, CLIENTS_TIMEOUT, None)
+        for client in list(self._factory.clients):
+            client.dropConnection(abort=True)

@@ -30,9 +30,9 @@ from canvas_collab.database.pool import Database
 from canvas_collab.persistence.compactor import compact_in_background
 from canvas_collab.persistence.store import DocumentStore, LogEntry
 from canvas_collab.protocol import sync
-from tests.harness.clients import Client
-from tests.harness.daemons import Daemon
-from tests.harness.databases import SECRET, TestDatabase, User
+from tests.support.clients import Client
+from tests.support.daemons import Daemon
+from tests.support.databases import SECRET, TestDatabase, User
 
 SESSION_CHECKS = 3000
 COMMITS = 300

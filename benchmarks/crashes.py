@@ -1,7 +1,7 @@
 """Crashes, many of them: ``python -m benchmarks.crashes --rounds 500``.
 
 Hocuspocus providers draw in several documents while the daemon, PostgreSQL or both are killed at random moments.  What
-is counted is what had been acknowledged and is gone.  ``tests/test_crashes.py`` is the same in short.
+is counted is what had been acknowledged and is gone.  ``tests/faults/test_crashes.py`` is the same in short.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.harness.crashes import Crashes
-from tests.harness.daemons import ROOT
+from tests.support.crashes import Crashes
+from tests.support.daemons import ROOT
 
 
 def main() -> None:

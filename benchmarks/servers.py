@@ -27,8 +27,8 @@ from canvas_collab import __version__
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import snapshot_of
 from canvas_collab.protocol.update import decode_update
-from tests.harness.daemons import ROOT, Daemon, daemon_environment, free_port
-from tests.harness.databases import TestDatabase
+from tests.support.daemons import ROOT, Daemon, daemon_environment, free_port
+from tests.support.databases import TestDatabase
 
 NODE_DIRECTORY = Path(__file__).resolve().parent / "node"
 

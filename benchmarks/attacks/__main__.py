@@ -15,7 +15,7 @@ from benchmarks.attacks.running import flood
 from benchmarks.attacks.site import site
 from benchmarks.attacks.tables import HEAD, Table, write_page
 from benchmarks.processes import allow_files
-from tests.attacks.catalogue import SHAPES
+from tests.support.attacks.catalogue import SHAPES
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 

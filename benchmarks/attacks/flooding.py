@@ -18,9 +18,9 @@ from attrs import define, field, frozen
 from benchmarks.attacks.floods import FLOODS, PIECE, Attacker, Flood
 from benchmarks.processes import NICENESS
 from canvas_collab.protocol.lib0 import encode_var_string
-from tests.attacks.encoding import frame
-from tests.attacks.framing import ROOM
-from tests.attacks.shape import WireProtocol
+from tests.support.attacks.encoding import frame
+from tests.support.attacks.framing import ROOM
+from tests.support.attacks.shape import WireProtocol
 
 #: Pieces that are smaller come one every so many seconds.
 SLOWLY = 0.2

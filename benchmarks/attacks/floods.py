@@ -10,12 +10,12 @@ from attrs import field, frozen
 
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.lib0 import encode_var_string
-from tests.attacks.asking import present, shown, vector
-from tests.attacks.deletions import descending
-from tests.attacks.encoding import BINARY, FOUR_BYTES, PING, PONG, TEXT, frame, string, update, var, wide
-from tests.attacks.framing import ROOM
-from tests.attacks.shape import WireProtocol
-from tests.attacks.values import json_numbers
+from tests.support.attacks.asking import present, shown, vector
+from tests.support.attacks.deletions import descending
+from tests.support.attacks.encoding import BINARY, FOUR_BYTES, PING, PONG, TEXT, frame, string, update, var, wide
+from tests.support.attacks.framing import ROOM
+from tests.support.attacks.shape import WireProtocol
+from tests.support.attacks.values import json_numbers
 
 #: Frames are sent in pieces of about so many bytes.
 PIECE = 2**16

@@ -9,10 +9,10 @@ from attrs import evolve
 
 from benchmarks.attacks.site import Outcome, Site
 from canvas_collab.protocol import sync
-from tests.attacks.encoding import frame
-from tests.attacks.framing import ROOM
-from tests.attacks.shape import Shape, WireProtocol
-from tests.harness.assailant import Assailant
+from tests.support.attack_client import AttackClient
+from tests.support.attacks.encoding import frame
+from tests.support.attacks.framing import ROOM
+from tests.support.attacks.shape import Shape, WireProtocol
 
 #: Bystanders are watched for at least so many seconds.
 LEAST = 1.0
@@ -25,7 +25,7 @@ def attack(site: Site, shape: Shape, role: str, size: int, patience: float) -> O
     with ExitStack() as stack:
         stored = [frame(sync.encode_update(update)) for update in shape.stored(size)]
         if stored:
-            builder = stack.enter_context(Assailant(port, ROOM, people["editor"].token))
+            builder = stack.enter_context(AttackClient(port, ROOM, people["editor"].token))
             if not builder.send(b"".join(stored), patience) or builder.closed:
                 answer = f"what is before it was refused with {builder.closed}" if builder.closed else "hung before"
                 stack.close()
@@ -35,10 +35,10 @@ def attack(site: Site, shape: Shape, role: str, size: int, patience: float) -> O
         time.sleep(0.2)
         site.watch()
         started = time.perf_counter()
-        with Assailant(port, ROOM, people[role].token, shape.protocol) as assailant:
-            done = assailant.send(data, patience)
+        with AttackClient(port, ROOM, people[role].token, shape.protocol) as attack_client:
+            done = attack_client.send(data, patience)
             seconds = time.perf_counter() - started
-            answer = str(assailant.closed or "taken")
+            answer = str(attack_client.closed or "taken")
     settled = done and site.settle(patience)
     time.sleep(max(started + LEAST - time.perf_counter(), 0))
     outcome = site.outcome(answer, seconds, len(data))

@@ -15,7 +15,7 @@ from benchmarks.attacks.floods import Flood
 from benchmarks.attacks.site import Outcome, Site
 from benchmarks.attacks.tables import OUT
 from canvas_collab.protocol.close_codes import CloseCode
-from tests.attacks.framing import ROOM
+from tests.support.attacks.framing import ROOM
 
 #: How long after a flood the server may take to be as before, in seconds.
 PATIENCE = 20.0

@@ -12,10 +12,10 @@ from attrs import define, field, frozen
 
 from benchmarks.installation import postgres
 from benchmarks.processes import Cores, cpu_seconds, forget_peak_memory, peak_memory, waited_seconds
-from tests.attacks.framing import ROOM
-from tests.harness.bystanders import Bystanders, Observation, Seats
-from tests.harness.daemons import Daemon, daemon_environment
-from tests.harness.databases import TestDatabase, User
+from tests.support.attacks.framing import ROOM
+from tests.support.bystanders import Bystanders, Observation, Seats
+from tests.support.daemons import Daemon, daemon_environment
+from tests.support.databases import TestDatabase, User
 
 #: A daemon that holds so many bytes more than when it was new is not used for another attack.
 WORN = 20 * 2**20

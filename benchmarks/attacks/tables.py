@@ -12,9 +12,9 @@ from attrs import asdict, define, field
 
 from benchmarks.attacks.floods import FLOODS
 from benchmarks.attacks.site import Outcome
-from tests.attacks.catalogue import SHAPES
-from tests.attacks.shape import WireProtocol
-from tests.harness.daemons import ROOT
+from tests.support.attacks.catalogue import SHAPES
+from tests.support.attacks.shape import WireProtocol
+from tests.support.daemons import ROOT
 
 MB, MS = 2**20, 1e3
 

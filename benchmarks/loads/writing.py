@@ -9,7 +9,7 @@ from benchmarks.client import Client
 from benchmarks.loads.base import Bench, Load, Result, Target
 from benchmarks.loads.document import open_document
 from benchmarks.servers import LargeDocument, Server
-from tests.harness.databases import TestDatabase
+from tests.support.databases import TestDatabase
 
 RATE = 5
 SECONDS = 60

@@ -1,0 +1,184 @@
+"""Compaction leaves what Yjs makes of a document as it is, in fewer bytes.
+
+The histories, and the comparison, are Yjs's own (tests/node/compaction.mjs). COMPACTION_HISTORIES and HISTORY_SEED make
+more of them, and others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from base64 import b64decode, b64encode
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pycrdt import Array, Doc, Map, Text
+
+from canvas_collab.document.compaction import compact
+from canvas_collab.document.document import Document
+from canvas_collab.protocol.contents import cutter_of
+from canvas_collab.protocol.delete_set import DeleteSet
+from canvas_collab.protocol.info import Kind
+from canvas_collab.protocol.lib0 import encode_var_uint
+from canvas_collab.protocol.update import Update, clocks_of, decode_update, encode_update
+from tests.support.stored_poison import CLIENT, circle, item, string, update_of
+
+FIRST_SEED = int(os.environ.get("HISTORY_SEED", "1"))
+HISTORIES = int(os.environ.get("COMPACTION_HISTORIES", "400"))
+
+
+def compacted(updates: list[bytes]) -> bytes:
+    """All updates as one, compacted."""
+    merged = decode_update(Document(map(decode_update, updates)).encode())
+    result = compact(merged, merged.deletions)
+    assert result is not merged, "what came out was not proved to cover the same"
+    return encode_update(result.runs, result.deletions)
+
+
+def test_yjs_makes_the_same_of_a_compacted_document(node_executable: str, node_path: Path) -> None:
+    command = [node_executable, str(node_path / "compaction.mjs"), str(FIRST_SEED), str(HISTORIES)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as node:
+        assert node.stdin is not None
+        assert node.stdout is not None
+        for line in node.stdout:
+            message = json.loads(line)
+            if "problems" in message:
+                break
+            first, second = ([b64decode(update) for update in message[part]] for part in ("first", "second"))
+            answer = {"first": compacted(first), "whole": compacted(first + second)}
+            print(json.dumps({name: b64encode(data).decode() for name, data in answer.items()}), file=node.stdin)
+            node.stdin.flush()
+    assert not message["problems"], json.dumps(message["problems"][:3], indent=1)
+    counts, sizes = message["counts"], message["sizes"]
+    assert counts["histories"] == HISTORIES
+    assert counts["torn"] > 0
+    assert counts["gaps"] > 0
+    assert counts["ambiguous"] <= HISTORIES / 50
+    ratios = [size["compacted"] / size["yjs"] for size in sizes]
+    print(f"compacted / Yjs: median {statistics.median(ratios):.3f}, worst {max(ratios):.3f}; {counts}")
+    print(f"merged / Yjs: median {statistics.median(size['merged'] / size['yjs'] for size in sizes):.3f}")
+    assert statistics.median(ratios) < 1.1
+
+
+def test_deleted_content_goes_and_what_is_left_is_as_small_as_yjs_would_have_it() -> None:
+    doc: Doc = Doc()
+    updates: list[bytes] = []
+    subscription = doc.observe(lambda event: updates.append(event.update))
+    text = doc.get("text", type=Text)
+    for number in range(300):
+        text += chr(97 + number % 26)
+    del text[0:200]
+    shapes = doc.get("shapes", type=Map)
+    for number in range(50):
+        shapes[f"shape {number}"] = Map({"points": Array([number, number]), "label": Text("a label")})
+    for number in range(50):
+        del shapes[f"shape {number}"]
+    doc.unobserve(subscription)
+    assert len(compacted(updates)) <= len(doc.get_update()) * 1.05
+    assert len(compacted(updates)) < sum(map(len, updates)) / 5
+
+
+def test_content_whose_deletion_may_not_be_forgotten_yet_stays() -> None:
+    doc: Doc = Doc()
+    updates: list[bytes] = []
+    subscription = doc.observe(lambda event: updates.append(event.update))
+    text = doc.get("text", type=Text)
+    text += "an old secret, a new one"
+    del text[0:14]
+    del text[1:6]
+    doc.unobserve(subscription)
+    whole, early = decode_update(Document(map(decode_update, updates)).encode()), decode_update(updates[1])
+
+    def kept(droppable: DeleteSet) -> tuple[bool, bool]:
+        result = compact(whole, droppable)
+        data = encode_update(result.runs, result.deletions)
+        assert decode_update(data).deletions.encode() == whole.deletions.encode()
+        return b"secret" in data, b"a new" in data
+
+    assert kept(DeleteSet()) == (True, True)
+    assert kept(early.deletions) == (False, True)
+    assert kept(whole.deletions) == (False, False)
+
+
+def test_a_deletion_of_something_that_has_not_come_yet_is_no_matter() -> None:
+    doc: Doc = Doc()
+    text = doc.get("text", type=Text)
+    text += "first"
+    known = doc.get_update()
+    state = doc.get_state()
+    text += "second"
+    del text[5:11]
+    later = decode_update(doc.get_update(state))
+    early = Update(decode_update(known).runs, later.deletions)
+    assert compact(early, later.deletions) == early
+
+
+def document_of(*updates: bytes) -> Document:
+    return Document(map(decode_update, updates))
+
+
+def everything_deleted(document: Document) -> Update:
+    """All that is in a document, deleted."""
+    return Update(document.as_update().runs, clocks_of(document.as_update()))
+
+
+def test_origins_that_go_round_in_a_circle_end() -> None:
+    whole = everything_deleted(document_of(circle()))
+    assert clocks_of(compact(whole, whole.deletions)) == whole.deletions
+
+
+@pytest.mark.parametrize("shape", ["items", "one string", "one list"])
+def test_twice_as_much_takes_twice_as_many_steps(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every other character, or value, is deleted: nothing can be put together, and everything has to be cut."""
+
+    def whole(count: int) -> Update:
+        if shape == "items":
+            structs = [item(Kind.STRING, string("x"), parent="text")]
+            structs += [item(Kind.STRING, string("x"), origin=(CLIENT, clock)) for clock in range(count - 1)]
+        elif shape == "one string":
+            structs = [item(Kind.STRING, string("x" * count), parent="text")]
+        else:
+            structs = [item(Kind.ANY, encode_var_uint(count) + b"\x78" * count, parent="array")]
+        deletions = DeleteSet()
+        for clock in range(0, count, 2):
+            deletions.add(CLIENT, clock, clock + 1)
+        return Update(decode_update(update_of(structs, clocks=count)).runs, deletions)
+
+    def steps(count: int) -> int:
+        update = whole(count)
+        called = 0
+
+        def look(_frame: object, event: str, argument: object) -> None:
+            nonlocal called
+            called += 1
+
+        sys.setprofile(look)
+        try:
+            compact(update, update.deletions)
+        finally:
+            sys.setprofile(None)
+        return called
+
+    assert steps(4000) < 2.2 * steps(2000)
+
+
+def test_one_struct_with_many_cuts_is_cut_in_one_go() -> None:
+    """Bytes that are copied are not counted as steps; so this counts them."""
+    copied = 0
+
+    class Counting(bytes):
+        def __getitem__(self, place: Any) -> Any:
+            nonlocal copied
+            part = super().__getitem__(place)
+            copied += len(part) if isinstance(place, slice) else 1
+            return part
+
+    content = Counting(encode_var_uint(2000) + b"\x78" * 2000)
+    whole = cutter_of(content, Kind.ANY)
+    parts = [whole.cut(place, place + 1) for place in range(2000)]
+    assert len(parts) == 2000
+    assert copied < 4 * len(content)

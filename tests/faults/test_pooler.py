@@ -1,0 +1,65 @@
+"""Behind PgBouncer: by session everything works, by transaction nothing is heard, which is noticed."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.conftest import StartDaemon
+from tests.support.clients import Client, typed
+from tests.support.databases import TestDatabase, User
+from tests.support.pooler import PgBouncer, find_pgbouncer
+
+
+@pytest.fixture
+def pgbouncer() -> str:
+    """Where PgBouncer is."""
+    executable = find_pgbouncer()
+    if executable is None:
+        if os.environ.get("CI"):
+            pytest.fail("there is no pgbouncer, and nothing is left out here")
+        pytest.skip("there is no pgbouncer; Debian has a package of that name")
+    return executable
+
+
+@pytest.fixture
+def ada(database: TestDatabase) -> User:
+    ada = database.add_user("ada")
+    database.add_diagram("one", ada)
+    return ada
+
+
+def test_behind_a_transaction_pooler_it_is_said_that_nothing_is_heard_and_edits_are_followed_all_the_same(
+    database: TestDatabase, start_daemon: StartDaemon, ada: User, pgbouncer: str
+) -> None:
+    with PgBouncer(pgbouncer, database.url, "transaction") as pooler:
+        # One after the other: what the first has taken it must have given back.
+        left, right = (start_daemon(database, DATABASE_URL=pooler.url) for _ in range(2))
+        with Client(left, "one", ada) as here, Client(right, "one", ada) as there:
+            for daemon in (left, right):
+                daemon.wait_for_event("notifications not received")
+                health = daemon.get("/health")[1]
+                assert (health["status"], health["notifications"]["ok"]) == ("ok", False)
+                assert "transaction pooler" in health["notifications"]["reason"]
+            here.edit(typed("from the left "))
+            there.wait_for("from the left ")
+            there.edit(typed("from the right "))
+            while "from the right" not in here.text:
+                here.receive()
+        for daemon in (left, right):
+            daemon.stop()
+
+
+def test_behind_a_session_pooler_everything_is_heard(
+    database: TestDatabase, start_daemon: StartDaemon, ada: User, pgbouncer: str
+) -> None:
+    with PgBouncer(pgbouncer, database.url, "session") as pooler:
+        left, right = (start_daemon(database, DATABASE_URL=pooler.url, RECONCILE_INTERVAL=0.5) for _ in range(2))
+        with Client(left, "one", ada) as here, Client(right, "one", ada) as there:
+            here.edit(typed("from the left "))
+            there.wait_for("from the left ")
+        for daemon in (left, right):
+            assert daemon.get("/health")[1]["notifications"] == {"ok": True, "reason": None}
+            assert daemon.events("notifications not received") == []
+            daemon.stop()

@@ -1,0 +1,210 @@
+"""y-sweet's client: it syncs, and what it shows as saved is on disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from twisted.internet.task import Clock
+
+from canvas_collab.protocol import awareness, sync
+from canvas_collab.rooms.prepared_message import PreparedMessage
+from canvas_collab.websocket.heartbeats import SIGN_OF_LIFE_INTERVAL, Heartbeats
+from tests.support.diagrams import Diagram
+from tests.support.hocuspocus_providers import Providers
+from tests.support.stalling_proxy import StallingProxy
+from tests.support.y_sweet_clients import join
+
+#: The client takes a connection for dead after so many seconds without an answer to a heartbeat.
+CLIENTS_PATIENCE = 3.0
+
+SIGN_OF_LIFE = sync.encode_awareness(awareness.encode([]))
+
+
+def test_it_edits_together_with_others_and_shows_what_is_saved(diagram: Diagram, providers: Providers) -> None:
+    ada = join(diagram, providers, "ada")
+    bob = diagram.join(providers, "bob")
+    carol = diagram.provide(providers, "carol")
+    ada.wait_saved()
+    assert ada.state["statuses"] == ["connecting", "handshaking", "connected"]
+
+    ada.insert_text("text", 0, "together")
+    ada.wait_saved()
+    assert len(diagram.log()) == 1
+    assert ada.state["localChanges"][-2:] == [True, False]
+    bob.insert_text("text", 8, ", all")
+    assert providers.wait_converged(ada, bob, carol) == {"text": [{"insert": "together, all"}]}
+    for client in (ada, bob, carol):
+        client.set_awareness({"name": client.name})
+    providers.wait_awareness(ada, bob, carol, states=[{"name": name} for name in ("ada", "bob", "carol")])
+    assert ada.state["closes"] == []
+
+
+def test_what_was_edited_offline_is_saved_only_when_it_has_arrived(
+    stalling: Diagram, proxy: StallingProxy, providers: Providers
+) -> None:
+    witness = stalling.join(providers, "witness")
+    ada = join(stalling, providers, "ada", offline=True)
+    ada.insert_text("text", 0, "offline")
+    ada._call("connect")
+    ada.wait_saved()
+    assert len(stalling.log()) == 1
+    witness.wait_content({"text": [{"insert": "offline"}]})
+
+    ada.disconnect()
+    ada.wait_disconnected()
+    ada.insert_text("text", 7, ", again")
+    assert ada.state["hasLocalChanges"] is True
+    ada.connect()
+    ada.wait_saved()
+    assert len(stalling.log()) == 2
+
+
+def test_an_edit_is_not_shown_as_saved_while_the_database_is_away_and_the_connection_lasts(
+    stalling: Diagram, proxy: StallingProxy, providers: Providers
+) -> None:
+    ada = join(stalling, providers, "ada")
+    witness = stalling.join(providers, "witness")
+    ada.insert_text("text", 0, "before")
+    ada.wait_saved()
+
+    proxy.pause()
+    began = time.monotonic()
+    ada.insert_text("text", 6, " and after")
+    witness.wait_content({"text": [{"insert": "before and after"}]})
+    while time.monotonic() < began + CLIENTS_PATIENCE + 1.5:
+        # The answer to the health takes a while, with the database away.
+        assert stalling.daemon.get("/health")[0] == 503
+        assert ada.state["hasLocalChanges"] is True
+    assert ada.state["closes"] == []
+
+    proxy.resume()
+    ada.wait_saved()
+    assert len(stalling.log()) == 2
+
+
+def test_a_reader_sees_no_edit_of_its_own_as_saved(diagram: Diagram, providers: Providers) -> None:
+    vera = join(diagram, providers, "vera", diagram.viewer)
+    vera.wait_saved()
+    vera.insert_text("text", 0, "scribble")
+    diagram.join(providers, "witness").set_key("map", "key", "written")
+    # By now everything before it has been answered.
+    vera.wait_content({"map": {"key": "written"}, "text": [{"insert": "scribble"}]})
+    assert vera.state["hasLocalChanges"] is True
+    diagram.daemon.wait_until(lambda: bool(diagram.log()))
+    assert {user for user, _ in diagram.log()} == {diagram.editor.id}
+
+
+# One connection's heartbeats
+
+
+class Stage:
+    """Heartbeats of a connection, with a journal that commits when it is told to."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.sent: list[bytes] = []
+        self.reads = True
+        self.waiting: list[Callable[[], None]] = []
+        self.heartbeats = Heartbeats(self.clock, self, "diagram-x", self._offer)
+
+    def after_commit(self, document_id: str | None, act: Callable[[], None]) -> None:
+        assert document_id == "diagram-x"
+        self.waiting.append(act)
+
+    def commit(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for act in waiting:
+            act()
+
+    def take(self) -> list[bytes]:
+        sent, self.sent = self.sent, []
+        return sent
+
+    def _offer(self, message: PreparedMessage) -> bool:
+        if self.reads:
+            self.sent.append(message.payload)
+        return self.reads
+
+
+def echo(counter: bytes) -> bytes:
+    return b"\x66" + bytes((len(counter),)) + counter
+
+
+@pytest.fixture
+def stage() -> Stage:
+    stage = Stage()
+    stage.heartbeats.completed()
+    return stage
+
+
+def test_a_counter_comes_back_after_the_commit(stage: Stage) -> None:
+    stage.heartbeats.beat(b"\x05")
+    assert stage.take() == []
+    stage.commit()
+    assert stage.take() == [echo(b"\x05")]
+
+
+def test_of_many_counters_two_wait_and_the_last_one_stands_for_all(stage: Stage) -> None:
+    for number in range(100):
+        stage.heartbeats.beat(bytes((number,)))
+        assert len(stage.waiting) == 1
+    assert stage.take() == [SIGN_OF_LIFE]
+    stage.commit()
+    assert stage.take() == [echo(b"\x00")]
+    stage.commit()
+    assert stage.take() == [echo(b"\x63")]
+    assert stage.waiting == []
+
+
+def test_who_waits_hears_a_sign_of_life_now_and_then(stage: Stage) -> None:
+    stage.heartbeats.beat(b"\x01")
+    heard = 0
+    for _ in range(40):
+        stage.clock.advance(SIGN_OF_LIFE_INTERVAL / 4)
+        stage.heartbeats.beat(b"\x01")
+        heard += len(stage.take())
+    assert heard == 10
+
+
+def test_nothing_comes_back_before_the_first_step_2_or_once_something_was_refused() -> None:
+    stage = Stage()
+    stage.heartbeats.beat(b"\x05")
+    assert (stage.take(), stage.waiting) == ([SIGN_OF_LIFE], [])
+    stage.heartbeats.completed()
+    stage.commit()
+    assert stage.take() == [echo(b"\x05")]
+    stage.heartbeats.beat(b"\x06")
+    stage.heartbeats.refused()
+    stage.commit()
+    stage.clock.advance(SIGN_OF_LIFE_INTERVAL)
+    stage.heartbeats.beat(b"\x07")
+    stage.commit()
+    assert stage.take() == [SIGN_OF_LIFE]
+
+
+def test_who_does_not_read_is_told_when_it_does(stage: Stage) -> None:
+    stage.heartbeats.beat(b"\x05")
+    stage.reads = False
+    stage.commit()
+    stage.reads = True
+    stage.heartbeats.drained()
+    stage.commit()
+    assert stage.take() == [echo(b"\x05")]
+
+
+@pytest.mark.parametrize(
+    ("message", "counter"),
+    [
+        ("660105", b"\x05"),
+        ("6608ffffffffffffff0f", b"\xff" * 7 + b"\x0f"),
+        ("6609" + "00" * 9, None),
+        ("66", None),
+        ("6600", None),
+        ("6605aa", None),
+    ],
+)
+def test_what_has_no_counter_is_no_heartbeat(message: str, counter: bytes | None) -> None:
+    expected = sync.Unknown(102) if counter is None else sync.Heartbeat(counter)
+    assert sync.decode(bytes.fromhex(message)) == expected

@@ -1,0 +1,198 @@
+"""Clients without manners: they send what they are given, as fast as the daemon takes it, and note what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterable
+from functools import partial
+from types import TracebackType
+
+from tests.support.attacks.encoding import CLOSE, PING, PONG, frame, take_frames
+from tests.support.daemons import Daemon
+from tests.support.databases import User
+
+#: How many messages an attacker sends before it hears about the first of them.
+WINDOW = 3
+
+#: Nothing that the daemon is asked takes so long, in seconds.
+PATIENCE = 30.0
+
+_PING_FRAME = frame(b"", PING)
+
+
+class Flood:
+    """Some attackers of one user that send messages into a room until there are no more.
+
+    Behind every message goes a ping, and messages are dealt with in order: a message whose pong comes was accepted, and
+    the first without one when the daemon closes the connection was refused.  The attacker comes back then, and goes on
+    with those after it.
+    """
+
+    def __init__(self, daemon: Daemon, room: str, user: User, messages: Iterable[bytes], attackers: int) -> None:
+        self.accepted: list[bytes] = []
+        self.refused: list[tuple[bytes, int, str]] = []
+        #: What must not happen: a connection that breaks off, or is not let in.
+        self.failures: list[str] = []
+        self.seconds = 0.0
+        self._address = ("127.0.0.1", daemon.ws_port)
+        self._request = (
+            f"GET /{room}?token={user.token} HTTP/1.1\r\nHost: daemon\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        ).encode()
+        self._waiting = deque(messages)
+        self._attackers = attackers
+        self._progress = threading.Condition()
+        self._over = False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Flood:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._waiting.clear()
+        else:
+            self.wait_until_over()
+        self._thread.join(PATIENCE)
+
+    @property
+    def dealt_with(self) -> int:
+        """How many messages the daemon has accepted or refused."""
+        return len(self.accepted) + len(self.refused)
+
+    @property
+    def codes(self) -> Counter[int]:
+        """How often the daemon closed with which code."""
+        return Counter(code for _message, code, _reason in self.refused)
+
+    def wait_until_dealt_with(self, count: int) -> bool:
+        """Return True when that many messages were dealt with, or False when there will be no more."""
+        with self._progress:
+            while self.dealt_with < count and not self._over:
+                assert self._progress.wait(PATIENCE), f"the daemon stopped answering after {self.dealt_with} messages"
+        return self.dealt_with >= count
+
+    def wait_until_over(self) -> None:
+        """Return when there will be no more."""
+        with self._progress:
+            while not self._over:
+                assert self._progress.wait(PATIENCE), f"the daemon stopped answering after {self.dealt_with} messages"
+
+    def _run(self) -> None:
+        started = time.monotonic()
+        try:
+            asyncio.run(self._attack())
+        except Exception as error:
+            self.failures.append(repr(error))
+        self.seconds = time.monotonic() - started
+        self._over = True
+        self._tell()
+
+    async def _attack(self) -> None:
+        await asyncio.gather(*(self._come_again_and_again() for _ in range(self._attackers)))
+
+    async def _come_again_and_again(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._waiting and not self.failures:
+            attacker = _Attacker(self._request, self._waiting, self.accepted)
+            try:
+                await asyncio.wait_for(loop.create_connection(partial(_itself, attacker), *self._address), PATIENCE)
+                await asyncio.wait_for(attacker.gone, PATIENCE)
+            except (OSError, asyncio.TimeoutError) as error:
+                attacker.failure = f"the daemon does not answer: {error!r}"
+            finally:
+                attacker.abort()
+            if attacker.closed is not None:
+                offender = attacker.outstanding.popleft() if attacker.outstanding else b""
+                self.refused.append((offender, *attacker.closed))
+            if attacker.failure is not None:
+                self.failures.append(f"{attacker.failure}; waiting for an answer: {[*attacker.outstanding]}")
+            self._waiting.extendleft(reversed(attacker.outstanding))
+            self._tell()
+
+    def _tell(self) -> None:
+        with self._progress:
+            self._progress.notify_all()
+
+
+class _Attacker(asyncio.Protocol):
+    """One connection of a flood."""
+
+    def __init__(self, request: bytes, waiting: deque[bytes], accepted: list[bytes]) -> None:
+        self.outstanding: deque[bytes] = deque()
+        self.closed: tuple[int, str] | None = None
+        self.failure: str | None = None
+        #: Done when the connection has ended.
+        self.gone = asyncio.get_running_loop().create_future()
+        self._request = request
+        self._waiting = waiting
+        self._accepted = accepted
+        self._received = bytearray()
+        self._is_open = False
+        self._transport: asyncio.Transport | None = None
+
+    def abort(self) -> None:
+        """End the connection, if there is one."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if not self._is_open:
+            head, end, rest = self._received.partition(b"\r\n\r\n")
+            if not end:
+                return
+            if not head.startswith(b"HTTP/1.1 101 "):
+                self.failure = f"not let in: {bytes(head)!r}"
+                self.abort()
+                return
+            self._is_open = True
+            self._received = rest
+            self._send()
+        self._read_frames()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.closed is None and self.failure is None and self.outstanding:
+            self.failure = f"cut off without a close frame: {error!r}"
+        if not self.gone.done():
+            self.gone.set_result(None)
+
+    def _read_frames(self) -> None:
+        for opcode, payload in take_frames(self._received):
+            if opcode == PONG:
+                self._accepted.append(self.outstanding.popleft())
+                self._send()
+            elif opcode == CLOSE:
+                self._was_closed(payload)
+
+    def _was_closed(self, payload: bytes) -> None:
+        assert self._transport is not None
+        self.closed = (int.from_bytes(payload[:2], "big"), payload[2:].decode())
+        self._transport.write(frame(payload[:2], CLOSE))
+
+    def _send(self) -> None:
+        assert self._transport is not None
+        frames = []
+        while self._waiting and len(self.outstanding) < WINDOW:
+            message = self._waiting.popleft()
+            self.outstanding.append(message)
+            frames += [frame(message), _PING_FRAME]
+        if frames:
+            self._transport.write(b"".join(frames))
+        elif not self.outstanding:
+            self._transport.close()
+
+
+def _itself(attacker: _Attacker) -> _Attacker:
+    return attacker

@@ -1,0 +1,33 @@
+"""All shapes, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import chain
+
+from attrs import evolve
+
+from tests.support.attacks import asking, deletions, framing, structs, values
+from tests.support.attacks.shape import Shape, WireProtocol
+
+#: Those that are also tried with Hocuspocus's envelope.
+_ALSO_IN_HOCUSPOCUS = ("deletions-descending", "collected", "authors", "vector", "list-of-true", "awareness-too-large")
+
+_all = list(chain(structs.SHAPES, deletions.SHAPES, values.SHAPES, asking.SHAPES, framing.SHAPES))
+
+SHAPES: Mapping[str, Shape] = {
+    shape.name: shape
+    for shape in (
+        *_all,
+        *(
+            evolve(
+                shape,
+                name=f"hocuspocus-{shape.name}",
+                title=f"{shape.title} (Hocuspocus)",
+                protocol=WireProtocol.HOCUSPOCUS,
+            )
+            for shape in _all
+            if shape.name in _ALSO_IN_HOCUSPOCUS
+        ),
+    )
+}

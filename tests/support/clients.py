@@ -1,0 +1,150 @@
+"""A client in Python: a real engine's document behind a real socket, speaking y-websocket's protocol."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+from pycrdt import Doc, Text
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect, unix_connect
+
+from canvas_collab.protocol import sync
+from canvas_collab.protocol.lib0 import Decoder
+from tests.support.daemons import Daemon
+from tests.support.databases import User
+
+PATIENCE = 15.0
+
+
+def typed(text: str) -> bytes:
+    """An update that puts `text` into the document's text named ``text``."""
+    doc: Doc[Any] = Doc()
+    doc["text"] = Text(text)
+    return doc.get_update()
+
+
+class Refused(Exception):
+    """The daemon did not let somebody in: `code` is the HTTP status, or the code it closed with."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code} {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class Client:
+    """Somebody in the room of a diagram.  Opening one waits until it is synced."""
+
+    def __init__(
+        self,
+        daemon: Daemon,
+        diagram: str,
+        user: User | None,
+        prefix: str = "",
+        unix: str | None = None,
+        **options: Any,
+    ) -> None:
+        query = f"?token={quote(user.token)}" if user else ""
+        url = f"{daemon.ws_url}{prefix}/diagram-{diagram}{query}"
+        self._open = ExitStack()
+        try:
+            options.update(open_timeout=PATIENCE, close_timeout=1, max_size=None, compression=None)
+            opening = unix_connect(unix, url, **options) if unix else connect(url, proxy=None, **options)
+            self.socket = self._open.enter_context(opening)
+        except InvalidStatus as error:
+            raise Refused(error.response.status_code, error.response.reason_phrase) from None
+        self.doc: Doc = Doc()
+        self.awareness: list[bytes] = []
+        self.synced = False
+        self.send(sync.encode_step_1(self.doc.get_state()))
+        while not self.synced:
+            self.receive()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave."""
+        self._open.close()
+
+    @property
+    def text(self) -> str:
+        """The document's text named ``text``."""
+        return str(self.doc.get("text", type=Text))
+
+    def send(self, message: bytes) -> None:
+        """Send a message as it is."""
+        try:
+            self.socket.send(message)
+        except ConnectionClosed as error:
+            raise _refused(error) from None
+
+    def edit(self, update: bytes) -> None:
+        """Make an edit, here and there."""
+        self.doc.apply_update(update)
+        self.send(sync.encode_update(update))
+
+    def receive(self) -> bytes:
+        """Wait for a message and take it in.
+
+        :raises Refused: if the connection is closed instead.
+        """
+        try:
+            message = self.socket.recv(PATIENCE)
+        except ConnectionClosed as error:
+            raise _refused(error) from None
+        assert isinstance(message, bytes)
+        if message[:1] == b"\x01":
+            self.awareness.append(Decoder(message[1:]).var_bytes())
+            return message
+        decoded = sync.decode(message)
+        if isinstance(decoded, sync.SyncStep1):
+            self.send(sync.encode_step_2(self.doc.get_update(decoded.state_vector)))
+        elif isinstance(decoded, (sync.SyncStep2, sync.Update)):
+            self.doc.apply_update(decoded.update)
+            self.synced = self.synced or isinstance(decoded, sync.SyncStep2)
+        return message
+
+    def wait_for(self, text: str) -> None:
+        """Take messages in until the document's text is that."""
+        deadline = time.monotonic() + PATIENCE
+        while self.text != text:
+            assert time.monotonic() < deadline, f"{self.text!r} is not {text!r}"
+            self.receive()
+
+    def wait_for_update(self) -> bytes:
+        """Take messages in until there is an update, and return that message."""
+        while True:
+            message = self.receive()
+            if message[:2] == b"\x00\x02":
+                return message
+
+    def flush(self) -> list[bytes]:
+        """Wait until everything sent has been worked on; returns the messages that came until then."""
+        self.send(sync.encode_step_1(self.doc.get_state()))
+        messages: list[bytes] = []
+        while not messages or messages[-1][:2] != b"\x00\x01":
+            messages.append(self.receive())
+        return messages[:-1]
+
+    def wait_for_close(self) -> tuple[int, str]:
+        """Take messages in until the connection is closed; returns with which code and reason."""
+        try:
+            while True:
+                self.receive()
+        except Refused as closed:
+            return closed.code, closed.reason
+
+
+def _refused(error: ConnectionClosed) -> Refused:
+    """With which code and reason the daemon closed; 1006 if it did so without a word."""
+    return Refused(error.rcvd.code, error.rcvd.reason) if error.rcvd else Refused(1006, "")

@@ -1,0 +1,172 @@
+"""Poison that no single update shows: what has to be known beside it to tell.
+
+A history that holds none of these and breaks real Yjs all the same is one that the server should have refused.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right, insort
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from canvas_collab.document.document import Document
+from canvas_collab.protocol.delete_set import DeleteSet
+from canvas_collab.protocol.info import DELETED, EMBED, FORMAT, GC, JSON, SKIP
+from canvas_collab.protocol.update import decode_update
+from tests.support.crafting import Crafted, CraftedUpdate, Id, take_apart
+from tests.support.judge import Failure, LogPruner
+
+#: In which type something is, and at which key there.
+Place: TypeAlias = tuple[str | Id, str | None]
+
+LIST_AT_INHERITED_KEY = "several values at a key that is inherited"
+BETWEEN_TYPES = "an item between two types"
+NO_NEIGHBOURS = "an item between two that never were neighbours"
+WAITING_SURROGATE = "half a character in JSON that waits"
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+class Structs:
+    """Every struct of a history, by its ids."""
+
+    def __init__(self, updates: Iterable[bytes] = ()) -> None:
+        self._found: dict[int, dict[int, Crafted]] = {}
+        self._clocks: dict[int, list[int]] = {}
+        #: Which structs came with the deletion of all that they hold.
+        self.deleted: set[int] = set()
+        for data in updates:
+            self.add(take_apart(data))
+
+    def add(self, update: CraftedUpdate) -> None:
+        """Of a struct that is there already, the first version stays."""
+        deletions = DeleteSet()
+        for client, start, length in update.deletions:
+            deletions.add(client, start, start + length)
+        for part in update.parts:
+            known = self._found.setdefault(part.client, {})
+            clocks = self._clocks.setdefault(part.client, [])
+            for (_client, clock), struct in part.ids():
+                if struct.kind != SKIP and clock not in known:
+                    known[clock] = struct
+                    clocks_of_it = DeleteSet()
+                    clocks_of_it.add(part.client, clock, clock + struct.length)
+                    if deletions.covers(clocks_of_it):
+                        self.deleted.add(id(struct))
+                    insort(clocks, clock)
+
+    def with_update(self, update: CraftedUpdate) -> Structs:
+        """All this and an update."""
+        together = Structs()
+        together._found = {client: dict(known) for client, known in self._found.items()}
+        together._clocks = {client: list(clocks) for client, clocks in self._clocks.items()}
+        together.deleted = set(self.deleted)
+        together.add(update)
+        return together
+
+    def hidden_poison(self, update: CraftedUpdate | None = None) -> set[str]:
+        """The kinds of hidden poison that all of it may hold, or that an update has which has been added."""
+        found: set[str] = set()
+        if update is None:
+            everything = [struct for known in self._found.values() for struct in known.values()]
+        else:
+            everything = [struct for part in update.parts for struct in part.structs]
+        for struct in everything:
+            found |= _kinds(self, struct)
+        return found
+
+    def at(self, identifier: Id) -> tuple[Id, Crafted] | None:
+        """The struct that holds an id."""
+        client, clock = identifier
+        clocks = self._clocks.get(client, [])
+        index = bisect_right(clocks, clock) - 1
+        if index < 0:
+            return None
+        struct = self._found[client][clocks[index]]
+        return ((client, clocks[index]), struct) if clock < clocks[index] + struct.length else None
+
+    def follows(self, identifier: Id, other: Id) -> bool:
+        """Whether an item is another one, or was inserted after it, or after one that was, and so on."""
+        passed: set[Id] = set()
+        origin: Id | None = identifier
+        while origin is not None and origin not in passed:
+            passed.add(origin)
+            if origin[0] == other[0] and origin[1] >= other[1]:
+                found = self.at(origin)
+                if found is not None and found[0][1] <= other[1]:
+                    return True
+            found = self.at(origin)
+            if found is None:
+                return False
+            origin = found[1].origin
+        return False
+
+    def place(self, struct: Crafted) -> Place | None:
+        """Where a struct is, which it says itself or is where its neighbour is; None where nothing tells."""
+        passed: set[int] = set()
+        while id(struct) not in passed:
+            passed.add(id(struct))
+            if struct.kind == GC:
+                return None
+            neighbour = struct.origin or struct.right
+            if neighbour is None:
+                return struct.parent, struct.key
+            found = self.at(neighbour)
+            if found is None:
+                return None
+            _, struct = found
+        return None
+
+
+def hidden_poison(history: LogPruner) -> set[str]:
+    """The kinds of hidden poison that a history may hold."""
+    return Structs([Document(map(decode_update, history.before)).encode(), *history.relayed()]).hidden_poison()
+
+
+#: What they do, as the judge says it: a part of its words.
+EFFECTS = {
+    LIST_AT_INHERITED_KEY: ("Item.gc", "live and told: differ"),
+    NO_NEIGHBOURS: ("differ | in",),
+    BETWEEN_TYPES: ("live and told: differ",),
+    WAITING_SURROGATE: ("differ | in a torn character", "differ | in what they show"),
+}
+
+
+def is_explained(history: LogPruner, failures: Iterable[Failure]) -> bool:
+    """Whether hidden poison is a reason for everything that broke."""
+    effects = [effect for kind in hidden_poison(history) for effect in EFFECTS[kind]]
+    return all(any(effect in failure.group for effect in effects) for failure in failures)
+
+
+def _kinds(structs: Structs, struct: Crafted) -> set[str]:
+    found = set()
+    if struct.kind in (EMBED, FORMAT, JSON) and _SURROGATE.search(struct.content):
+        found.add(WAITING_SURROGATE)
+    if struct.origin is None and struct.right is None:
+        return found
+    if struct.length > 1 and struct.kind not in (GC, DELETED) and id(struct) not in structs.deleted:
+        place = structs.place(struct)
+        if place is not None and place[1] is not None:
+            found.add(LIST_AT_INHERITED_KEY)
+    if struct.right is not None and not _may_be_neighbours(structs, struct.origin, struct.right):
+        found.add(NO_NEIGHBOURS)
+    if struct.origin is not None and struct.right is not None:
+        sides = [structs.at(identifier) for identifier in (struct.origin, struct.right)]
+        places = [structs.place(side[1]) for side in sides if side is not None]
+        if len(places) == 2 and places[0] != places[1]:
+            found.add(BETWEEN_TYPES)
+    return found
+
+
+def _may_be_neighbours(structs: Structs, origin: Id | None, right: Id) -> bool:
+    """Whether there can have been a time when one item was right after another, or the first one."""
+    found = structs.at(right)
+    if found is None:
+        return True
+    (client, clock), struct = found
+    # What the right one was inserted after, which is the clock before it if it is not the first of its struct.
+    before = struct.origin if right[1] == clock else (client, right[1] - 1)
+    if origin is None:
+        return before is None
+    return (before is None or structs.follows(origin, before)) and not structs.follows(origin, right)

@@ -1,0 +1,147 @@
+"""A Hocuspocus socket that sends what a test tells it to, byte for byte, and keeps what it hears apart by address."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, NoReturn
+
+from pycrdt import Doc, Text
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from canvas_collab.protocol import hocuspocus, sync
+from canvas_collab.protocol.lib0 import Decoder, encode_var_string
+from tests.support.daemons import Daemon
+
+AUTHENTICATED = b"\x02\x02"
+DENIED = b"\x02\x01"
+STEP_1, STEP_2, UPDATE = b"\x00\x00", b"\x00\x01", b"\x00\x02"
+
+
+class Closed(Exception):
+    """The daemon closed the socket."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"{code} {reason}")
+        self.code = code
+        self.reason = reason
+
+
+def authentication(token: str, version: str | None = "4.8.0") -> bytes:
+    return b"\x02\x00" + encode_var_string(token) + (encode_var_string(version) if version is not None else b"")
+
+
+class RawHocuspocus(AbstractContextManager["RawHocuspocus"]):
+    """One socket."""
+
+    def __init__(self, daemon: Daemon, path: str = "/", timeout: float = 15, **options: Any) -> None:
+        self._timeout = timeout
+        options.update(compression=None, max_size=None, ping_interval=None, proxy=None, close_timeout=1)
+        self._opening = connect(daemon.ws_url + path, **options)
+        self._heard: list[tuple[str, bytes]] = []
+
+    def __enter__(self) -> RawHocuspocus:
+        self._socket: ClientConnection = self._opening.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opening.__exit__(kind, error, trace)
+
+    def send(self, address: str, message: bytes) -> None:
+        """Send a message of the document at this address."""
+        self.send_raw(hocuspocus.encode_address(address) + message)
+
+    def send_raw(self, data: bytes) -> None:
+        """Send a frame."""
+        try:
+            self._socket.send(data)
+        except ConnectionClosed as error:
+            raise _closed(error) from None
+
+    def open(self, address: str, token: str) -> str:
+        """Authenticate for a document; returns the scope."""
+        self.send(address, authentication(token))
+        return Decoder(self.wait_for(address, AUTHENTICATED)[2:]).var_string()
+
+    def edit(self, address: str, update: bytes) -> None:
+        """Make an edit."""
+        self.send(address, sync.encode_update(update))
+
+    def content(self, address: str) -> str:
+        """Ask for the document; returns its text."""
+        self.send(address, sync.encode_step_1(b"\x00"))
+        doc: Doc[Any] = Doc()
+        doc.apply_update(Decoder(self.wait_for(address, STEP_2)[2:]).var_bytes())
+        return str(doc.get("text", type=Text))
+
+    def wait_for(self, address: str, beginning: bytes) -> bytes:
+        """The next message at an address that begins so; others are kept for later.
+
+        :raises Closed: if the socket is closed instead.
+        """
+        deadline = time.monotonic() + self._timeout
+        while True:
+            for heard in self._heard:
+                if heard[0] == address and heard[1].startswith(beginning):
+                    self._heard.remove(heard)
+                    return heard[1]
+            self._heard.append(self._receive(deadline))
+
+    def heard(self, address: str, beginning: bytes = b"") -> list[bytes]:
+        """The messages at an address that have come so far, and that nobody waited for."""
+        return [message for at, message in self._heard if at == address and message.startswith(beginning)]
+
+    def denied(self, address: str) -> str:
+        """Wait for the reason why a document stays closed."""
+        return Decoder(self.wait_for(address, DENIED)[2:]).var_string()
+
+    def ping(self) -> None:
+        """Return when everything that was sent before has been worked on."""
+        self.send_raw(hocuspocus.PING)
+        deadline = time.monotonic() + self._timeout
+        while True:
+            message = self._receive_raw(deadline)
+            if message == hocuspocus.PONG:
+                return
+            self._heard.append(_apart(message))
+
+    def ping_for_ever(self) -> NoReturn:
+        """Ping until the socket is closed.
+
+        :raises Closed: then.
+        """
+        while True:
+            self.ping()
+
+    def wait_closed(self) -> Closed:
+        """Read until the socket is closed; returns with which code and reason."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            try:
+                self._heard.append(self._receive(deadline))
+            except Closed as closed:
+                return closed
+
+    def _receive(self, deadline: float) -> tuple[str, bytes]:
+        return _apart(self._receive_raw(deadline))
+
+    def _receive_raw(self, deadline: float) -> bytes:
+        try:
+            data = self._socket.recv(max(deadline - time.monotonic(), 0))
+        except ConnectionClosed as error:
+            raise _closed(error) from None
+        assert isinstance(data, bytes)
+        return data
+
+
+def _apart(data: bytes) -> tuple[str, bytes]:
+    decoder = Decoder(data)
+    return decoder.var_string(), data[decoder.position :]
+
+
+def _closed(error: ConnectionClosed) -> Closed:
+    return Closed(error.rcvd.code, error.rcvd.reason) if error.rcvd else Closed(1006, "")

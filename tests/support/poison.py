@@ -1,0 +1,248 @@
+"""Updates that real Yjs breaks on, by name: what has to be refused at the door, and what nobody can see there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from attrs import frozen
+
+from canvas_collab.protocol.info import ANY, DELETED, DOC, EMBED, FORMAT, JSON, STRING, TYPE
+from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
+from tests.support.crafting import Crafted, crafted
+
+#: The client whose structs they are.
+CLIENT = 5
+
+#: As lib0 writes values.
+UNDEFINED, NULL, TRUE, ONE = b"\x7f", b"\x7e", b"\x78", b"\x7d\x01"
+BYTES = b"\x74\x01\x07"
+FLOAT = b"\x7c\x00\x00\x00\x00"
+BIGINT = b"\x7a" + bytes(8)
+
+ARRAY_TYPE, MAP_TYPE, TEXT_TYPE = b"\x00", b"\x01", b"\x02"
+
+
+def text(value: str) -> bytes:
+    """A string among lib0's values."""
+    return b"\x77" + encode_var_string(value)
+
+
+def obj(*entries: tuple[str, bytes]) -> bytes:
+    """An object among lib0's values."""
+    return b"\x76" + encode_var_uint(len(entries)) + b"".join(encode_var_string(key) + value for key, value in entries)
+
+
+def arr(*values: bytes) -> bytes:
+    """An array among lib0's values."""
+    return b"\x75" + encode_var_uint(len(values)) + b"".join(values)
+
+
+def many(*values: bytes) -> bytes:
+    """The content of an item of several values."""
+    return encode_var_uint(len(values)) + b"".join(values)
+
+
+def subdocument(options: bytes, guid: str = "guid") -> Crafted:
+    return Crafted(DOC, encode_var_string(guid) + options, key="doc")
+
+
+def values(*found: bytes, **fields: object) -> Crafted:
+    return Crafted(ANY, many(*found), length=len(found), **fields)  # type: ignore[arg-type]
+
+
+def type_in(parent: str | tuple[int, int], key: str | None = None, kind: bytes = MAP_TYPE) -> Crafted:
+    return Crafted(TYPE, kind, parent=parent, key=key)
+
+
+def string(value: str, **fields: object) -> Crafted:
+    return Crafted(STRING, encode_var_string(value), length=len(value.encode("utf-16-le")) // 2, **fields)  # type: ignore[arg-type]
+
+
+def embed(value: str) -> Crafted:
+    return Crafted(EMBED, encode_var_string(value), parent="text")
+
+
+def mark(key: str, value: str) -> Crafted:
+    return Crafted(FORMAT, encode_var_string(key) + encode_var_string(value), parent="text")
+
+
+def old_json(*found: str, **fields: object) -> Crafted:
+    return Crafted(JSON, many(*map(encode_var_string, found)), length=len(found), **fields)  # type: ignore[arg-type]
+
+
+@frozen
+class Poison:
+    """A class of poison: updates that come one after the other, the last of which real Yjs breaks on, or later."""
+
+    name: str
+    updates: list[bytes]
+
+
+def _one(name: str, *structs: Crafted, deleting: tuple[tuple[int, int, int], ...] = ()) -> Poison:
+    return Poison(name, [crafted(CLIENT, 0, *structs, deleting=deleting)])
+
+
+def guids() -> Iterator[Poison]:
+    found = {
+        "null": NULL,
+        "undefined": UNDEFINED,
+        "an integer": ONE,
+        "an object": obj(),
+        "an array": arr(),
+        "true": TRUE,
+        "bytes": BYTES,
+        "a float": FLOAT,
+        "a bigint": BIGINT,
+        "an object that has no text": obj(("toString", ONE)),
+    }
+    for name, value in found.items():
+        yield _one(f"a guid that is {name}", subdocument(obj(("guid", value))))
+    yield _one("a guid that is null after one that is none", subdocument(obj(("guid", text("x")), ("guid", NULL))))
+
+
+def options() -> Iterator[Poison]:
+    for name, value in {"a number": ONE, "null": NULL, "a string": text("x")}.items():
+        yield _one(f"a gcFilter that is {name}", subdocument(obj(("gcFilter", value))))
+
+
+def prototypes() -> Iterator[Poison]:
+    """An object whose prototype is bytes is written as bytes, of which it has none."""
+    poisoned = obj(("__proto__", BYTES))
+    yield _one("a prototype that is bytes", values(poisoned, parent="array"))
+    yield _one("a prototype deep down", values(arr(obj(("a", arr(poisoned)))), parent="array"))
+    yield _one("a prototype in a subdocument's meta", subdocument(obj(("meta", poisoned))))
+    yield _one("a prototype of a subdocument's options", subdocument(obj(("__proto__", obj(("guid", NULL))))))
+    yield _one("a prototype that is an object", values(obj(("__proto__", obj(("a", ONE)))), parent="array"))
+    yield _one("a prototype that is a number", values(obj(("__proto__", ONE)), parent="array"))
+    for name, value in {
+        "an embed": '{"__proto__":{"a":1}}',
+        "an embed deep down": '[{"a":[{"__proto__":null}]}]',
+        "an embed, escaped": '{"__pr\\u006fto__":{"a":1}}',
+    }.items():
+        yield _one(f"a prototype in {name}", embed(value))
+    yield _one("a prototype in a mark", mark("link", '{"__proto__":{"a":1}}'))
+    yield _one("a prototype in old JSON", old_json('{"__proto__":{"a":1}}', parent="array"))
+
+
+def at_a_key() -> Iterator[Poison]:
+    """A live item of several clocks at a key, which can be cut: its first part then stays alive for good."""
+    container = type_in("map", "m")
+    inside = (CLIENT, 0)
+    contents: dict[str, Callable[[str | None], Crafted]] = {
+        "values": lambda key: values(ONE, ONE, parent=inside, key=key),
+        "a string": lambda key: string("ab", parent=inside, key=key),
+        "old JSON": lambda key: old_json("1", "2", parent=inside, key=key),
+    }
+    for name, make in contents.items():
+        both = crafted(CLIENT, 0, container, make("k"))
+        yield Poison(
+            f"{name} at a key, half deleted, then the map",
+            [both, crafted(CLIENT, 3, deleting=[(CLIENT, 2, 1)]), crafted(CLIENT, 3, deleting=[(CLIENT, 0, 1)])],
+        )
+        yield Poison(
+            f"{name} at a key, cut by what is inserted, then the map",
+            [
+                both,
+                crafted(CLIENT, 3, values(ONE, origin=(CLIENT, 1)), values(ONE, origin=(CLIENT, 2))),
+                crafted(CLIENT, 5, deleting=[(CLIENT, 0, 1)]),
+            ],
+        )
+
+
+def at_an_inherited_key() -> Iterator[Poison]:
+    one = crafted(CLIENT, 0, type_in("map", "m"), values(ONE, parent=(CLIENT, 0), key="k"))
+    two = crafted(CLIENT, 2, values(ONE, ONE, origin=(CLIENT, 1)))
+    yield Poison(
+        "values at a key that is inherited, half deleted, then the map",
+        [one, two, crafted(CLIENT, 4, deleting=[(CLIENT, 3, 1)]), crafted(CLIENT, 4, deleting=[(CLIENT, 0, 1)])],
+    )
+
+
+def nested(depth: int) -> Poison:
+    structs = [type_in("array", kind=ARRAY_TYPE)]
+    structs += [type_in((CLIENT, level), kind=ARRAY_TYPE) for level in range(depth)]
+    return Poison(
+        f"types nested {depth} deep, then the outermost deleted",
+        [crafted(CLIENT, 0, *structs), crafted(CLIENT, depth + 1, deleting=[(CLIENT, 0, 1)])],
+    )
+
+
+def at_the_door() -> list[Poison]:
+    """What one update shows, so that it must be refused."""
+    return [*guids(), *options(), *prototypes(), *at_a_key()]
+
+
+def hidden() -> list[Poison]:
+    """What only the document shows: such updates are accepted, and break clients."""
+    return [*at_an_inherited_key(), *between_types(), *no_neighbours(), *waiting(), nested(10_000)]
+
+
+def between_types() -> Iterator[Poison]:
+    """An item between two that are in different types is where its left one is, until the right one is collected."""
+    one = crafted(
+        CLIENT, 0, values(ONE, parent="array"), type_in("map", "m", ARRAY_TYPE), values(ONE, parent=(CLIENT, 1))
+    )
+    between = values(ONE, origin=(CLIENT, 0), right=(CLIENT, 2))
+    yield Poison(
+        "an item between two types", [one, crafted(CLIENT, 3, between), crafted(CLIENT, 4, deleting=[(CLIENT, 1, 1)])]
+    )
+
+
+def no_neighbours() -> Iterator[Poison]:
+    """Where an item belongs depends on what came first, if there never was a time when it could be inserted there."""
+    typed = [string("a", parent="text"), string("b", origin=(CLIENT, 0)), string("c", origin=(CLIENT, 1))]
+    yield Poison(
+        "an item at the beginning of a text, and before its third character",
+        [
+            crafted(CLIENT, 0, *typed),
+            crafted(7, 0, string("x", origin=(CLIENT, 0))),
+            crafted(9, 0, string("y", right=(CLIENT, 2))),
+        ],
+    )
+
+
+def waiting() -> Iterator[Poison]:
+    """Half a character in JSON is lost while it waits, as Yjs keeps what waits in another format."""
+    half = Crafted(EMBED, encode_var_string('"\\ud83d"'), origin=(CLIENT, 0))
+    yield Poison(
+        "half a character in an embed that waits", [crafted(9, 0, half), crafted(CLIENT, 0, string("a", parent="text"))]
+    )
+
+
+def harmless() -> Iterator[Poison]:
+    """What looks like poison, and real clients may have made."""
+    deleted_list = values(ONE, ONE, ONE, key="k")
+    yield _one("several values at a key, deleted", deleted_list, deleting=((CLIENT, 0, 3),))
+    yield _one("a deleted stretch at a key", Crafted(DELETED, encode_var_uint(3), length=3, key="k"))
+    yield _one("a value that is __proto__", values(obj(("a", text("__proto__"))), parent="array"))
+    yield _one("a text that is __proto__", string("__proto__", parent="text"))
+    yield _one("JSON about __proto__", embed(r'{"a":"__proto__:","b":"\"__proto__\":"}'))
+    yield _one("a guid deep in the options", subdocument(obj(("meta", obj(("guid", NULL), ("gcFilter", ONE))))))
+    yield _one("a guid that is another string", subdocument(obj(("guid", text("another")))))
+    yield _one("a key that is __proto__", values(BYTES, key="__proto__"))
+    element = Crafted(TYPE, b"\x03" + encode_var_string("p"), parent="xml")
+    yield _one("an attribute that is __proto__", element, values(BYTES, parent=(CLIENT, 0), key="__proto__"))
+    yield _one("a type on the document that is __proto__", values(ONE, parent="__proto__"))
+    yield _one("a mark that is __proto__", mark("__proto__", '{"a":1}'), string("abc", origin=(CLIENT, 0)))
+    yield _one("an element that is __proto__", Crafted(TYPE, b"\x03" + encode_var_string("__proto__"), parent="xml"))
+    yield _one("a number without end", embed('{"a":1e400}'))
+    yield _one("a mark at a key", Crafted(FORMAT, encode_var_string("a") + encode_var_string("1"), key="k"))
+    inside = [type_in("map", "m"), values(ONE, parent=(CLIENT, 0), key="k"), values(ONE, ONE, right=(CLIENT, 1))]
+    for name, clock in (("half", 3), ("all", 0)):
+        cut = crafted(CLIENT, 4, deleting=[(CLIENT, clock, 1)])
+        yield Poison(f"values before one at a key, {name} of it deleted", [crafted(CLIENT, 0, *inside), cut])
+    far = (9, 2**53 - 1)
+    yield _one("an origin that no struct can have", values(ONE, origin=far))
+    later = values(*[ONE] * 12, parent="array")
+    for name, ranges in {
+        "overlap": [(CLIENT, 2, 4), (CLIENT, 3, 1), (CLIENT, 1, 2)],
+        "descend": [(CLIENT, 8, 1), (CLIENT, 4, 1), (CLIENT, 1, 1)],
+    }.items():
+        yield Poison(
+            f"deletions to come that {name}",
+            [
+                crafted(CLIENT, 0, deleting=ranges),
+                crafted(CLIENT, 0, later),
+                crafted(6, 0, values(ONE, parent="array")),
+            ],
+        )

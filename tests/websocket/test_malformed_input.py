@@ -1,0 +1,267 @@
+"""Messages that are none, a hundred thousand of them: who sends them is closed, and nobody else notices.
+
+What real clients send is changed at random, and some of it never was a message.  MALFORMED_SEED makes other changes;
+a failure names the seed it came with.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import subprocess
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pytest
+
+from canvas_collab.document.document import Document, merge_updates
+from canvas_collab.protocol import sync
+from canvas_collab.protocol.lib0 import Malformed
+from canvas_collab.protocol.update import EMPTY_UPDATE, decode_update, encode_update
+from tests.conftest import StartDaemon
+from tests.support.attackers import Flood
+from tests.support.daemons import ROOT, Daemon
+from tests.support.databases import TestDatabase
+from tests.support.diagrams import Diagram, headers_of
+from tests.support.mutations import mutate
+from tests.support.yjs_clients import YjsClients
+
+SEED = int(os.environ.get("MALFORMED_SEED", "1"))
+
+#: From how many random histories the messages are that are changed.
+HISTORIES = range(1, 31)
+
+#: How many messages are sent by somebody who may only read, and by somebody who may write.
+BY_VIEWER = 80_000
+BY_EDITOR = 20_000
+ATTACKERS = 6
+
+#: Of so many messages, one is no changed message but random bytes.
+RANDOM_BYTES_EVERY = 10
+
+#: After so many messages a bystander makes an edit, and another one has to have it.
+BYSTANDER_EVERY = 400
+
+#: By how much the daemon may grow after the first third of the messages, in bytes.  The awareness clients that they
+#: announce are remembered for half a minute to a minute after they have left, which makes some megabytes of it.
+GROWTH_MAX = 12 * 2**20
+
+#: How many changed updates are shown to Yjs.
+JUDGED = 15_000
+#: What one of them may cost at most, in seconds: the server to decode, and Yjs to apply.  Either is usually below a
+#: thousandth, and a garbage collection or another process may come in between.
+DECODING_MAX = 0.05
+APPLYING_MAX = 0.5
+
+
+class Yjs:
+    """The Node program beside this test: real Yjs, which makes messages and judges updates."""
+
+    def __init__(self, node: str, directory: Path) -> None:
+        self._command = [node, str(directory / "malformed.mjs")]
+
+    def __enter__(self) -> Yjs:
+        self._process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+    def call(self, command: str, **details: Any) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"command": command, **details}) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline() or '{"error": "Node has ended"}')
+        assert "error" not in answer, answer["error"]
+        return answer["result"]
+
+    def corpus(self) -> list[bytes]:
+        """Messages as real clients send them."""
+        return [b64decode(message) for message in self.call("corpus", seeds=list(HISTORIES))]
+
+    def judge(self, updates: Sequence[bytes], before: bytes) -> Iterator[tuple[str | None, float]]:
+        """For each update what Yjs throws on it, if anything, in a document of `before`, and the seconds it takes."""
+        for start in range(0, len(updates), 500):
+            texts = [b64encode(update).decode() for update in updates[start : start + 500]]
+            for verdict in self.call("judge", updates=texts, before=b64encode(before).decode()):
+                yield verdict["error"], verdict["milliseconds"] / 1000
+
+    def follow(self, diagram: Diagram, name: str) -> None:
+        """Keep a document in step with a diagram's room."""
+        self.call("follow", name=name, url=diagram.url, headers=headers_of(diagram.owner))
+
+    def settle(self, name: str) -> dict[str, Any]:
+        """What has become of that document, once it has all that was sent until now."""
+        report: dict[str, Any] = self.call("settle", name=name)
+        return report
+
+
+@pytest.fixture
+def yjs(node_executable: str, node_path: Path) -> Iterator[Yjs]:
+    with Yjs(node_executable, node_path) as yjs:
+        yield yjs
+
+
+@pytest.fixture
+def bystanders(node_executable: str, node_path: Path) -> Iterator[YjsClients]:
+    with YjsClients(node_executable, node_path, timeout=30) as clients:
+        yield clients
+
+
+@pytest.fixture
+def diagram(database: TestDatabase, start_daemon: StartDaemon) -> Diagram:
+    # Coverage would take more of the time than the daemon.
+    return Diagram(database, start_daemon, COVERAGE_PROCESS_CONFIG="")
+
+
+def malformed_messages(chance: random.Random, corpus: Sequence[bytes], number: int) -> list[bytes]:
+    """That many messages that went wrong."""
+    return [
+        chance.randbytes(chance.randint(0, 60))
+        if index % RANDOM_BYTES_EVERY == 0
+        else mutate(chance, chance.choice(corpus), corpus)
+        for index in range(number)
+    ]
+
+
+def updates_of(messages: Sequence[bytes]) -> list[bytes]:
+    """The updates that those of the messages carry that are sync messages with one."""
+    decoded = map(sync.decode, messages)
+    return [message.update for message in decoded if isinstance(message, (sync.Update, sync.SyncStep2))]
+
+
+def documented_codes() -> set[int]:
+    """The codes from 4400 to 4499 of docs/protocol.md."""
+    page = (ROOT / "docs" / "protocol.md").read_text()
+    return {int(code) for code in re.findall(r"^\| (44\d\d) \|", page, re.MULTILINE)}
+
+
+def expect_only_offenders_closed(daemon: Daemon, flood: Flood, number: int) -> None:
+    """Every message was accepted, or refused with a code that is documented and a reason; nothing failed."""
+    assert flood.failures == []
+    assert flood.dealt_with == number
+    assert set(flood.codes) <= documented_codes(), flood.codes
+    assert all(reason for _message, _code, reason in flood.refused)
+    # Neither of them is rare, or the messages would be no test.
+    assert min(len(flood.refused), len(flood.accepted)) > number / 20
+    assert [line for line in daemon.lines if not line.startswith("{") or "Traceback" in line] == []
+    assert [event for event in daemon.events() if event["level"] not in ("debug", "info")] == []
+
+
+def test_a_flood_of_malformed_messages_from_one_who_may_only_read_disturbs_nobody(
+    diagram: Diagram, yjs: Yjs, bystanders: YjsClients
+) -> None:
+    seed = f"MALFORMED_SEED={SEED}"
+    messages = malformed_messages(random.Random(SEED), yjs.corpus(), BY_VIEWER)
+    bystander = diagram.join(bystanders, "bystander", diagram.editor)
+    listener = diagram.join(bystanders, "listener", diagram.owner)
+    typed = ""
+    warm = None
+
+    with Flood(diagram.daemon, diagram.room, diagram.viewer, messages, ATTACKERS) as flood:
+        for number in count(1):
+            if not flood.wait_until_dealt_with(number * BYSTANDER_EVERY):
+                break
+            bystander.insert_text("text", len(typed), f"{number} ")
+            typed += f"{number} "
+            bystanders.wait_converged(bystander, listener)
+            if warm is None and flood.dealt_with >= BY_VIEWER / 3:
+                warm = diagram.daemon.memory
+    hot = diagram.daemon.memory
+
+    expect_only_offenders_closed(diagram.daemon, flood, BY_VIEWER)
+    for client in (bystander, listener):
+        assert client.report()["closes"] == [], seed
+    newcomer = diagram.join(bystanders, "newcomer", diagram.owner)
+    content = bystanders.wait_converged(newcomer, bystander, listener)
+    assert content == {"text": [{"insert": typed}]}, seed
+    assert len(typed.split()) > BY_VIEWER / BYSTANDER_EVERY / 2, "the bystander hardly got a word in"
+    diagram.daemon.wait_until(lambda: diagram.daemon.get("/health")[1]["unsaved_updates"] == 0)
+    assert {user for user, _update in diagram.log()} == {diagram.editor.id}, seed
+    if warm is not None and hot is not None:
+        assert hot - warm <= GROWTH_MAX, f"{seed}: grew from {warm} to {hot} bytes"
+    print(f"{flood.dealt_with} in {flood.seconds:.1f} s, {dict(flood.codes)}, memory {warm} to {hot}")
+
+
+def test_of_a_flood_from_one_who_may_write_what_is_refused_leaves_no_trace_and_what_is_accepted_breaks_no_client(
+    diagram: Diagram, yjs: Yjs
+) -> None:
+    seed = f"MALFORMED_SEED={SEED}"
+    messages = malformed_messages(random.Random(SEED + 1), yjs.corpus(), BY_EDITOR)
+    yjs.follow(diagram, "follower")
+
+    with Flood(diagram.daemon, diagram.room, diagram.editor, messages, ATTACKERS) as flood:
+        pass
+
+    expect_only_offenders_closed(diagram.daemon, flood, BY_EDITOR)
+    follower = yjs.settle("follower")
+    assert follower["failures"] == [], seed
+    yjs.follow(diagram, "newcomer")
+    newcomer = yjs.settle("newcomer")
+    assert newcomer["failures"] == [], seed
+    assert newcomer["stateVector"] == follower["stateVector"], seed
+    diagram.daemon.wait_until(lambda: diagram.daemon.get("/health")[1]["unsaved_updates"] == 0)
+    kept = [decode_update(update) for _user, update in diagram.log()]
+    accepted = Document(map(decode_update, updates_of(flood.accepted)))
+    assert not any(accepted.lacks_any_of(update) for update in kept), f"{seed}: something is kept that was refused"
+
+    diagram.daemon.stop()
+    diagram.start()
+    yjs.follow(diagram, "latecomer")
+    latecomer = yjs.settle("latecomer")
+    # Compaction may have made it smaller in the meantime.
+    assert (latecomer["failures"], latecomer["stateVector"]) == ([], newcomer["stateVector"]), seed
+    print(f"{flood.dealt_with} in {flood.seconds:.1f} s, {dict(flood.codes)}, {len(kept)} kept, {newcomer['size']}")
+
+
+def test_whatever_update_is_accepted_yjs_applies_and_no_update_takes_long(yjs: Yjs) -> None:
+    updates = updates_of(yjs.corpus())
+    known = merge_updates([decode_update(update) for update in updates[::3]])
+    document = decode_update(known)
+    chance = random.Random(SEED + 2)
+    accepted: list[bytes] = []
+    passed_on: list[bytes] = []
+    slowest = 0.0
+    for _ in range(JUDGED):
+        update = mutate(chance, chance.choice(updates), updates)
+        started = time.thread_time()
+        try:
+            decoded = decode_update(update)
+        except Malformed:
+            continue
+        finally:
+            slowest = max(slowest, time.thread_time() - started)
+        accepted.append(update)
+        # Yjs breaks on some second versions of structs that it has. Rooms pass on the first version only.
+        taken = Document([document]).apply(decoded)
+        passed_on.append(update if taken is decoded else encode_update(taken.runs, taken.deletions))
+    assert len(accepted) > JUDGED / 20
+
+    applying = 0.0
+    for before, shown in ((EMPTY_UPDATE, accepted), (known, passed_on)):
+        for update, (error, seconds) in zip(shown, yjs.judge(shown, before), strict=True):
+            assert error is None, f"MALFORMED_SEED={SEED}: {update.hex()}: {error}"
+            applying = max(applying, seconds)
+    assert slowest <= DECODING_MAX
+    assert applying <= APPLYING_MAX
+    print(f"{len(accepted)} of {JUDGED} accepted, decoding {slowest * 1000:.1f} ms, applying {applying * 1000:.1f} ms")

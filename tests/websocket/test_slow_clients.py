@@ -1,0 +1,130 @@
+"""Clients that do not read, or do not answer: nobody else waits, nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import pytest
+from pycrdt import Text
+from websockets.frames import Opcode
+
+from canvas_collab.protocol import awareness, sync
+from canvas_collab.protocol.awareness import Entry
+from canvas_collab.rooms.awareness import AHEAD
+from tests.conftest import StartDaemon
+from tests.support.clients import Client
+from tests.support.daemons import Daemon
+from tests.support.databases import TestDatabase, User
+from tests.support.frames import client_frame, handshake
+
+#: More than the systems' own buffers on both sides hold, in edits of so many characters.
+EDITS, EDIT = 60, 400_000
+
+
+class Room:
+    """A diagram, somebody who writes in it, and somebody who reads, or does not."""
+
+    def __init__(self, database: TestDatabase, start_daemon: StartDaemon) -> None:
+        self.database = database
+        self.start_daemon = start_daemon
+        self.ada, self.bob = database.add_user("ada"), database.add_user("bob")
+        database.add_diagram("one", self.ada, editor=self.bob)
+
+    def start(self, **settings: object) -> Daemon:
+        return self.start_daemon(self.database, **settings)
+
+
+@pytest.fixture
+def room(database: TestDatabase, start_daemon: StartDaemon) -> Room:
+    return Room(database, start_daemon)
+
+
+def write_much(writer: Client) -> None:
+    for number in range(EDITS):
+        writer.edit(typed(writer, chr(ord("a") + number % 26) * EDIT))
+    assert writer.flush() == []
+
+
+def typed(client: Client, text: str) -> bytes:
+    """The update of somebody who types at the end, not sent yet."""
+    before = client.doc.get_state()
+    whole = client.doc.get("text", type=Text)
+    whole += text
+    return bytes(client.doc.get_update(before))
+
+
+def narrow_socket(daemon: Daemon) -> socket.socket:
+    """A socket that leads to the daemon and takes little that is not read."""
+    narrow = socket.socket()
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    narrow.connect(("127.0.0.1", daemon.ws_port))
+    return narrow
+
+
+def deaf_client(daemon: Daemon, user: User) -> socket.socket:
+    """A client that has opened the diagram and never reads."""
+    deaf = narrow_socket(daemon)
+    deaf.sendall(handshake(f"/diagram-one?token={user.token}"))
+    daemon.wait_for_event("connection opened", user=user.id)
+    return deaf
+
+
+def test_one_who_does_not_read_for_a_while_gets_all_of_it_later_in_fewer_messages(room: Room) -> None:
+    daemon = room.start()
+    # The reader's own buffers are small, however generous the system is.
+    narrow = {"sock": narrow_socket(daemon), "max_queue": 1}
+    with Client(daemon, "one", room.ada) as writer, Client(daemon, "one", room.bob, **narrow) as reader:
+        write_much(writer)
+        writer.send(sync.encode_awareness(awareness.encode([Entry(7, 1, '{"name":"Ada"}')])))
+        assert writer.receive()[:1] == b"\x01"
+        updates = 0
+        while len(reader.text) < EDITS * EDIT or not reader.awareness:
+            updates += reader.receive()[:2] == b"\x00\x02"
+        assert reader.text == writer.text
+        assert updates < EDITS / 2
+        assert awareness.decode(reader.awareness[-1]) == [Entry(7, 1 + AHEAD, '{"name":"Ada"}')]
+        # From here on it is sent everything again, as it happens.
+        for _ in range(3):
+            writer.edit(typed(writer, "more"))
+            reader.wait_for_update()
+            assert reader.text == writer.text
+
+
+def test_one_who_reads_nothing_for_too_long_is_cut_off_and_nobody_waits_for_it(room: Room) -> None:
+    daemon = room.start(STALL_TIMEOUT=1)
+    with Client(daemon, "one", room.ada) as writer, deaf_client(daemon, room.bob):
+        write_much(writer)
+        daemon.wait_for_event("connection ended", user=room.bob.id, reason="nothing is being read")
+        assert writer.flush() == []
+
+
+def test_one_who_asks_for_more_than_they_read_is_cut_off(room: Room) -> None:
+    daemon = room.start(SEND_BUFFER_MAX=2**20)
+    with Client(daemon, "one", room.ada) as writer, deaf_client(daemon, room.bob) as deaf:
+        writer.edit(typed(writer, "x" * EDIT))
+        writer.flush()
+        for _ in range(EDITS):
+            deaf.sendall(client_frame(sync.encode_step_1(b"\x00")))
+        daemon.wait_for_event("connection ended", user=room.bob.id, reason="too much is waiting to be read")
+        assert writer.flush() == []
+
+
+def test_one_who_asks_for_more_pongs_than_they_read_is_cut_off(room: Room) -> None:
+    daemon = room.start(SEND_BUFFER_MAX=2**16)
+    pings = client_frame(b"?" * 125, Opcode.PING) * 1000
+    with Client(daemon, "one", room.ada) as writer, deaf_client(daemon, room.bob) as deaf:
+        deaf.settimeout(30)
+        with contextlib.suppress(OSError):
+            for _ in range(1000):
+                deaf.sendall(pings)
+        daemon.wait_for_event("connection ended", user=room.bob.id, reason="too much is waiting to be read")
+        assert writer.flush() == []
+
+
+def test_one_who_does_not_answer_a_ping_is_cut_off_and_one_who_does_stays(room: Room) -> None:
+    daemon = room.start(PING_INTERVAL=0.3)
+    with Client(daemon, "one", room.ada) as silent, deaf_client(daemon, room.bob):
+        daemon.wait_for_event("connection ended", user=room.bob.id, reason="no answer to a ping")
+        # Only what keeps the connection.
+        assert set(silent.flush()) == {sync.encode_awareness(awareness.NOBODY)}

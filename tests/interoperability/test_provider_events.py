@@ -180,7 +180,7 @@ def test_a_provider_that_shows_nothing_of_itself_edits_and_sees_the_others(
 ) -> None:
     other = diagram.provide(providers, "other", version=version)
     shy = diagram.provide(providers, "shy", version=version)
-    # The provider has announced itself, and has been told the clock at which the others hear of it: a state that it took
+    # The provider has announced itself, and knows the clock at which the others hear of it: a state that it took
     # out before that would come back.
     other.insert_text("text", 0, "come in")
     shy.wait_content({"text": [{"insert": "come in"}]})

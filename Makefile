@@ -49,6 +49,7 @@ format: $(VENV)/.lint
 .PHONY: docs
 docs: $(VENV)/.run
 	$(VENV)/bin/python -m canvas_collab.config.reference
+	$(VENV)/bin/python docs/modules.py
 
 .PHONY: clean
 clean:

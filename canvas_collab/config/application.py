@@ -62,6 +62,7 @@ class DatabaseSettings:
         variables.database_url,
         "The PostgreSQL database with Better Auth's tables, as `postgresql://user:password@host/name`. Empty, in "
         "development only: an embedded database under `DATA_DIR`.",
+        is_secret=True,
     )
     migrate: bool = setting(
         "MIGRATE",
@@ -98,6 +99,7 @@ class AuthSettings:
         variables.text,
         "The secret with which the application signs its session cookies. If the application has "
         "`BETTER_AUTH_SECRETS`, the value of its first entry.",
+        is_secret=True,
     )
     application_url: str = setting(
         "BETTER_AUTH_URL", "", variables.http_url, "The application's URL. Pages of its origin may connect."

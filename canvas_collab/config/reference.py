@@ -45,7 +45,10 @@ def _tables() -> Iterator[str]:
         for field in fields:
             variable = variable_of(field)
             default = as_text(field.default)
-            yield f"| `{variable.name}` | {f'`{default}`' if default else '(empty)'} | {variable.doc} |"
+            doc = variable.doc
+            if variable.is_secret:
+                doc += f" `{variable.file_name}` can name a file with the value instead."
+            yield f"| `{variable.name}` | {f'`{default}`' if default else '(empty)'} | {doc} |"
         yield ""
 
 

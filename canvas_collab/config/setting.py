@@ -17,17 +17,32 @@ class Variable:
     :ivar parse: converts its text; raises :exc:`ValueError` with what the variable must be.
     :ivar doc: what it sets, in Markdown, for ``docs/configuration.md`` and ``.env.example``.
     :ivar aliases: other names that count when the variable itself is not set.
+    :ivar is_secret: whether the value must not be shown, and can be in a file that ``NAME_FILE`` names.
     """
 
     name: str
     parse: Callable[[str], object]
     doc: str
     aliases: tuple[str, ...] = ()
+    is_secret: bool = False
+
+    @property
+    def file_name(self) -> str:
+        """The variable that names a file with the value, for a secret."""
+        return f"{self.name}_FILE"
 
 
-def setting(name: str, default: object, parse: Callable[[str], object], doc: str, *aliases: str) -> Any:
+def setting(
+    name: str,
+    default: object,
+    parse: Callable[[str], object],
+    doc: str,
+    *aliases: str,
+    is_secret: bool = False,
+) -> Any:
     """A field of a settings group, with the :class:`Variable` that it is read from."""
-    return attrs.field(default=default, kw_only=True, metadata={"variable": Variable(name, parse, doc, aliases)})
+    variable = Variable(name, parse, doc, aliases, is_secret)
+    return attrs.field(default=default, kw_only=True, repr=not is_secret, metadata={"variable": variable})
 
 
 def variable_of(field: attrs.Attribute[Any]) -> Variable:

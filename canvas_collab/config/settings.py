@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -23,7 +24,7 @@ from canvas_collab.config.documents import (
     ReplicationSettings,
     SnapshotSettings,
 )
-from canvas_collab.config.setting import variable_of
+from canvas_collab.config.setting import Variable, variable_of
 
 #: The shortest secret that Better Auth takes for one that is not easily guessed, in characters.
 MIN_SECRET_LENGTH = 32
@@ -107,11 +108,32 @@ def _read(group: type[Any], environment: Mapping[str, str], problems: list[str])
     values: dict[str, object] = {}
     for field in attrs.fields(group):
         variable = variable_of(field)
-        given = next((name for name in (variable.name, *variable.aliases) if environment.get(name, "").strip()), None)
-        if given is None:
+        try:
+            given, text = _find(variable, environment)
+        except OSError as error:
+            problems.append(f"{variable.file_name} must name a file that can be read: {error.strerror or error}.")
+            continue
+        except UnicodeDecodeError:
+            problems.append(f"{variable.file_name} must name a text file in UTF-8.")
+            continue
+        if not text:
             continue
         try:
-            values[field.name] = variable.parse(environment[given].strip())
+            values[field.name] = variable.parse(text)
         except ValueError as error:
             problems.append(f"{given} {error}.")
     return group(**values)
+
+
+def _find(variable: Variable, environment: Mapping[str, str]) -> tuple[str, str]:
+    """The name under which a variable is set, and its text without surrounding space; both are empty if it is not.
+
+    :raises OSError: if a file is named, and cannot be read.
+    :raises UnicodeDecodeError: if it is not text.
+    """
+    for name in (variable.name, *variable.aliases):
+        if text := environment.get(name, "").strip():
+            return name, text
+    if variable.is_secret and (path := environment.get(variable.file_name, "").strip()):
+        return variable.file_name, Path(path).read_text(encoding="utf-8").strip()
+    return "", ""

@@ -116,3 +116,34 @@ def test_no_two_settings_have_the_same_variable() -> None:
         for name in (variable_of(field).name, *variable_of(field).aliases)
     ]
     assert len(names) == len(set(names))
+
+
+def test_a_secret_can_be_in_a_file_and_the_variable_itself_counts_more(tmp_path: Path) -> None:
+    url, secret = tmp_path / "url", tmp_path / "secret"
+    url.write_text("postgresql://app@db/app\n")
+    secret.write_text("y" * 40 + "\n")
+    environment = {**PRODUCTION, "DATABASE_URL": "", "BETTER_AUTH_SECRET": ""}
+    environment.update(DATABASE_URL_FILE=str(url), BETTER_AUTH_SECRET_FILE=str(secret))
+    settings = Settings.from_environment(environment)
+    assert (settings.database.url, settings.auth.secret) == ("postgresql://app@db/app", "y" * 40)
+    assert Settings.from_environment({**environment, "BETTER_AUTH_SECRET": "z" * 40}).auth.secret == "z" * 40
+
+
+def test_a_file_with_a_secret_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe")
+    found = problems(DATABASE_URL_FILE=str(tmp_path / "none"), BETTER_AUTH_SECRET_FILE=str(binary))
+    assert found == [
+        "DATABASE_URL_FILE must name a file that can be read: No such file or directory.",
+        "BETTER_AUTH_SECRET_FILE must name a text file in UTF-8.",
+    ]
+
+
+def test_only_secrets_can_be_in_files() -> None:
+    assert Settings.from_environment({"WS_PORT_FILE": "/no/such/file"}) == Settings()
+
+
+def test_secrets_are_in_no_representation_of_the_settings() -> None:
+    settings = Settings.from_environment({**PRODUCTION, "DATABASE_URL": "postgresql://app:hush@db/app"})
+    assert "hush" not in repr(settings)
+    assert PRODUCTION["BETTER_AUTH_SECRET"] not in repr(settings)

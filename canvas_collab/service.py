@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,6 +40,7 @@ from canvas_collab.rooms.pacing import FlushPacer
 from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
 from canvas_collab.scheduling import make_cooperator
+from canvas_collab.supervision import SystemdNotifier
 from canvas_collab.websocket.monitor import ConnectionMonitor
 from canvas_collab.websocket.routing import HandlerRouter
 from canvas_collab.websocket.server import ServerFactory
@@ -164,6 +166,7 @@ def collaboration_service(
             ShutdownFlush(reactor, journal, snapshots),
             ConnectionMonitor(reactor, factory, settings.auth.recheck_interval, settings.websocket.ping_interval),
             strports.service(ws_endpoint, factory, reactor=reactor),
+            SystemdNotifier(reactor, os.environ, health.readiness),
         ],
     )
 

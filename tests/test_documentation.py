@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from canvas_collab import __version__
 from canvas_collab.access.auth import sign
 from canvas_collab.config import Settings
 from canvas_collab.database.migrations import prepare_database
@@ -19,6 +20,7 @@ from tests.harness.databases import TestDatabase
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OTHER_PAGES = [ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
 
 
 def read(name: str) -> str:
@@ -119,7 +121,7 @@ def anchors(page: Path) -> set[str]:
     }
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *OTHER_PAGES], ids=lambda page: page.name)
 def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text(encoding="utf-8"))):
         if "://" in target:
@@ -137,6 +139,8 @@ def test_the_readme_has_the_two_commands_and_leads_to_every_page() -> None:
         assert command in readme
     for page in PAGES[1:]:
         assert f"(docs/{page.name})" in readme
+    for page in OTHER_PAGES:
+        assert f"({page.name})" in readme
 
 
 def test_the_environment_file_of_the_operating_page_is_one_for_production() -> None:
@@ -186,3 +190,16 @@ def test_the_view_of_the_operating_page_gives_the_roles_it_says(empty_database: 
         (True, "bob"): {"viewer"},
         (True, "eve"): set(),
     }
+
+
+def test_every_test_that_the_page_on_security_names_is_there() -> None:
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", read("SECURITY.md")))
+    assert len(named) > 20
+    assert [name for name in named if f"def {name}(" not in tests] == []
+
+
+def test_the_changelog_has_a_place_for_changes_and_the_version() -> None:
+    changelog = read("CHANGELOG.md")
+    assert "\n## Unreleased\n" in changelog
+    assert __version__ in changelog

@@ -36,7 +36,7 @@ class WebSocketSettings:
         "http",
         variables.one_of("http", "close"),
         "How a client is refused: with an HTTP status (`http`), or with a close code after the handshake (`close`). "
-        "See [the protocol](protocol.md#when-the-answer-is-no).",
+        "See [the protocol](protocol.md#refused-handshakes).",
     )
     max_message_size: int = setting(
         "MAX_MESSAGE_SIZE",

@@ -89,7 +89,7 @@ class SnapshotSettings:
         variables.number(0, 10**10),
         "How long the log keeps who edited what, and deleted content can be restored. After that the rows of the log "
         "are deleted, though not before five times `RECONCILE_INTERVAL`, and deleted content is removed from the "
-        "snapshots, for [documents with `gc: false`](hocuspocus.md#documents-that-keep-what-is-deleted) too.",
+        "snapshots, for [documents with `gc: false`](hocuspocus.md#documents-with-gc-false) too.",
     )
 
 

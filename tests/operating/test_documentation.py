@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import pytest
 
+from canvas_collab import __version__
 from canvas_collab.access.authentication import sign
 from canvas_collab.config import reference
 from canvas_collab.config.setting import as_text, variable_of
@@ -21,6 +22,7 @@ from tests.support.databases import TestDatabase
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OTHER_PAGES = [ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
 
 
 def read(name: str) -> str:
@@ -116,15 +118,15 @@ def test_every_event_of_the_log_is_explained_and_no_other() -> None:
                 and isinstance(node.args[0], ast.Constant)
             ):
                 logged.add(str(node.args[0].value))
-    section = read("docs/operating.md").split("## The log", 1)[1].split("\n## ", 1)[0]
-    explained = {cells[0].strip("`") for cells in table_rows(section) if cells[0].startswith("`")}
+    rows = table_rows(read("docs/log-events.md"))
+    explained = {cells[0].strip("`") for cells in rows if cells[0].startswith("`")}
     # Two complaints about the end are put together elsewhere.
     assert logged | {"updates not committed", "snapshots not written"} == explained
 
 
 def test_every_figure_of_the_health_is_explained() -> None:
-    section = read("docs/operating.md").split("## Health", 1)[1].split("\n## ", 1)[0]
-    explained = {cells[0].strip("`") for cells in table_rows(section) if cells[0].startswith("`")}
+    rows = table_rows(read("docs/health.md"))
+    explained = {cells[0].strip("`") for cells in rows if cells[0].startswith("`")}
     assert {field.name for field in attrs.fields(ServiceStatus)} <= explained
 
 
@@ -134,12 +136,13 @@ def slug(heading: str) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    return {
-        slug(heading) for heading in re.findall(r"^#+ (.*)$", prose(page.read_text(encoding="utf-8")), re.MULTILINE)
-    }
+    """What links to a page may name: its headings, and the anchors that keep links to older headings working."""
+    text = prose(page.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {slug(heading) for heading in headings} | set(re.findall(r'^<a id="([^"]+)"></a>$', text, re.MULTILINE))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *OTHER_PAGES], ids=lambda page: page.name)
 def test_every_link_within_the_project_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(page.read_text(encoding="utf-8"))):
         if "://" in target:
@@ -157,23 +160,38 @@ def test_the_readme_has_the_two_commands_and_leads_to_every_page() -> None:
         assert command in readme
     for page in PAGES[1:]:
         assert f"(docs/{page.name})" in readme
+    for page in OTHER_PAGES:
+        assert f"({page.name})" in readme
 
 
-def test_the_environment_file_of_the_operating_page_is_one_for_production() -> None:
-    [environment] = code_blocks(read("docs/operating.md"), "ini")
-    settings = Settings.from_environment(dict(re.findall(r"^([A-Z_]+)=(.*)$", environment, re.MULTILINE)))
-    assert settings.process.production
-
-
-def test_the_service_unit_starts_what_the_operating_page_installs() -> None:
-    unit = read("systemd/canvas-collab.service")
-    command = re.search(r"^ExecStart=(.*)$", unit, re.MULTILINE)
-    environment = re.search(r"^EnvironmentFile=(.*)$", unit, re.MULTILINE)
-    assert command
-    assert environment
+def test_the_environment_files_of_the_operating_page_are_for_production() -> None:
     page = read("docs/operating.md")
-    assert command[1].split()[0] in page
-    assert environment[1] in page
+    [plain] = code_blocks(page, "ini")
+    [pm2] = [block for block in code_blocks(page, "sh") if block.startswith("APP_ENV=")]
+    environment = dict(re.findall(r"^([A-Z_]+)='?(.*?)'?$", plain + pm2, re.MULTILINE))
+    assert Settings.from_environment(environment).process.production
+    assert set(dict(re.findall(r"^([A-Z_]+)=(.*)$", plain, re.MULTILINE))) == {
+        "BETTER_AUTH_URL",
+        "WS_PATH_PREFIX",
+        "TRUSTED_PROXIES",
+    }
+
+
+def test_the_service_unit_starts_and_reads_what_the_operating_page_installs() -> None:
+    unit = read("systemd/canvas-collab.service")
+    page = read("docs/operating.md")
+    [command] = re.findall(r"^ExecStart=(\S+)", unit, re.MULTILINE)
+    files = re.findall(r"^(?:EnvironmentFile=|LoadCredential=[^:]+:)(\S+)$", unit, re.MULTILINE)
+    assert len(files) == 3
+    for path in (command, *files):
+        assert path in page
+
+
+def test_every_file_that_the_operating_page_copies_is_shipped() -> None:
+    copied = re.findall(r"^cp ((?:\S+ )+)/etc", read("docs/operating.md"), re.MULTILINE)
+    assert len(copied) >= 5
+    for name in " ".join(copied).split():
+        assert (ROOT / name).is_file()
 
 
 def test_the_signature_of_the_protocol_page_is_what_the_daemon_computes() -> None:
@@ -206,3 +224,16 @@ def test_the_view_of_the_operating_page_gives_the_roles_it_says(empty_database: 
         (True, "bob"): {"viewer"},
         (True, "eve"): set(),
     }
+
+
+def test_every_test_that_the_page_on_security_names_is_there() -> None:
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", read("SECURITY.md")))
+    assert len(named) > 20
+    assert [name for name in named if f"def {name}(" not in tests] == []
+
+
+def test_the_changelog_has_a_place_for_changes_and_the_version() -> None:
+    changelog = read("CHANGELOG.md")
+    assert "\n## Unreleased\n" in changelog
+    assert __version__ in changelog

@@ -7,11 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 import urllib.request
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +22,15 @@ from canvas_collab import __version__
 from tests.support.daemons import PATIENCE, ROOT, daemon_environment
 from tests.support.databases import TestDatabase
 
-SOURCES = ("canvas_collab", "sql", "twisted", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("canvas_collab", "sql", "twisted", "setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE")
+
+#: What earlier builds and `twistd` may have left in a checkout.
+LEFTOVERS = (
+    "build/lib/canvas_collab/removed.py",
+    "build/lib/canvas_collab/sql/0000_removed.sql",
+    f"build/bdist.{sysconfig.get_platform()}/wheel/canvas_collab/unpacked.py",
+    "twisted/plugins/dropin.cache",
+)
 
 #: Building and installing fetch packages.
 MINUTES = 600
@@ -30,12 +39,7 @@ MINUTES = 600
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built by way of a source distribution from a copy of the checkout."""
-    copy = tmp_path_factory.mktemp("source")
-    for name in SOURCES:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache"))
-        else:
-            shutil.copy(ROOT / name, copy)
+    copy = copy_checkout(tmp_path_factory.mktemp("source"))
     run(sys.executable, "-m", "build", "--outdir", str(copy / "dist"), str(copy))
     [built] = (copy / "dist").glob("*.whl")
     return built
@@ -54,6 +58,28 @@ def installation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory that has nothing to do with it."""
     return tmp_path_factory.mktemp("elsewhere")
+
+
+def copy_checkout(directory: Path) -> Path:
+    """Copy what is built from the checkout into a directory, and return that."""
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "dropin.cache")
+            shutil.copytree(ROOT / name, directory / name, ignore=ignored)
+        else:
+            shutil.copy(ROOT / name, directory)
+    return directory
+
+
+def files_to_install() -> set[str]:
+    """The paths of all files that an installation has, but for its metadata."""
+    modules = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "canvas_collab").rglob("*")
+        if path.suffix == ".py" or path.name == "py.typed"
+    }
+    migrations = {f"canvas_collab/sql/{path.name}" for path in (ROOT / "sql").glob("*.sql")}
+    return modules | migrations | {"twisted/plugins/canvas_collab_plugin.py"}
 
 
 def run(*command: str, cwd: Path | None = None) -> str:
@@ -116,15 +142,35 @@ def test_the_wheel_holds_the_plugin_the_migrations_and_the_types_and_nothing_of_
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         metadata = archive.read(f"canvas_collab-{__version__}.dist-info/METADATA").decode()
-    expected = {
-        path.relative_to(ROOT).as_posix()
-        for path in (ROOT / "canvas_collab").rglob("*")
-        if path.suffix == ".py" or path.name == "py.typed"
-    }
-    expected |= {f"canvas_collab/sql/{path.name}" for path in (ROOT / "sql").glob("*.sql")}
-    assert names == expected | {"twisted/plugins/canvas_collab_plugin.py"}
+    assert names == files_to_install()
     assert "Requires-Python: >=3.10" in metadata
     assert "# Canvas Collab" in metadata
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("pip", "wheel", "--no-deps", "--wheel-dir", "dist", "."),
+        ("pip", "install", "--no-deps", "--no-compile", "--target", "dist", "."),
+        ("build", "--wheel", "."),
+        ("build", "."),
+    ],
+    ids=["pip-wheel", "pip-install", "build-wheel", "build"],
+)
+def test_what_an_earlier_build_or_twistd_left_in_the_checkout_is_not_installed(
+    command: Sequence[str], tmp_path: Path
+) -> None:
+    checkout = copy_checkout(tmp_path)
+    for name in LEFTOVERS:
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text("# This was removed.\n", encoding="utf-8")
+    run(sys.executable, "-m", *command, cwd=checkout)
+    installed = {path.relative_to(checkout / "dist").as_posix() for path in (checkout / "dist").rglob("*.*")}
+    for wheel in (checkout / "dist").glob("*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            installed.update(archive.namelist())
+    ours = {name for name in installed if name.startswith(("canvas_collab/", "twisted/"))}
+    assert ours == files_to_install()
 
 
 def test_twistd_lists_the_command(installation: Path, elsewhere: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.application import strports
@@ -11,6 +11,7 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
+from canvas_collab import __version__
 from canvas_collab.access.authentication import Sessions
 from canvas_collab.access.authorization import Authorizer
 from canvas_collab.access.fair_semaphore import FairSemaphore
@@ -150,6 +151,12 @@ def collaboration_service(
     health = Health(reactor, reserved, status)
     return CollaborationService(
         health,
+        {
+            "version": __version__,
+            "clients": ws_endpoint,
+            "health": health_endpoint,
+            "settings": " ".join(f"{name}={value}" for name, value in settings.changed().items()),
+        },
         [
             *before,
             # Stops late, so that it can answer that the daemon is stopping.
@@ -216,9 +223,11 @@ class CollaborationService(MultiService):
 
     log = Logger()
 
-    def __init__(self, health: Health, parts: list[Service]) -> None:
+    def __init__(self, health: Health, summary: Mapping[str, str], parts: list[Service]) -> None:
+        """:param summary: the fields of the event that is logged when all services have started."""
         MultiService.__init__(self)
         self._health = health
+        self._summary = summary
         for part in parts:
             part.setServiceParent(self)
 
@@ -226,6 +235,7 @@ class CollaborationService(MultiService):
         """Start every service."""
         MultiService.startService(self)
         tune_garbage_collection()
+        self.log.info("serving", **self._summary)
 
     def stopService(self) -> Deferred[Any]:
         """Stop every service, and fire when the last has stopped."""

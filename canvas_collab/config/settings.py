@@ -24,7 +24,7 @@ from canvas_collab.config.documents import (
     ReplicationSettings,
     SnapshotSettings,
 )
-from canvas_collab.config.setting import Variable, variable_of
+from canvas_collab.config.setting import Variable, as_text, variable_of
 
 #: The shortest secret that Better Auth takes for one that is not easily guessed, in characters.
 MIN_SECRET_LENGTH = 32
@@ -78,6 +78,17 @@ class Settings:
         if problems:
             raise ConfigurationError(problems)
         return settings
+
+    def changed(self) -> dict[str, str]:
+        """The variables whose values are not the defaults, with their values as text; of secrets, ``(hidden)``."""
+        changed = {}
+        for group in attrs.fields(type(self)):
+            for field in attrs.fields(group.metadata["group"]):
+                value = getattr(getattr(self, group.name), field.name)
+                if value != field.default:
+                    variable = variable_of(field)
+                    changed[variable.name] = "(hidden)" if variable.is_secret else as_text(value)
+        return changed
 
     def _contradictions(self) -> list[str]:
         problems = []

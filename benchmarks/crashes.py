@@ -1,7 +1,8 @@
-"""Crashes, many of them: ``python -m benchmarks.crashes --rounds 500``.
+"""Kills the daemon and PostgreSQL again and again: ``python -m benchmarks.crashes --rounds 500``.
 
-Hocuspocus providers draw in several documents while the daemon, PostgreSQL or both are killed at random moments.  What
-is counted is what had been acknowledged and is gone.  ``tests/faults/test_crashes.py`` is the same in short.
+Hocuspocus providers edit several documents while the daemon, PostgreSQL or both are killed at random moments.  The
+result is the number of edits that were acknowledged and are lost.  ``tests/faults/test_crashes.py`` runs a few rounds
+of the same.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tests.support.daemons import ROOT
 
 
 def main() -> None:
-    """Run."""
+    """Run the rounds; exit with status 1 if an acknowledged edit is lost."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.crashes", description=__doc__)
     parser.add_argument("--rounds", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,4 +1,4 @@
-"""A daemon to measure: its own embedded PostgreSQL, in a directory that is gone afterwards."""
+"""An embedded PostgreSQL and a daemon, both in a temporary directory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from tests.support.databases import PostgreSQL, TestDatabase
 
 @contextmanager
 def postgres() -> Iterator[tuple[TestDatabase, int]]:
-    """An empty database with Better Auth's tables and the daemon's, and the id of its server's process."""
+    """Start PostgreSQL, with a database that has Better Auth's tables and the daemon's, all empty.
+
+    :return: the database, and the process id of PostgreSQL.
+    """
     with TemporaryDirectory(prefix="canvas-collab-benchmark-") as directory:
         server = get_server(Path(directory) / "data", cleanup_mode="delete")
         try:
@@ -31,7 +34,7 @@ def postgres() -> Iterator[tuple[TestDatabase, int]]:
 
 @contextmanager
 def installation(**settings: object) -> Iterator[tuple[TestDatabase, Daemon]]:
-    """A daemon with its database, as an operator would run it: with the settings' own defaults."""
+    """Start PostgreSQL and a daemon, with the given settings and otherwise their defaults."""
     with postgres() as (database, _):
         environment = daemon_environment(database, **settings)
         for name in ("SNAPSHOT_DEBOUNCE", "SNAPSHOT_MAX_WAIT"):

@@ -1,7 +1,8 @@
-"""What a document of megabytes does to everybody else: ``python -m benchmarks.large``.
+"""How long a large document blocks the reactor: ``python -m benchmarks.large``.
 
-Ten clients open it, one types into it, it is written, compacted, left, and opened again; meanwhile the reactor's
-lateness is measured every 5 ms.  Then one client types for a minute, and what PostgreSQL writes is measured.
+Ten clients open the document at once, one types into it, and its snapshot is written and compacted.  Meanwhile a timer
+in the daemon measures every 5 ms how late the reactor calls it.  Also measured is the write-ahead log (WAL) that
+PostgreSQL writes while one client types.
 """
 
 from __future__ import annotations
@@ -12,22 +13,24 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import quote
 
 from pycrdt import Doc, Map, Text
 from websockets.sync.client import connect
 
+from benchmarks.generator.measurement import percentile
 from benchmarks.installation import installation
-from benchmarks.load import percentile
+from benchmarks.wal import wal_position
 from canvas_collab.protocol import sync
 from tests.support.clients import Client
 from tests.support.daemons import Daemon
-from tests.support.databases import TestDatabase, User
+from tests.support.databases import User
 
 
 def shapes(size: int) -> list[bytes]:
-    """Updates that draw shapes, until they have so many bytes."""
-    doc: Doc = Doc()
+    """Updates that add shapes to a document, of at least `size` bytes in total."""
+    doc: Doc[Any] = Doc()
     drawn = doc.get("shapes", type=Map)
     updates: list[bytes] = []
     subscription = doc.observe(lambda event: updates.append(event.update))
@@ -42,7 +45,7 @@ def shapes(size: int) -> list[bytes]:
 
 
 def open_and_leave(daemon: Daemon, user: User) -> float:
-    """Open the document as somebody who has nothing of it; returns the seconds that took."""
+    """Open the document with an empty state vector; return the seconds until it has arrived."""
     started = time.perf_counter()
     url = f"{daemon.ws_url}/diagram-large?token={quote(user.token)}"
     with connect(url, proxy=None, compression=None, max_size=None) as socket:
@@ -53,8 +56,8 @@ def open_and_leave(daemon: Daemon, user: User) -> float:
 
 
 def type_into(client: Client, characters: int, rate: float) -> None:
-    """Type, at so many characters a second."""
-    doc: Doc = Doc()
+    """Type so many characters, `rate` of them per second."""
+    doc: Doc[Any] = Doc()
     text = doc.get("text", type=Text)
     updates: list[bytes] = []
     subscription = doc.observe(lambda event: updates.append(event.update))
@@ -67,14 +70,11 @@ def type_into(client: Client, characters: int, rate: float) -> None:
     doc.unobserve(subscription)
 
 
-def wal_position(database: TestDatabase) -> int:
-    """How many bytes the database has written to its log since it was made."""
-    [[position]] = database.query("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")
-    return int(position)
-
-
 def measure(megabytes: float, seconds: float, stalls: Path) -> None:
-    """Measure everything, and print it."""
+    """Measure everything, and print it.
+
+    :param stalls: the file that the daemon writes the reactor's lateness to.
+    """
     with installation(STALLS_FILE=stalls, SNAPSHOT_DEBOUNCE=1, LOG_LEVEL="debug") as (database, daemon):
         user = database.add_user("large")
         database.add_diagram("large", user)
@@ -106,10 +106,10 @@ def measure(megabytes: float, seconds: float, stalls: Path) -> None:
 
 
 def main() -> None:
-    """Run."""
+    """Run with the options of the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.large", description=__doc__)
-    parser.add_argument("--megabytes", type=float, default=10)
-    parser.add_argument("--seconds", type=float, default=60, help="how long somebody types")
+    parser.add_argument("--megabytes", type=float, default=10, help="the size of the document (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=60, help="how long the client types (default: %(default)s)")
     options = parser.parse_args()
     with TemporaryDirectory() as directory:
         measure(options.megabytes, options.seconds, Path(directory) / "stalls")

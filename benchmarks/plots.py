@@ -1,4 +1,4 @@
-"""Pictures of what was measured."""
+"""Charts of the results, as PNG files."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import matplotlib as mpl
 mpl.use("Agg")
 
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from benchmarks.loads import LOADS
 from benchmarks.loads.base import CURVE, Result
 from benchmarks.report import MEASURES, Results
 
-#: Each server has the same colour everywhere.
+#: The colour of each server.
 COLOURS: Mapping[str, str] = {
     "canvas-collab": "#d62728",
     "canvas-collab-hocuspocus": "#ff9896",
@@ -25,7 +26,7 @@ COLOURS: Mapping[str, str] = {
     "pycrdt-websocket": "#9467bd",
 }
 
-#: The pictures with bars: the file's name, and the measures of which it has one panel each.
+#: The bar charts: for each file the measures, which have a panel each.
 BARS: Mapping[str, Sequence[str]] = {
     "latency": ("p50", "p95", "p99"),
     "cpu": ("cpu_per_delivery", "cpu_per_return"),
@@ -36,23 +37,23 @@ BARS: Mapping[str, Sequence[str]] = {
 
 
 def draw(results: Results, directory: Path) -> list[Path]:
-    """Draw everything that there are results for; returns the files."""
+    """Draw the charts that there are results for; return the files."""
     files = []
     for name, measures in BARS.items():
         shown = [measure for measure in measures if _loads_with(results, measure)]
         if shown:
             files.append(_bars(results, shown, directory / f"{name}.png"))
-    for load, of_servers in results.loads.items():
-        if any(result.curve for result in of_servers.values()):
-            files.append(_curves(load, of_servers, directory / f"latency-{load}.png"))
+    for load, by_server in results.loads.items():
+        if any(result.curve for result in by_server.values()):
+            files.append(_curves(load, by_server, directory / f"latency-{load}.png"))
     return files
 
 
 def _loads_with(results: Results, measure: str) -> list[str]:
     return [
         load
-        for load, of_servers in results.loads.items()
-        if any(measure in result.measures for result in of_servers.values())
+        for load, by_server in results.loads.items()
+        if any(measure in result.measures for result in by_server.values())
     ]
 
 
@@ -92,7 +93,7 @@ def _curves(load: str, results: Mapping[str, Result], file: Path) -> Path:
     return _save(figure, file)
 
 
-def _save(figure: plt.Figure, file: Path) -> Path:
+def _save(figure: Figure, file: Path) -> Path:
     figure.tight_layout()
     figure.savefig(file, dpi=120)
     plt.close(figure)

@@ -1,8 +1,8 @@
-"""Updates that no client would make, as many as one likes: ``python -m benchmarks.poison --updates 200000 --seed 1``.
+"""Fuzzing with updates that no client would send: ``python -m benchmarks.poison --updates 200000 --seed 1``.
 
-What the server accepts of them goes to real Yjs, as clients run it.  What breaks there is counted, by its reason:
-poison that no single update shows, or nothing that is known, which is a failure.  ``tests/protocol/test_poison.py`` is
-the same in short.
+Those that the server accepts are applied by real Yjs, as clients run it.  Histories that break Yjs are counted: with a
+known reason, which shows in the document but not in any single update, or without one, which is a failure.
+``tests/protocol/test_poison.py`` does the same with fewer updates.
 """
 
 from __future__ import annotations
@@ -18,16 +18,23 @@ from tests.support.fuzzing import Fuzzer
 from tests.support.hidden import hidden_poison, is_explained
 from tests.support.judge import Failure, Judge, LogPruner
 
-#: So many histories are judged at once, and after so many batches others are made from other real ones.
+#: How many histories are judged at once, and after how many batches the fuzzer gets other real histories.
 BATCH = 50
 BATCHES = 20
 
-#: From so many real histories others are made.
+#: The number of real histories that the fuzzer makes others from.
 CORPUS = 60
 
 
 class Tally:
-    """What broke, and why."""
+    """Counts histories and the reasons for which they break Yjs.
+
+    :ivar updates: the number of accepted updates; `histories`: the number of histories.
+    :ivar clean: the number of histories without a known reason.
+    :ivar reading: the number of histories with failures that only affect reading the document.
+    :ivar hidden: how often each error occurred for a known reason.
+    :ivar unexplained: histories that break Yjs without a known reason.
+    """
 
     def __init__(self) -> None:
         self.updates = 0
@@ -38,7 +45,7 @@ class Tally:
         self.unexplained: list[tuple[LogPruner, list[Failure]]] = []
 
     def add(self, history: LogPruner, verdict: list[Failure]) -> None:
-        """Count a history."""
+        """Count a history and the failures that Yjs had with it."""
         self.updates += len(history.accepted)
         self.histories += 1
         failures = [failure for failure in verdict if not failure.is_reading]
@@ -50,20 +57,20 @@ class Tally:
             self.unexplained.append((history, failures))
 
     def report(self) -> str:
-        """What was counted."""
+        """The counts as text."""
         lines = [
             f"{self.updates} accepted updates in {self.histories} histories, "
-            f"{self.clean} of them without poison that only the document shows",
-            f"{self.reading} histories have something where an application cannot read it",
-            f"{sum(self.hidden.values())} broke by poison that only the document shows:",
+            f"{self.clean} of them without a known reason to break Yjs",
+            f"{self.reading} histories with failures in reading the document only",
+            f"{sum(self.hidden.values())} failures with a known reason:",
             *(f"{count:8}  {error}" for error, count in self.hidden.most_common()),
-            f"{len(self.unexplained)} broke without any",
+            f"{len(self.unexplained)} histories broke Yjs without a known reason",
         ]
         return "\n".join(lines)
 
 
 def main() -> None:
-    """Run."""
+    """Run the fuzzer; exit with status 1 if a history breaks Yjs without a known reason."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.poison", description=__doc__)
     parser.add_argument("--updates", type=int, default=200_000)
     parser.add_argument("--seed", type=int, default=1)

@@ -1,4 +1,4 @@
-"""What processes take of the machine, and on which cores they run."""
+"""Processor time, memory and core affinity of processes, from Linux's /proc."""
 
 from __future__ import annotations
 
@@ -12,44 +12,48 @@ from attrs import frozen
 
 _TICK = os.sysconf("SC_CLK_TCK")
 
-#: The priority of what gives way, the lowest there is.
+#: The lowest priority there is.
 NICENESS = 19
 
 
 @frozen
 class Cores:
-    """Which core the measured server has to itself, and which ones are everybody else's."""
+    """How the cores are divided.
+
+    :ivar server: the core of the measured server.
+    :ivar others: the cores of all other processes.
+    """
 
     server: int
     others: frozenset[int]
 
     @property
     def shared(self) -> bool:
-        """Whether there is only one core, so that nothing is apart."""
+        """Whether there is only one core, which the server shares with the others."""
         return self.server in self.others
 
     @classmethod
     def choose(cls) -> Cores:
-        """The first core that this process may use for the server, the rest for the others."""
+        """Take the first core that this process may use for the server, the rest for the others."""
         server, *others = sorted(os.sched_getaffinity(0))
         return cls(server, frozenset(others or [server]))
 
-    def take_others(self) -> None:
-        """Run on the cores that are not the server's from now on, children included."""
+    def leave_server_core(self) -> None:
+        """Restrict this process, and children that it starts from now on, to the cores of the others."""
         os.sched_setaffinity(0, self.others)
 
     @contextmanager
-    def starting_server(self) -> Iterator[None]:
-        """Processes that are started in here run on the server's core."""
+    def on_server_core(self) -> Iterator[None]:
+        """Start processes in this context to run them on the server's core."""
         os.sched_setaffinity(0, {self.server})
         try:
             yield
         finally:
-            self.take_others()
+            self.leave_server_core()
 
 
-def family(pid: int) -> list[int]:
-    """A process and its descendants."""
+def process_tree(pid: int) -> list[int]:
+    """The ids of a process and its descendants."""
     found = [pid]
     for parent in found:
         with suppress(OSError):
@@ -58,51 +62,52 @@ def family(pid: int) -> list[int]:
     return found
 
 
-def give_way(pid: int) -> None:
-    """Have a process and its descendants run when nothing more urgent does on their core."""
-    for member in family(pid):
+def lower_priority(pid: int) -> None:
+    """Give a process and its descendants the lowest priority."""
+    for member in process_tree(pid):
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, member, NICENESS)
-            # Where every session is a group of its own, priorities count within one, and this is the group's.
+            # With the kernel's autogrouping, a process's nice value only counts within its session; this is the
+            # session's own.
             Path(f"/proc/{member}/autogroup").write_text(str(NICENESS))
 
 
 def cpu_seconds(pid: int) -> float:
-    """The processor time that a process and its descendants have taken, those that have ended included."""
+    """The processor time of a process and its descendants, in seconds, including children that have ended."""
     ticks = 0
-    for member in family(pid):
+    for member in process_tree(pid):
         with suppress(OSError):
             fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
             ticks += sum(map(int, fields[11:15]))
     return ticks / _TICK
 
 
-def waited_seconds(pid: int) -> float:
-    """How long a process's main thread could have run and had to wait for its core."""
+def cpu_wait_seconds(pid: int) -> float:
+    """How long a process's main thread was ready to run and waited for a core, in seconds."""
     with suppress(OSError):
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
     return 0.0
 
 
 def memory(pid: int) -> int:
-    """The memory that a process and its descendants hold, in bytes; what they share counts once (PSS)."""
-    return sum(_kilobytes(f"/proc/{member}/smaps_rollup", "Pss:") for member in family(pid))
+    """The proportional set size (PSS) of a process and its descendants, in bytes."""
+    return sum(_kilobytes(f"/proc/{member}/smaps_rollup", "Pss:") for member in process_tree(pid))
 
 
 def peak_memory(pid: int) -> int:
-    """The most memory that a process has held since :func:`forget_peak_memory`, in bytes (RSS)."""
+    """The highest resident set size (RSS) of a process since :func:`reset_peak_memory`, in bytes."""
     return _kilobytes(f"/proc/{pid}/status", "VmHWM:")
 
 
-def forget_peak_memory(pid: int) -> None:
-    """Begin anew with the peak."""
+def reset_peak_memory(pid: int) -> None:
+    """Reset the peak of a process's resident set size to its current value."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
-def allow_files(wanted: int) -> None:
-    """Let this process and its children open so many files.
+def raise_open_files_limit(wanted: int) -> None:
+    """Raise the limit of open files of this process and its children to at least `wanted`.
 
-    :raises OSError: if the system does not allow that.
+    :raises OSError: if the hard limit is lower.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < wanted:

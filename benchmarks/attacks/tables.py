@@ -1,4 +1,4 @@
-"""What was measured, as JSON that is kept from run to run, and as tables."""
+"""Outcomes as JSON files that later runs add to, and as Markdown tables."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import Any
 from attrs import asdict, define, field
 
 from benchmarks.attacks.floods import FLOODS
-from benchmarks.attacks.site import Outcome
+from benchmarks.attacks.outcome import Outcome
 from tests.support.attacks.catalogue import SHAPES
 from tests.support.attacks.shape import WireProtocol
 from tests.support.daemons import ROOT
 
 MB, MS = 2**20, 1e3
 
-#: What is aimed at, in seconds and bytes.
+#: Targets: the p99 in seconds until bystanders receive an edit, and until one is saved; by how many bytes the daemon's
+#: memory may grow; after how many seconds a user whose session was deleted is disconnected.
 WAIT, SAVED, MEMORY, OUT = 0.05, 0.5, 50 * MB, 2.0
 
-#: Where something else had the daemon's core for a greater share of the time, latencies do not count for much.
+#: Outcomes are marked if another process had the daemon's core for more than this share of the time.
 DISTURBED = 0.1
 
 PAGE = ROOT / "docs" / "attacks.md"
@@ -29,18 +30,21 @@ PAGE = ROOT / "docs" / "attacks.md"
 
 @define
 class Table:
-    """The rows of one kind of attack, by name and by who attacked."""
+    """The outcomes of one kind of attack, in a JSON file.
+
+    :ivar rows: by the name of the attack and its attackers.
+    """
 
     file: Path
     rows: dict[str, dict[str, Any]] = field(factory=dict)
 
     @classmethod
     def read(cls, file: Path) -> Table:
-        """What was measured before."""
+        """Read the outcomes of earlier runs, if there are any."""
         return cls(file, json.loads(file.read_text()) if file.exists() else {})
 
     def add(self, name: str, who: str, outcome: Outcome, flood: bool = False) -> str:
-        """Write one more row down; returns it as it is shown."""
+        """Add an outcome, write the file and its Markdown table, and return the line of the table."""
         row = asdict(outcome)
         row.update(name=name, who=who, flood=flood, date=datetime.now(timezone.utc).date().isoformat())
         self.rows[f"{name} {who}"] = row
@@ -65,7 +69,7 @@ HEAD = (
 
 
 def line(row: dict[str, Any]) -> str:
-    """One row; what is above its aim is bold."""
+    """One row of the full table; figures that miss their target are bold."""
     seen = row["observation"]
     answer = "; ".join(filter(None, (row["answer"], _gone(row))))
     cells = [row["name"], row["who"], f"{row['size'] / 1e6:.1f}", answer, f"{row['seconds']:.2f}"]
@@ -89,7 +93,7 @@ def line(row: dict[str, Any]) -> str:
 
 
 def _peak(row: dict[str, Any], grown: float) -> str:
-    """One message may take memory for a while; a flood has no while."""
+    """The peak of the memory; only floods have a target for it, as a single message takes memory only for a while."""
     return _bold(row["peak"] / MB, grown / MB if row["flood"] else float("inf"))
 
 
@@ -99,8 +103,8 @@ def _bold(value: float, aim: float, decimals: int = 0) -> str:
 
 
 def write_page(messages: Table, floods: Table) -> None:
-    """Put the figures between the markers of the page on attacks."""
-    parts = {"messages": messages_in_short(messages), "floods": floods_in_short(floods)}
+    """Replace the tables between the markers in the documentation."""
+    parts = {"messages": message_lines(messages), "floods": flood_lines(floods)}
     page = PAGE.read_text()
     for name, lines in parts.items():
         start, end = f"<!-- {name} -->\n", f"<!-- {name} end -->"
@@ -110,8 +114,8 @@ def write_page(messages: Table, floods: Table) -> None:
     PAGE.write_text(page)
 
 
-def messages_in_short(table: Table) -> Iterator[str]:
-    """A line for each shape."""
+def message_lines(table: Table) -> Iterator[str]:
+    """The documentation's table of crafted messages: a line for each shape."""
     yield "| message | MB | by a viewer: others wait p99, ms | at most | by an editor: p99 | at most | MB more after |"
     yield "|---|---:|---:|---:|---:|---:|---:|"
     for name, shape in SHAPES.items():
@@ -121,13 +125,13 @@ def messages_in_short(table: Table) -> Iterator[str]:
             continue
         viewer, editor, nobody = rows
         cells = [shape.title, f"{max(row['size'] for row in known) / 1e6:.1f}"]
-        # Who has no session attacks as a viewer would, from farther away.
+        # Attackers without a session are in the viewers' columns.
         cells += [*_waits(viewer or nobody), *_waits(editor), _memory("after", *known)]
         yield "| " + " | ".join(cells) + " |"
 
 
-def floods_in_short(table: Table) -> Iterator[str]:
-    """A line for each flood."""
+def flood_lines(table: Table) -> Iterator[str]:
+    """The documentation's table of floods: a line for each flood and number of connections."""
     yield "| flood | by | connections | others wait p99, ms | at most | saved p99, ms | MB more | signed out, s |"
     yield "|---|---|---:|---:|---:|---:|---:|---:|"
     for kind in FLOODS.values():
@@ -155,12 +159,12 @@ def _waits(row: dict[str, Any] | None) -> list[str]:
     heard = row["observation"]["heard"]
     mark = "†" if row["waited"] > DISTURBED else ""
     waits = _bold(heard["p99"] * MS, WAIT * MS) + mark
-    # Of who lost the connection the waits say little.
+    # The waits of bystanders that were disconnected are incomplete.
     return ["; ".join(filter(None, (waits, _gone(row)))), f"{heard['worst'] * MS:.0f}{mark}"]
 
 
 def _gone(row: dict[str, Any]) -> str:
-    """Which bystanders were disconnected, in bold; none should be."""
+    """The bystanders that were disconnected, in bold: the target is that none are."""
     gone = row["observation"]["gone"] if row["observation"] else ()
     return f"**{', '.join(gone)} gone**" if gone else ""
 

@@ -1,4 +1,4 @@
-"""The loads: each is something that people do to a server, and what one wants to know of it then."""
+"""The loads: each starts a server, runs a scenario on it, and returns what was measured."""
 
 from collections.abc import Mapping
 

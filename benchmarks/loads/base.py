@@ -1,4 +1,4 @@
-"""What loads have in common: what they are given, what they return, what is aimed at."""
+"""What all loads have in common: their interface, their results, and the targets for these."""
 
 from __future__ import annotations
 
@@ -8,43 +8,47 @@ from statistics import median
 
 from attrs import field, frozen
 
-from benchmarks.load import Report, percentile
-from benchmarks.servers import LargeDocument, Server, Workshop
+from benchmarks.generator.measurement import Measurement, percentile
+from benchmarks.servers.base import Server, Testbed
+from benchmarks.servers.large_document import LargeDocument
 
+#: Factors from seconds to milliseconds and microseconds, and from bytes to MB.
 MS = 1e3
 US = 1e6
 MB = 1 / 2**20
 
-#: The peers that count where something is aimed at: the better of them.
+#: The servers that relative targets refer to: the better one of them counts.
 RIVALS = ("hocuspocus-4", "y-websocket-server")
 
-#: The shares of all deliveries for which results tell within which time they arrived.
+#: The shares of all deliveries at which latency curves are sampled.
 CURVE = (0.01, *(number / 20 for number in range(1, 19)), 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
 
 
 @frozen
-class Bench:
-    """What a load is given.
+class Context:
+    """What a load is measured with.
 
-    :ivar quick: whether everything should be short.
-    :ivar progress: is told how much of the load is done, between 0 and 1.
+    :ivar quick: whether the load should be shorter and smaller than usual.
+    :ivar progress: a callback for the share of the load that is done, from 0 to 1.
     """
 
-    workshop: Workshop
+    testbed: Testbed
     quick: bool
     progress: Callable[[float], object]
 
-    def document(self) -> LargeDocument:
-        """The large document; a tenth of it where everything should be short."""
-        return LargeDocument.draw(self.workshop.directory, 6_000 if self.quick else 60_000)
+    def large_document(self, shapes: int = 60_000) -> LargeDocument:
+        """A document of so many shapes, or a tenth of that for quick runs."""
+        return LargeDocument.create(self.testbed.directory, shapes // 10 if self.quick else shapes)
 
 
 @frozen
 class Target:
-    """What is aimed at: a measure of canvas-collab's, at most (or at least) some.
+    """An upper bound for one of canvas-collab's measures, or a lower bound where more is better.
 
-    :ivar ratio: that times the better of the rivals' measures; without it, `limit` is meant as it is.
+    :ivar ratio: the bound as a multiple of the better rival's measure; None if `limit` is the bound.
+    :ivar limit: the bound itself.
     :ivar more: whether more is better.
+    :ivar rivals: the servers that `ratio` refers to.
     """
 
     measure: str
@@ -54,7 +58,7 @@ class Target:
     rivals: Sequence[str] = RIVALS
 
     def bound(self, rivals: Sequence[float]) -> float | None:
-        """What the measure is held to; None if that depends on rivals, and there are none."""
+        """The bound, given the rivals' measures; None if it depends on them and there are none."""
         if self.ratio is None:
             return self.limit
         if not rivals:
@@ -62,16 +66,16 @@ class Target:
         return self.ratio * (max(rivals) if self.more else min(rivals))
 
     def met(self, value: float, bound: float) -> bool:
-        """Whether a measure is as good."""
+        """Whether a measure is within the bound."""
         return value >= bound if self.more else value <= bound
 
 
 @frozen
 class Result:
-    """What came of one load at one server.
+    """What one load measured on one server.
 
-    :ivar measures: what was measured, by the names in :mod:`benchmarks.report`.
-    :ivar curve: of latencies, the milliseconds within which the shares of :data:`CURVE` arrived.
+    :ivar measures: by the names in :data:`benchmarks.report.MEASURES`.
+    :ivar curve: the latencies in milliseconds at the shares of :data:`CURVE`, or nothing.
     :ivar problem: what went wrong, or the empty string.
     """
 
@@ -81,7 +85,7 @@ class Result:
 
 
 def median_of(results: Sequence[Result]) -> Result:
-    """Of several measurements of the same the median of each measure, and the curve that lies in the middle."""
+    """Combine repeated results: the median of each measure, the curve with the median p99, and all problems."""
     measures = {
         name: median(result.measures[name] for result in results if name in result.measures)
         for name in dict.fromkeys(name for result in results for name in result.measures)
@@ -94,50 +98,53 @@ def median_of(results: Sequence[Result]) -> Result:
 class Load(ABC):
     """One load."""
 
-    #: What it is called on the command line and in results.
+    #: Its name on the command line and in results.
     name: str
-    #: What it is.
+    #: A description, to follow "Loads:" or to start a sentence.
     title: str
     targets: Sequence[Target] = ()
-    #: Whether what else happens on the machine changes the measures so much that one measurement says little.
+    #: Whether results vary so much from run to run that the load is repeated.
     is_noisy = False
 
-    def suits(self, server: Server) -> bool:
-        """Whether it can be put on this server."""
+    def supports(self, server: Server) -> bool:
+        """Whether the load can be measured on a server."""
         return True
 
     @abstractmethod
-    def measure(self, bench: Bench, server: Server) -> Result:
-        """Start a server, put the load on it, and say what came of it."""
+    def measure(self, context: Context, server: Server) -> Result:
+        """Start a server, put the load on it, and return what was measured.
+
+        :raises OSError, RuntimeError, AssertionError: if the server fails.
+        """
 
 
-def measures_of(report: Report) -> dict[str, float]:
-    """What a report says of latencies, messages and the generator."""
+def measures_of(measurement: Measurement) -> dict[str, float]:
+    """The measures of deliveries, latencies and the generator itself."""
     measures: dict[str, float] = {
-        "sent": report.sent,
-        "delivered": report.delivered,
-        "missing": report.missing,
-        "misplaced": report.misplaced,
-        "frames": report.frames,
-        "bytes": report.bytes,
-        "seconds": report.seconds,
-        "generator_late": percentile(report.lateness, 0.99) * MS,
-        "generator_busy": report.busy * 100,
-        "generator_waited": report.waited * 100,
+        "sent": measurement.sent,
+        "delivered": measurement.delivered,
+        "missing": measurement.missing,
+        "out_of_order": measurement.out_of_order,
+        "frames": measurement.frames,
+        "bytes": measurement.bytes,
+        "seconds": measurement.seconds,
+        "generator_late": percentile(measurement.lateness, 0.99) * MS,
+        "generator_busy": measurement.busy * 100,
+        "generator_waited": measurement.waited * 100,
     }
-    if report.latencies:
+    if measurement.latencies:
         for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
-            measures[name] = percentile(report.latencies, share) * MS
+            measures[name] = percentile(measurement.latencies, share) * MS
     return measures
 
 
-def curve_of(report: Report) -> list[float]:
+def curve_of(measurement: Measurement) -> list[float]:
     """The latencies at the shares of :data:`CURVE`, in milliseconds."""
-    return [percentile(report.latencies, share) * MS for share in CURVE] if report.latencies else []
+    return [percentile(measurement.latencies, share) * MS for share in CURVE] if measurement.latencies else []
 
 
-def problem_of(report: Report) -> str:
-    """What is wrong with a report, if anything."""
-    if report.missing:
-        return f"{report.missing} of {report.missing + report.delivered} deliveries are missing"
-    return f"{report.misplaced} deliveries out of order" if report.misplaced else ""
+def problem_of(measurement: Measurement) -> str:
+    """What is wrong with a measurement, or the empty string."""
+    if measurement.missing:
+        return f"{measurement.missing} of {measurement.missing + measurement.delivered} deliveries are missing"
+    return f"{measurement.out_of_order} deliveries out of order" if measurement.out_of_order else ""

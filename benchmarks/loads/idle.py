@@ -1,34 +1,34 @@
-"""People who have a document open and do nothing."""
+"""Clients that are connected and send nothing."""
 
 from __future__ import annotations
 
-from benchmarks import load as generated
-from benchmarks.load import Generator
-from benchmarks.loads.base import MB, Bench, Load, Result, Target
-from benchmarks.servers import Server
+from benchmarks.generator.generator import Generator
+from benchmarks.generator.workload import Kind, Workload
+from benchmarks.loads.base import MB, Context, Load, Result, Target
+from benchmarks.servers.base import Server
 
 ROOMS = 400
 CLIENTS = 5
 
 
 class Idle(Load):
-    """What a connection takes of the memory, its cursor and its share of a room included."""
+    """The server's memory per connection, including one awareness state and a share of the room."""
 
     name = "idle"
     title = f"{ROOMS * CLIENTS:,} idle connections in {ROOMS} rooms"
     targets = (Target("memory_per_connection", 0.6),)
 
-    def measure(self, bench: Bench, server: Server) -> Result:
-        """Connect everybody."""
-        rooms = ROOMS // 10 if bench.quick else ROOMS
-        with server.start(bench.workshop, rooms, CLIENTS) as running:
+    def measure(self, context: Context, server: Server) -> Result:
+        """Connect the clients, have each send its cursor once, and measure the memory."""
+        rooms = ROOMS // 10 if context.quick else ROOMS
+        with server.start(context.testbed, rooms, CLIENTS) as running:
             empty = running.memory
-            load = generated.Load(running.place, CLIENTS, CLIENTS, 1, 1, generated.Kind.CURSORS)
-            with Generator(load) as generator:
+            workload = Workload(running.endpoint, CLIENTS, CLIENTS, 1, 1, Kind.CURSORS)
+            with Generator(workload) as generator:
                 generator.connect()
                 for client in generator.clients:
-                    client.point()
-                generator.rest(3)
+                    client.send_cursor()
+                generator.listen(3)
                 held = running.memory
                 measures = {
                     "memory": held * MB,

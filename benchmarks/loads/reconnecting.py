@@ -1,49 +1,50 @@
-"""Somebody was away for a moment, and comes back to a large document."""
+"""A client reconnects to a large document after a short interruption."""
 
 from __future__ import annotations
 
 from statistics import median
 from time import sleep
 
-from benchmarks.client import FIRST_CLIENT_ID
-from benchmarks.loads.base import MS, Bench, Load, Result, Target
+from benchmarks.generator.client import FIRST_CLIENT_ID
+from benchmarks.loads.base import MS, Context, Load, Result, Target
 from benchmarks.loads.document import open_document, upload
-from benchmarks.servers import Server
+from benchmarks.servers.base import Server
 from canvas_collab.protocol.lib0 import Decoder
 from canvas_collab.protocol.update import decode_update
 
+#: The number of updates that the client missed, and how often it reconnects.
 MISSED = 100
 RETURNS = 20
 
 
 class Reconnecting(Load):
-    """What the server has to do for each who comes back, from the handshake to the last update missed."""
+    """The server's processor time for one reconnection, from the handshake to the last missed update."""
 
     name = "reconnecting"
     title = f"a client that missed {MISSED} updates of that document comes back"
     targets = (Target("cpu_per_return", limit=10),)
 
-    def measure(self, bench: Bench, server: Server) -> Result:
-        """Come back again and again."""
-        document = bench.document()
-        stored = document if server.stores else None
-        with server.start(bench.workshop, 1, RETURNS + 3, stored) as running:
+    def measure(self, context: Context, server: Server) -> Result:
+        """Reconnect repeatedly, with the state vector from before the missed updates."""
+        document = context.large_document()
+        stored = document if server.has_store else None
+        with server.start(context.testbed, 1, RETURNS + 3, stored) as running:
             if stored is None:
-                typist = upload(running.place, document)
+                writer = upload(running.endpoint, document)
             else:
-                typist = open_document(running.place, 0, len(document.data) * 9 // 10).client
+                writer = open_document(running.endpoint, 0, len(document.data) * 9 // 10).client
             for _ in range(MISSED):
-                typist.type(1)
+                writer.send_edit(1)
             sleep(2)
             before, seconds = running.cpu, []
             for number in range(1, RETURNS + 1):
-                opened = open_document(running.place, number, MISSED, document.vector)
+                opened = open_document(running.endpoint, number, MISSED, document.vector)
                 opened.client.close()
                 seconds.append(opened.seconds * MS)
-                bench.progress(number / RETURNS)
+                context.progress(number / RETURNS)
             sleep(0.5)
             cpu = (running.cpu - before) / RETURNS * MS
-            typist.close()
+            writer.close()
             decoder = Decoder(opened.answer[2:])
             runs = decode_update(decoder.var_bytes()).runs
         missing = MISSED - sum(run.end - run.clock for run in runs.get(FIRST_CLIENT_ID, ()))

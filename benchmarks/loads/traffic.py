@@ -1,4 +1,4 @@
-"""People who type, or move their cursors, in one room or in many."""
+"""Clients that type, or move their cursors, at a constant rate."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 from attrs import evolve, frozen
 
-from benchmarks import load as generated
-from benchmarks.load import Generator, Kind
-from benchmarks.loads.base import MB, US, Bench, Load, Result, Target, curve_of, measures_of, problem_of
-from benchmarks.servers import Server
+from benchmarks.generator.generator import Generator
+from benchmarks.generator.workload import Kind, Workload
+from benchmarks.loads.base import MB, US, Context, Load, Result, Target, curve_of, measures_of, problem_of
+from benchmarks.servers.base import Server
 
-#: So many seconds of the same load come before, in other rooms, and do not count: Node compiles what runs often.
+#: How long the workload runs in other rooms before it is measured, in seconds: Node compiles code that runs often.
 WARM_UP = 2.0
 
 
 @frozen
 class Traffic(Load):
-    """A steady load."""
+    """A load at a constant rate; for the attributes see :class:`benchmarks.generator.workload.Workload`."""
 
     name: str
     title: str
@@ -30,44 +30,44 @@ class Traffic(Load):
     seconds: float = 8.0
     is_noisy = True
 
-    def suits(self, server: Server) -> bool:
-        """Only y-websocket's clients echo."""
+    def supports(self, server: Server) -> bool:
+        """Whether clients of this kind use the server's protocol: Hocuspocus's provider does not echo."""
         return not (self.kind is Kind.ECHOED_CURSORS and server.hocuspocus)
 
-    def measure(self, bench: Bench, server: Server) -> Result:
-        """Put the load on a server."""
-        with server.start(bench.workshop, 2 * self.rooms, self.clients) as running:
-            rooms = running.place.rooms
-            seconds = 3.0 if bench.quick else self.seconds
-            load = generated.Load(
-                evolve(running.place, rooms=rooms[: self.rooms]),
+    def measure(self, context: Context, server: Server) -> Result:
+        """Run the workload as a warm-up in some rooms, then in others."""
+        with server.start(context.testbed, 2 * self.rooms, self.clients) as running:
+            rooms = running.endpoint.rooms
+            seconds = 3.0 if context.quick else self.seconds
+            workload = Workload(
+                evolve(running.endpoint, rooms=rooms[: self.rooms]),
                 self.clients,
                 self.writers,
                 self.rate,
                 seconds,
                 self.kind,
             )
-            warm_up = evolve(load, place=evolve(load.place, rooms=rooms[self.rooms :]), seconds=WARM_UP)
+            warm_up = evolve(workload, endpoint=evolve(workload.endpoint, rooms=rooms[self.rooms :]), seconds=WARM_UP)
             with Generator(warm_up) as generator:
                 generator.connect()
-                generator.drive()
-            with Generator(load, bench.progress) as generator:
+                generator.run()
+            with Generator(workload, context.progress) as generator:
                 generator.connect()
-                running.forget_peak_memory()
-                before, database, waited = running.cpu, running.database_cpu, running.waited
-                report = generator.drive()
+                running.reset_peak_memory()
+                before, database, waited = running.cpu, running.database_cpu, running.cpu_wait
+                measurement = generator.run()
                 cpu, database_cpu = running.cpu - before, running.database_cpu - database
-                measures = measures_of(report)
+                measures = measures_of(measurement)
                 measures |= {
                     "cpu": cpu,
                     "database_cpu": database_cpu,
-                    "server_waited": (running.waited - waited) / max(report.seconds, seconds) * 100,
+                    "server_waited": (running.cpu_wait - waited) / max(measurement.seconds, seconds) * 100,
                     "memory": running.memory * MB,
                     "peak_memory": running.peak_memory * MB,
                 }
-                if report.delivered:
-                    measures["cpu_per_delivery"] = cpu / report.delivered * US
-            return Result(measures, curve_of(report), problem_of(report))
+                if measurement.delivered:
+                    measures["cpu_per_delivery"] = cpu / measurement.delivered * US
+            return Result(measures, curve_of(measurement), problem_of(measurement))
 
 
 def _targets(p99: float | None, cpu: float, *rivals: str) -> list[Target]:

@@ -1,15 +1,15 @@
-"""Somebody types into a large document: what the database writes for that."""
+"""A client types into a large document, and PostgreSQL's write-ahead log (WAL) is measured."""
 
 from __future__ import annotations
 
 import select
 from time import perf_counter
 
-from benchmarks.client import Client
-from benchmarks.loads.base import Bench, Load, Result, Target
+from benchmarks.generator.client import Client
+from benchmarks.loads.base import Context, Load, Result, Target
 from benchmarks.loads.document import open_document
-from benchmarks.servers import LargeDocument, Server
-from tests.support.databases import TestDatabase
+from benchmarks.servers.base import Server
+from benchmarks.wal import wal_position
 
 RATE = 5
 SECONDS = 60
@@ -17,44 +17,39 @@ SHAPES = 39_000
 
 
 class Writing(Load):
-    """How much PostgreSQL writes to its log in a minute while one client types."""
+    """How many bytes of WAL PostgreSQL writes per minute while one client types."""
 
     name = "writing"
     title = f"one client types {RATE} characters/s into a document of 5 MB, for {SECONDS} s"
     targets = (Target("wal", 1 / 50, rivals=("hocuspocus-4",)),)
 
-    def suits(self, server: Server) -> bool:
-        """Whether it keeps documents in PostgreSQL."""
+    def supports(self, server: Server) -> bool:
+        """Whether the server keeps documents in PostgreSQL."""
         return server.name.startswith(("canvas-collab", "hocuspocus"))
 
-    def measure(self, bench: Bench, server: Server) -> Result:
-        """Type for a minute, after it has become quiet."""
-        document = LargeDocument.draw(bench.workshop.directory, 3_900 if bench.quick else SHAPES)
-        seconds = 10 if bench.quick else SECONDS
-        database = bench.workshop.database
-        with server.start(bench.workshop, 1, 1, document) as running:
-            typist = open_document(running.place, 0, len(document.data) * 9 // 10).client
-            self._type(bench, typist, 3)
-            # What is left to do from earlier loads should not be counted here.
+    def measure(self, context: Context, server: Server) -> Result:
+        """Type for a few seconds, then for those that are measured."""
+        document = context.large_document(SHAPES)
+        seconds = 10 if context.quick else SECONDS
+        database = context.testbed.database
+        with server.start(context.testbed, 1, 1, document) as running:
+            writer = open_document(running.endpoint, 0, len(document.data) * 9 // 10).client
+            self._type(context, writer, 3)
+            # Vacuuming and checkpoints that earlier loads have left to do would be counted otherwise.
             database.query("VACUUM ANALYZE")
             database.query("CHECKPOINT")
-            before = _written(database)
-            self._type(bench, typist, seconds)
-            written = _written(database) - before
-            typist.close()
+            before = wal_position(database)
+            self._type(context, writer, seconds)
+            written = wal_position(database) - before
+            writer.close()
         return Result({"wal": written / seconds * 60 / 1000})
 
-    def _type(self, bench: Bench, typist: Client, seconds: float) -> None:
+    def _type(self, context: Context, writer: Client, seconds: float) -> None:
         began = perf_counter()
         for number in range(round(seconds * RATE)):
             due = began + number / RATE
             while (left := due - perf_counter()) > 0:
-                if select.select((typist.socket,), (), (), left)[0]:
-                    typist.receive()
-            typist.type(1)
-            bench.progress(number / RATE / seconds)
-
-
-def _written(database: TestDatabase) -> int:
-    [[position]] = database.query("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")
-    return int(position)
+                if select.select((writer.socket,), (), (), left)[0]:
+                    writer.receive()
+            writer.send_edit(1)
+            context.progress(number / RATE / seconds)

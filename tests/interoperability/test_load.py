@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.load import FIRST_CLIENT_ID, Load, Place, run
+from benchmarks.endpoint import Endpoint
+from benchmarks.generator.client import FIRST_CLIENT_ID
+from benchmarks.generator.generator import run
+from benchmarks.generator.workload import Workload
 from canvas_collab.document.document import Document
 from canvas_collab.protocol.state_vector import decode_state_vector
 from canvas_collab.protocol.update import decode_update
@@ -20,17 +23,17 @@ def test_every_edit_of_a_hundred_clients_arrives_everywhere_in_order_and_in_the_
     user = database.add_user("ada")
     database.add_diagram("busy", user)
     daemon = start_daemon(database)
-    place = Place("127.0.0.1", daemon.ws_port, ["diagram-busy"], [user.token])
+    endpoint = Endpoint("127.0.0.1", daemon.ws_port, ["diagram-busy"], [user.token])
 
-    report = run(Load(place, CLIENTS, CLIENTS, RATE, SECONDS))
+    measurement = run(Workload(endpoint, CLIENTS, CLIENTS, RATE, SECONDS))
 
-    assert report.sent == CLIENTS * RATE * SECONDS
-    assert report.missing == 0
-    assert report.misplaced == 0
-    assert report.delivered == report.sent * (CLIENTS - 1)
+    assert measurement.sent == CLIENTS * RATE * SECONDS
+    assert measurement.missing == 0
+    assert measurement.out_of_order == 0
+    assert measurement.delivered == measurement.sent * (CLIENTS - 1)
     daemon.wait_until(lambda: daemon.get("/health")[1]["unsaved_updates"] == 0)
     rows = database.query("SELECT update, user_id FROM yjs_update_log ORDER BY id")
-    assert len(rows) == report.sent
+    assert len(rows) == measurement.sent
     assert {author for _, author in rows} == {user.id}
     logged = Document(decode_update(bytes(update)) for update, _ in rows)
     assert decode_state_vector(logged.state_vector) == {

@@ -1,50 +1,34 @@
-"""One client of the generated load: a socket, the frames that come out of it, and the messages that go into it.
+"""One client of the generator: a WebSocket connection to one room, on a plain socket.
 
-While a load runs, what comes in is kept as it came, with its time; it is taken apart later.
+Receiving and parsing are separate steps: :meth:`Client.receive` stores data with its time of arrival, and
+:meth:`Client.messages` parses it later.
 """
 
 from __future__ import annotations
 
 import socket
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import accumulate
 from time import perf_counter
 from urllib.parse import quote
 
-from attrs import frozen
-
+from benchmarks.endpoint import Endpoint
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.lib0 import encode_var_bytes, encode_var_string, encode_var_uint
 
-#: Client ids of the generated load begin here; each client is known by where its own lies above.
+#: The Yjs client id of the client with number 0; the others' follow.
 FIRST_CLIENT_ID = 2**20
 
-#: The version of the provider that Hocuspocus servers are told.
+#: The provider version in the authentication messages to Hocuspocus servers.
 PROVIDER_VERSION = "4.8.0"
 
 _BINARY, _CLOSE, _PING, _PONG = 0x2, 0x8, 0x9, 0xA
 _RECEIVE_SIZE = 2**16
 
 
-@frozen
-class Place:
-    """Where clients go.
-
-    :ivar rooms: the names of the rooms.
-    :ivar tokens: the sessions' tokens; the first member of each room has the first of them, and so on in turn.
-    :ivar hocuspocus: whether Hocuspocus's protocol is spoken there, and not y-websocket's.
-    """
-
-    host: str
-    port: int
-    rooms: Sequence[str]
-    tokens: Sequence[str]
-    hocuspocus: bool = False
-
-
 def frame_of(message: bytes, opcode: int = _BINARY) -> bytes:
-    """A client's frame.  The mask is zeros, which is one like any other and leaves the bytes as they are."""
+    """A WebSocket frame as clients send it; its mask is four zero bytes, which leaves the payload unchanged."""
     size = len(message)
     if size < 126:
         length = bytes((0x80 | size,))
@@ -56,49 +40,56 @@ def frame_of(message: bytes, opcode: int = _BINARY) -> bytes:
 
 
 class Client:
-    """One connection, to one room."""
+    """A connection to one room.
+
+    :ivar number: its number in the generator, from 0 on.
+    :ivar room: the name of its room.
+    :ivar prefix: what every message to the server starts with: with Hocuspocus's protocol the name of the document.
+    :ivar sent_at: when each of its updates was sent, by `perf_counter`, in order.
+    :ivar clocks: how many updates of each other client have arrived, by that client's number.
+    :ivar clock_offset: how far the server shows the cursor's clock ahead of the one that the client sent first.
+    :ivar frames: the number of messages parsed; `bytes`: the number of bytes.
+    :ivar connected_at: when it started to connect; `opened_at`: when the handshake was answered; `synced_at`: when it
+        had the document; by `perf_counter`, 0 until then.
+    """
 
     __slots__ = (
         "_chunks",
+        "_endpoint",
         "_head",
         "_id",
-        "_place",
         "_rest",
         "_times",
         "_token",
         "_unsent",
-        "ahead",
         "bytes",
+        "clock_offset",
+        "clocks",
         "connected_at",
         "frames",
         "number",
         "opened_at",
         "prefix",
-        "reading",
         "room",
-        "seen",
         "sent_at",
         "socket",
         "synced_at",
     )
 
-    def __init__(self, place: Place, number: int, room: int, member: int) -> None:
-        """:param number: which of all clients it is; `member`: which of those in its room."""
+    def __init__(self, endpoint: Endpoint, number: int, room: int, member: int) -> None:
+        """:param number: its number in the generator; `room`: the index of its room in the endpoint's.
+        :param member: its index in the room, which selects its token.
+        """
         self.number = number
-        self.room = place.rooms[room]
-        #: What every message begins with.
-        self.prefix = encode_var_string(self.room) if place.hocuspocus else b""
-        #: When each of its updates was sent.
+        self.room = endpoint.rooms[room]
+        self.prefix = encode_var_string(self.room) if endpoint.hocuspocus else b""
         self.sent_at: list[float] = []
-        # How far the server shows the cursor ahead of the clock that was said first.
-        self.ahead = 0
-        #: How far the others' clocks have come, as it has heard.
-        self.seen: dict[int, int] = {}
+        self.clocks: dict[int, int] = {}
+        self.clock_offset = 0
         self.frames = self.bytes = 0
         self.connected_at = self.opened_at = self.synced_at = 0.0
-        self.reading = True
-        self._place = place
-        self._token = place.tokens[member % len(place.tokens)]
+        self._endpoint = endpoint
+        self._token = endpoint.tokens[member % len(endpoint.tokens)]
         self._id = encode_var_uint(FIRST_CLIENT_ID + number)
         self._head = b""
         self._rest = b""
@@ -107,28 +98,26 @@ class Client:
         self._unsent = b""
         self.socket = socket.socket(socket.AF_INET)
 
-    # Opening
-
-    def connect(self, receive_buffer: int | None = None) -> None:
-        """Begin to connect, and ask for the document."""
-        if receive_buffer is not None:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        place = self._place
+    def connect(self) -> None:
+        """Connect, and send the opening handshake."""
+        endpoint = self._endpoint
         self.connected_at = perf_counter()
-        self.socket.connect((place.host, place.port))
+        self.socket.connect((endpoint.host, endpoint.port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
-        path = "/" if place.hocuspocus else f"/{self.room}?token={quote(self._token)}"
+        path = "/" if endpoint.hocuspocus else f"/{self.room}?token={quote(self._token)}"
         key = b64encode(self.number.to_bytes(16, "big")).decode()
-        self._send(
-            f"GET {path} HTTP/1.1\r\nHost: {place.host}:{place.port}\r\nUpgrade: websocket\r\n"
+        self.send_bytes(
+            f"GET {path} HTTP/1.1\r\nHost: {endpoint.host}:{endpoint.port}\r\nUpgrade: websocket\r\n"
             f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
 
-    def take_head(self, vector: bytes) -> bool:
-        """Look whether the handshake has been answered, and go on if it has: `vector` says what is known already.
+    def read_handshake(self, vector: bytes) -> bool:
+        """Read the answer to the handshake, and then authenticate (Hocuspocus) or send sync step 1.
 
-        :raises ConnectionError: if the server refuses.
+        :param vector: the state vector for sync step 1.
+        :return: whether the connection is open.
+        :raises ConnectionError: if the server refuses the connection.
         """
         if self.opened_at:
             return True
@@ -142,36 +131,33 @@ class Client:
         self.opened_at = perf_counter()
         if rest:
             self._chunks, self._times = [rest], [self.opened_at]
-        if self._place.hocuspocus:
+        if self._endpoint.hocuspocus:
             token, version = encode_var_string(self._token), encode_var_string(PROVIDER_VERSION)
             self.send(b"\x02\x00" + token + version)
         else:
-            self.ask(vector)
+            self.send_step_1(vector)
         return True
 
-    def ask(self, vector: bytes) -> None:
-        """Ask for what lies beyond a state vector."""
+    def send_step_1(self, vector: bytes) -> None:
+        """Send sync step 1 with a state vector."""
         self.send(sync.encode_step_1(vector))
 
-    # Speaking
-
-    def type(self, size: int) -> None:
-        """Send the next edit: a character more in a text of its own, or that many bytes more in an array."""
+    def send_edit(self, size: int) -> None:
+        """Send the next edit of a text of its own: one character for `size` 1, otherwise so many bytes of binary."""
         clock = len(self.sent_at)
         if clock:
-            item = b"\x80", self._id + encode_var_uint(clock - 1)
+            info, position = 0x80, self._id + encode_var_uint(clock - 1)
         else:
-            item = b"\x00", b"\x01" + encode_var_string(f"text {self.number}")
-        info, parent = item
+            info, position = 0x00, b"\x01" + encode_var_string(f"text {self.number}")
         kind, content = (4, b"\x01x") if size == 1 else (3, encode_var_bytes(bytes(size)))
-        struct = bytes((info[0] | kind,)) + parent + content
+        struct = bytes((info | kind,)) + position + content
         update = b"\x01\x01" + self._id + encode_var_uint(clock) + struct + b"\x00"
         self.sent_at.append(perf_counter())
         self.send(sync.encode_update(update))
 
-    def point(self) -> None:
-        """Move the cursor."""
-        clock = len(self.sent_at) + 1 + self.ahead
+    def send_cursor(self) -> None:
+        """Send an awareness update with the next cursor position."""
+        clock = len(self.sent_at) + 1 + self.clock_offset
         state = (
             f'{{"user":{{"name":"Person {self.number}","color":"#30bced"}},'
             f'"cursor":{{"x":{(clock * 37) % 1920},"y":{(clock * 19) % 1080}}}}}'
@@ -181,14 +167,11 @@ class Client:
         self.send(b"\x01" + encode_var_bytes(b"\x01" + entry))
 
     def send(self, message: bytes) -> None:
-        """Send a message."""
-        self._send(frame_of(self.prefix + message))
+        """Send a message of the room's protocol."""
+        self.send_bytes(frame_of(self.prefix + message))
 
-    def send_frames(self, frames: bytes) -> None:
-        """Send frames that were made before."""
-        self._send(frames)
-
-    def _send(self, data: bytes) -> None:
+    def send_bytes(self, data: bytes) -> None:
+        """Send bytes as they are; what the socket does not take now is kept as unsent data."""
         if self._unsent:
             self._unsent += data
             return
@@ -200,34 +183,33 @@ class Client:
             self._unsent = data[sent:]
 
     @property
-    def backpressure_started(self) -> bool:
-        """Whether something waits that the server does not read."""
+    def has_unsent_data(self) -> bool:
+        """Whether there is data that the socket has not taken, because the server does not read fast enough."""
         return bool(self._unsent)
 
-    def resume(self) -> None:
-        """Send what waits."""
+    def send_unsent(self) -> None:
+        """Send as much of the unsent data as the socket takes."""
         waiting, self._unsent = self._unsent, b""
-        self._send(waiting)
+        self.send_bytes(waiting)
 
-    # Hearing
+    def receive(self) -> None:
+        """Read from the socket, and store the data with its time of arrival.
 
-    def receive(self) -> float:
-        """Take what has come in; returns when.
-
+        :raises BlockingIOError: if there is no data.
         :raises ConnectionError: if the server has closed the socket.
         """
         data = self.socket.recv(_RECEIVE_SIZE)
         now = perf_counter()
         if not data:
-            raise ConnectionError(f"the server cut off client {self.number}")
+            raise ConnectionError(f"the server closed the socket of client {self.number}")
         self._chunks.append(data)
         self._times.append(now)
-        return now
 
     def messages(self) -> Iterator[tuple[float, bytes]]:
-        """The messages that have come in since the last call, each with the time at which its end came.
+        """Parse what was received since the last call; pings are answered.
 
-        :raises ConnectionError: if the server says that it closes the connection.
+        :return: the messages, each with the time of arrival of its last byte.
+        :raises ConnectionError: if the server has sent a close frame.
         """
         if not self._chunks:
             return
@@ -254,7 +236,7 @@ class Client:
                 frames += 1
                 yield times[chunk - 1], data[start:stop]
             elif opcode == _PING:
-                self._send(frame_of(data[start:stop], _PONG))
+                self.send_bytes(frame_of(data[start:stop], _PONG))
             elif opcode == _CLOSE:
                 code, reason = int.from_bytes(data[start : start + 2], "big"), data[start + 2 : stop]
                 raise ConnectionError(f"the server closed client {self.number}: {code} {reason.decode()}")
@@ -262,5 +244,5 @@ class Client:
         self._rest = data[position:]
 
     def close(self) -> None:
-        """Leave, without a word."""
+        """Close the socket, without a close frame."""
         self.socket.close()

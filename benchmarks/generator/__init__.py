@@ -1,0 +1,1 @@
+"""The load generator: thousands of clients in one process, on plain sockets."""

@@ -86,7 +86,7 @@ async def measure_database(database: TestDatabase, user: User) -> None:
         credential = Credential(user.signed_token, Source.COOKIE)
         show("session", [await _measured(sessions.verify(user.token)) for _ in range(SESSION_CHECKS)])
         decisions = [
-            await _measured(authorizer.decide("diagram-basics", credential, Nobody())) for _ in range(SESSION_CHECKS)
+            await _measured(authorizer.authorize("diagram-basics", credential, Nobody())) for _ in range(SESSION_CHECKS)
         ]
         show("session and role", decisions)
         store = DocumentStore(pool, catalogue, compact_in_background, settings.snapshots.history_retention)

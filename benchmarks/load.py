@@ -27,7 +27,7 @@ from benchmarks.processes import waited_seconds
 from canvas_collab.protocol import awareness
 from canvas_collab.protocol.lib0 import Decoder, encode_var_bytes, encode_var_string, encode_var_uint
 from canvas_collab.protocol.update import decode_update
-from canvas_collab.rooms.awareness import AHEAD
+from canvas_collab.rooms.awareness import CLOCK_OFFSET
 
 __all__ = ["FIRST_CLIENT_ID", "Generator", "Kind", "Load", "Place", "Report", "percentile", "run"]
 
@@ -384,7 +384,7 @@ class Generator:
         if kind == 1:
             cursors = self._cursors(decoder.var_bytes())
             # Other servers leave clocks as they are.
-            ahead = AHEAD if cursors and cursors[0][1] > AHEAD else 0
+            ahead = CLOCK_OFFSET if cursors and cursors[0][1] > CLOCK_OFFSET else 0
             return _Message(cursors=[(number, clock - ahead, entry) for number, clock, entry in cursors], ahead=ahead)
         if kind == 2 and self._load.place.hocuspocus:
             return _Message({1: _Control.DENIED, 2: _Control.AUTHENTICATED}.get(step or 0, _Control.NONE))

@@ -29,7 +29,7 @@ class Denied(Exception):
     """
 
     @property
-    def advice(self) -> str:
+    def detailed_public_reason(self) -> str:
         """The public reason and, where that tells nothing of the server or of other people's documents, the other."""
         if self.status not in (401, 403) or self.public_reason.endswith(self.reason):
             return self.public_reason
@@ -119,7 +119,7 @@ class Authorizer:
             raise Denied(403, CloseCode.FORBIDDEN, "forbidden origin", f"foreign origin {origin[:200]}")
         return credential
 
-    async def decide(self, room: str, credential: Credential | None, requester: Requester) -> Authorization:
+    async def authorize(self, room: str, credential: Credential | None, requester: Requester) -> Authorization:
         """Decide over a room and a credential, wherever they came from.
 
         :param asker: who waits for the answer.

@@ -23,10 +23,10 @@ STALE_AFTER = 30.0
 #: Who enters is shown at a clock so far ahead of its own.  It may have been in this room before the daemon was
 #: restarted, and the others then have heard of it at clocks ahead of its own by one for each who had joined since it
 #: showed something: fewer than this, as clients renew what they show every 15 seconds.
-AHEAD = 4096
+CLOCK_OFFSET = 4096
 
 #: Whether longer states are JSON has to be found out before they come here: that takes longer than one step may.
-LONG = 2**12
+LONG_STATE = 2**12
 
 
 @define
@@ -141,7 +141,7 @@ class Awareness:
 
         :param is_opening: whether that is what the connection said first: its client may be back from another one,
             and has its old clock.
-        :raises Malformed: if a state that counts, and is not :data:`LONG`, is not JSON.
+        :raises Malformed: if a state that counts, and is not :data:`LONG_STATE`, is not JSON.
         """
         outcome = Outcome()
         for entry in entries:
@@ -165,7 +165,7 @@ class Awareness:
             return
         _check(entry.state)
         state.entered += 1
-        client = _Client(entry.client_id, entry.clock + AHEAD, entry.state, state, user, now, entry.clock)
+        client = _Client(entry.client_id, entry.clock + CLOCK_OFFSET, entry.state, state, user, now, entry.clock)
         self._clients[entry.client_id] = state.present[entry.client_id] = client
         outcome.corrections.append(_raise_to(client))
         outcome.news.append(client.entry)
@@ -296,7 +296,7 @@ class Awareness:
 
 
 def _check(state: str) -> None:
-    if len(state) <= LONG:
+    if len(state) <= LONG_STATE:
         check_json(state)
 
 

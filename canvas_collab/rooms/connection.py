@@ -24,7 +24,7 @@ from canvas_collab.protocol.lib0 import Malformed, TooLarge
 from canvas_collab.protocol.state_vector import EMPTY_STATE_VECTOR
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import Update, read_update
-from canvas_collab.rooms.awareness import LONG
+from canvas_collab.rooms.awareness import LONG_STATE
 from canvas_collab.rooms.commits import JournalState
 from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.rooms.room import Room
@@ -73,7 +73,7 @@ class Channel(Protocol):
     def offer(self, message: PreparedMessage) -> bool:
         """Send a message, unless the client does not read; returns False if it was not sent for that reason."""
 
-    def kept(self, update: Update) -> None:
+    def edit_accepted(self, update: Update) -> None:
         """An edit that the client has made is part of the document, and on its way to disk."""
 
     def send_stateless(self, message: PreparedMessage) -> None:
@@ -89,13 +89,13 @@ class Channel(Protocol):
         """The session ends soon: ask for the token of a newer one, where the protocol can."""
 
 
-class Effect(enum.Enum):
+class EditResult(enum.Enum):
     """What a message did to the document."""
 
     #: Nothing; it was not meant to.
     NONE = enum.auto()
     #: What it brought is part of the document, and on its way to disk.
-    KEPT = enum.auto()
+    ACCEPTED = enum.auto()
     #: The connection may only read.
     REFUSED = enum.auto()
 
@@ -159,7 +159,7 @@ class Connection:
         self.room.join(self)
         self._send_all(self.room.introduce(self))
 
-    def ask(self) -> Steps[None]:
+    def send_sync_step_1(self) -> Steps[None]:
         """Ask the client for what it has and the server has not."""
         state_vector = yield from self.room.document.encode_state_vector()
         self._send(sync.encode_step_1(state_vector))
@@ -187,7 +187,7 @@ class Connection:
         reason = "the document was reset, load it afresh"
         self.channel.close(Denied(409, CloseCode.DOCUMENT_RESET, reason, reason, self.user_id))
 
-    def receive(self, message: sync.Message) -> Steps[Effect]:
+    def receive(self, message: sync.Message) -> Steps[EditResult]:
         """Take a message of the client, in steps.
 
         :raises Offence: if that ends the connection.
@@ -195,11 +195,11 @@ class Connection:
         try:
             if isinstance(message, sync.Update):
                 if not self.may_write:
-                    return Effect.REFUSED
+                    return EditResult.REFUSED
                 update = yield from self._read(message.update)
                 effect = yield from self._edit(update)
-                if effect is Effect.KEPT:
-                    self.channel.kept(update)
+                if effect is EditResult.ACCEPTED:
+                    self.channel.edit_accepted(update)
                 return effect
             if isinstance(message, sync.SyncStep2):
                 return (yield from self._take_step_2(message.update))
@@ -213,11 +213,11 @@ class Connection:
             raise ProtocolViolation(CloseCode.TOO_LARGE, f"too large: {error}") from error
         except Malformed as error:
             raise ProtocolViolation(CloseCode.MALFORMED, f"malformed message: {error}") from error
-        return Effect.NONE
+        return EditResult.NONE
 
-    def relay(self, message: PreparedMessage) -> bool:
+    def broadcast_stateless(self, message: PreparedMessage) -> bool:
         """Have the others sent a stateless message; returns False if it is dropped, as too many wait."""
-        return self.room.relay(self, message)
+        return self.room.broadcast_stateless(self, message)
 
     def send_stateless(self, message: PreparedMessage) -> None:
         """Pass a stateless message on."""
@@ -226,16 +226,16 @@ class Connection:
     def _read(self, data: bytes) -> Steps[Update]:
         return read_update(data, self._limits.max_document_size, is_new=True)
 
-    def _edit(self, update: Update) -> Steps[Effect]:
+    def _edit(self, update: Update) -> Steps[EditResult]:
         limit = self._limits.max_document_size
         encoded = update.encoded
         is_small = encoded is not None and len(encoded) < SMALL
         added = len(encoded) if encoded is not None and is_small else (yield from update.weigh())
         if self._has_left:
-            return Effect.NONE
+            return EditResult.NONE
         if not self.may_write:
             # The role has changed while the update was looked at.
-            return Effect.REFUSED
+            return EditResult.REFUSED
         if self.room.document.weight + added > (limit if update.runs else limit * (1 + ROOM_FOR_DELETIONS)):
             raise ProtocolViolation(CloseCode.TOO_LARGE, f"the document is full: it may have {limit} bytes")
         if self._journal.full:
@@ -245,15 +245,15 @@ class Connection:
         if self._unsaved > self._limits.max_unsaved:
             self._unsaved = 0
             self.channel.pause_reading_until(lambda act: self._journal.after_commit(self.room.name, act))
-        return Effect.KEPT
+        return EditResult.ACCEPTED
 
-    def _take_step_2(self, data: bytes) -> Steps[Effect]:
+    def _take_step_2(self, data: bytes) -> Steps[EditResult]:
         if not self.may_write and not self.channel.acknowledges:
-            return Effect.REFUSED
+            return EditResult.REFUSED
         update = yield from self._read(data)
         # A client that only reconnects brings nothing new, and that should cost nobody anything.
         if not (yield from self.room.document.check_lacks_any_of(update)):
-            return Effect.KEPT
+            return EditResult.ACCEPTED
         return (yield from self._edit(update))
 
     def _answer_step_1(self, state_vector: bytes) -> Steps[None]:
@@ -283,7 +283,7 @@ class Connection:
             is_opening = reader.count == 1 and not self._has_announced
             self._has_announced = self._has_announced or any(not entry.has_left for entry in entries)
             for entry in entries:
-                if len(entry.state) > LONG:
+                if len(entry.state) > LONG_STATE:
                     yield from check_long_json(entry.state)
             if self._has_left:
                 return
@@ -300,11 +300,11 @@ class Connection:
         return self.room.awareness.is_of_another(client_id, self.user_id)
 
     def _dropped(self, reason: str) -> None:
-        if self.may_be_logged():
+        if self.should_log_drop():
             client = self.channel.client
             self.log.info("awareness dropped", reason=reason, room=self.room.name, user=self.user_id, client=client)
 
-    def may_be_logged(self) -> bool:
+    def should_log_drop(self) -> bool:
         """Whether it is time to log again that a message of this client is dropped."""
         now = self.room.now
         if now - self._logged < LOG_AGAIN_AFTER:

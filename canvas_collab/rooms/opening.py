@@ -71,15 +71,17 @@ class ConnectionOpener:
         :raises Denied: if the answer is no, or cannot be found out.
         """
         try:
-            authorization = await self._authorizer.decide(room, self._credential(handshake, token), channel.requester)
+            authorization = await self._authorizer.authorize(
+                room, self._credential(handshake, token), channel.requester
+            )
             entered = await self._enter(authorization, channel.requester)
         except Denied as denied:
-            self.denied(denied, room, channel.client)
+            self.log_denial(denied, room, channel.client)
             raise
         except Exception as error:
             self.log.failure("handshake failed", room=room[:MAX_ROOM_NAME_LENGTH], client=channel.client)
             unexpected = Denied(500, CloseCode.INTERNAL_ERROR, "internal error", type(error).__name__)
-            self.denied(unexpected, room, channel.client)
+            self.log_denial(unexpected, room, channel.client)
             raise unexpected from error
         return Connection(channel, entered, authorization, self._journal, self._limits)
 
@@ -124,7 +126,7 @@ class ConnectionOpener:
         """The room that a URL's path names; the empty string if it names none."""
         return self._authorizer.room_of(path)
 
-    def opened(self, connection: Connection) -> None:
+    def join(self, connection: Connection) -> None:
         """The connection joins its room."""
         self.log.info(
             "connection opened",
@@ -153,7 +155,7 @@ class ConnectionOpener:
         if not connection.room.is_discarded:
             self._rooms.leave(connection.room.name)
 
-    def denied(self, denied: Denied, room: str, client: str) -> None:
+    def log_denial(self, denied: Denied, room: str, client: str) -> None:
         """Somebody was not let in."""
         # Without the port, which is another each time.
         address = client.rpartition(":")[0] or client
@@ -182,7 +184,7 @@ class ConnectionOpener:
     async def _verdict(self, connection: Connection) -> Authorization | Denied | None:
         """What a connection's credential is good for now; None if that cannot be found out."""
         try:
-            return await self._recheck_authorizer.decide(
+            return await self._recheck_authorizer.authorize(
                 connection.room.name, connection.credential, connection.channel.requester
             )
         except Denied as denied:
@@ -198,7 +200,7 @@ class ConnectionOpener:
         :raises Denied: if it is not as good as the one before; the connection stays as it is.
         """
         credential = self._credential(handshake, token)
-        authorization = await self._authorizer.decide(connection.room.name, credential, connection.channel.requester)
+        authorization = await self._authorizer.authorize(connection.room.name, credential, connection.channel.requester)
         if authorization.session.user_id != connection.user_id:
             raise Denied(401, CloseCode.UNAUTHORIZED, "unauthorized", "another user's token", connection.user_id)
         connection.credential = authorization.credential

@@ -168,7 +168,7 @@ class Room(Generic[MemberT]):
             done.callback(None)
         return done
 
-    def follow(self, update: Update) -> Steps[bool]:
+    def apply_replicated(self, update: Update) -> Steps[bool]:
         """Take in what was edited elsewhere and is in the log already, in steps; returns whether it was news."""
         data = yield from self._unsent.merge_new(self.document, update)
         if data is not None:
@@ -237,7 +237,7 @@ class Room(Generic[MemberT]):
         """The messages that tell somebody everything who has nothing, in steps."""
         return self._whole.messages()
 
-    def relay(self, sender: MemberT, message: PreparedMessage) -> bool:
+    def broadcast_stateless(self, sender: MemberT, message: PreparedMessage) -> bool:
         """Pass a stateless message on to the others, after what was edited before it.
 
         Returns False if too many wait already; then it is dropped.

@@ -116,7 +116,7 @@ class Rooms(Service):
         if not slot.occupants:
             Deferred.fromCoroutine(self._unload(name, slot))
 
-    def open(self) -> list[Room[Connection]]:
+    def loaded_rooms(self) -> list[Room[Connection]]:
         """The rooms that are in memory."""
         return [slot.room for slot in self._slots.values() if slot.room is not None]
 

@@ -8,7 +8,7 @@ from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol.awareness import Entry, decode, encode
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.structs import MAX_CLOCK
-from canvas_collab.rooms.awareness import AHEAD, STALE_AFTER, Awareness, Outcome
+from canvas_collab.rooms.awareness import CLOCK_OFFSET, STALE_AFTER, Awareness, Outcome
 from canvas_collab.rooms.tombstones import USERS
 
 ADA, BOB = "connection of ada", "connection of bob"
@@ -27,7 +27,7 @@ def own(client_id: int, clock: int, text: str = '{"x":1}') -> Entry:
 
 def state(client_id: int, clock: int, text: str = '{"x":1}') -> Entry:
     """What is heard of it, and what it says after that."""
-    return Entry(client_id, clock + AHEAD, text)
+    return Entry(client_id, clock + CLOCK_OFFSET, text)
 
 
 def news(*entries: Entry) -> Outcome:

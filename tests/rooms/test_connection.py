@@ -17,7 +17,7 @@ from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.update import Update
-from canvas_collab.rooms.connection import Channel, Connection, Effect
+from canvas_collab.rooms.connection import Channel, Connection, EditResult
 from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.rooms.room import Room
 from tests.rooms.test_rooms import make_room
@@ -37,7 +37,7 @@ class Client:
     def send(self, message: PreparedMessage) -> None:
         pass
 
-    def kept(self, update: Update) -> None:
+    def edit_accepted(self, update: Update) -> None:
         self.edits += 1
 
     def pause_reading_until(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
@@ -61,7 +61,7 @@ class Stage:
         self.connection = Connection(cast(Channel, self.client), self.room, admission(), Journal(), LIMITS)
         self.connection.join()
 
-    def leaves_during(self, message: sync.Message, steps: int) -> Effect:
+    def leaves_during(self, message: sync.Message, steps: int) -> EditResult:
         """The client has gone after so many steps of a message."""
         dealing = self.connection.receive(message)
         for _ in range(steps):
@@ -71,7 +71,7 @@ class Stage:
             try:
                 next(dealing)
             except StopIteration as end:
-                return cast(Effect, end.value)
+                return cast(EditResult, end.value)
 
 
 def admission() -> Authorization:
@@ -91,7 +91,7 @@ def test_an_update_whose_client_goes_before_it_is_taken_in_does_not_count(
     kind: Callable[[bytes], sync.Message],
 ) -> None:
     stage = Stage()
-    assert stage.leaves_during(kind(many_edits()), steps=2) is Effect.NONE
+    assert stage.leaves_during(kind(many_edits()), steps=2) is EditResult.NONE
     assert stage.room.document.size == 0
     assert stage.client.edits == 0
 

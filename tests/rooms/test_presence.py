@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from canvas_collab.document.document import Document
 from canvas_collab.protocol import awareness, sync
 from canvas_collab.protocol.awareness import Entry
-from canvas_collab.rooms.awareness import AHEAD, STALE_AFTER, Awareness
+from canvas_collab.rooms.awareness import CLOCK_OFFSET, STALE_AFTER, Awareness
 from canvas_collab.rooms.pacing import FlushPacer
 from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.rooms.room import Room
@@ -26,7 +26,7 @@ from tests.support.yjs_clients import VERSIONS, Version, YjsClients
 CURSOR = {"cursor": {"x": 10, "y": 20}}
 
 #: The clock at which the others hear what a client says first, at its own clock 1.
-FIRST = 1 + AHEAD
+FIRST = 1 + CLOCK_OFFSET
 
 
 @pytest.fixture
@@ -94,12 +94,12 @@ def test_a_query_is_answered_with_all_who_are_present(diagram: Diagram, enter: A
     first.send_awareness((7, 1, CURSOR))
     said_until(asking, 7, FIRST)
     second.send_awareness((8, 3, {"name": "second"}))
-    said_until(asking, 8, 3 + AHEAD)
+    said_until(asking, 8, 3 + CLOCK_OFFSET)
 
     asking.query_awareness()
 
     answer = asking.receive_until(lambda message: message[0] == AWARENESS)[-1]
-    assert sorted(read_awareness(answer)) == [(7, FIRST, CURSOR), (8, 3 + AHEAD, {"name": "second"})]
+    assert sorted(read_awareness(answer)) == [(7, FIRST, CURSOR), (8, 3 + CLOCK_OFFSET, {"name": "second"})]
 
 
 def test_a_query_in_an_empty_room_is_answered_too(enter: Any) -> None:
@@ -238,15 +238,15 @@ def test_an_entry_that_was_not_renewed_is_taken_out_and_counts_again_once_it_is(
     clock.advance(STALE_AFTER - 1)
     room.expire()
     clock.advance(1)
-    assert listener.heard == [(7, 4 + AHEAD, CURSOR)]
+    assert listener.heard == [(7, 4 + CLOCK_OFFSET, CURSOR)]
 
     room.expire()
     clock.advance(1)
-    assert listener.heard[1:] == [(7, 4 + AHEAD, None)]
+    assert listener.heard[1:] == [(7, 4 + CLOCK_OFFSET, None)]
 
-    room.announce(room.show(sender, decoded(awareness_message([(7, 5 + AHEAD, CURSOR)]))).news)
+    room.announce(room.show(sender, decoded(awareness_message([(7, 5 + CLOCK_OFFSET, CURSOR)]))).news)
     clock.advance(1)
-    assert listener.heard[2:] == [(7, 5 + AHEAD, CURSOR)]
+    assert listener.heard[2:] == [(7, 5 + CLOCK_OFFSET, CURSOR)]
 
 
 def decoded(message: bytes) -> list[Entry]:

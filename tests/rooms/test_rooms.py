@@ -16,7 +16,7 @@ from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.steps import complete
 from canvas_collab.protocol.update import decode_update
 from canvas_collab.rooms import broadcast_queue
-from canvas_collab.rooms.awareness import AHEAD, STALE_AFTER, Awareness
+from canvas_collab.rooms.awareness import CLOCK_OFFSET, STALE_AFTER, Awareness
 from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.echo_filter import REMEMBERED
 from canvas_collab.rooms.pacing import FlushPacer
@@ -238,7 +238,7 @@ def test_awareness_reaches_everybody_its_sender_too_collapsed_to_the_latest(meet
     for clock in range(4):
         show(meeting, ada, Entry(1, clock, "{}"))
     meeting.clock.advance(WINDOW)
-    expected = [shown(Entry(1, clock + AHEAD, "{}")) for clock in (0, 3)]
+    expected = [shown(Entry(1, clock + CLOCK_OFFSET, "{}")) for clock in (0, 3)]
     assert all(member.received == expected for member in meeting.members)
 
 
@@ -249,12 +249,12 @@ def test_a_cursor_is_not_shown_before_what_it_may_stand_in(meeting: Meeting) -> 
     meeting.edit(ada, update)
     show(meeting, ada, Entry(1, 0, "{}"))
     meeting.clock.advance(WINDOW)
-    assert bob.received[1:] == [sync.encode_update(update), shown(Entry(1, AHEAD, "{}"))]
+    assert bob.received[1:] == [sync.encode_update(update), shown(Entry(1, CLOCK_OFFSET, "{}"))]
 
 
 def test_what_comes_back_word_for_word_is_known_for_an_echo(meeting: Meeting) -> None:
     ada, bob, _ = meeting.members
-    echo = awareness_format.encode([Entry(1, AHEAD, "{}")])
+    echo = awareness_format.encode([Entry(1, CLOCK_OFFSET, "{}")])
     assert not meeting.room.is_echo(bob, echo)
     show(meeting, ada, Entry(1, 0, "{}"))
     assert meeting.room.is_echo(bob, echo)
@@ -267,7 +267,7 @@ def test_so_is_what_one_is_told_alone_and_for_them_alone(meeting: Meeting) -> No
     dee = FakeMember("dee")
     meeting.room.join(dee)
     [told] = payloads(meeting.room.introduce(dee))
-    assert awareness_format.decode(told) == [Entry(1, AHEAD + 1, "{}")]
+    assert awareness_format.decode(told) == [Entry(1, CLOCK_OFFSET + 1, "{}")]
     assert meeting.room.is_echo(dee, told)
     assert not meeting.room.is_echo(bob, told)
     [answer] = payloads(meeting.room.everybody(bob))
@@ -283,9 +283,9 @@ def test_a_query_is_answered_with_the_same_messages_while_nothing_changes(meetin
     ada, bob, cyd = meeting.members
     assert payloads(meeting.room.everybody(bob)) == [awareness_format.NOBODY]
     show(meeting, ada, Entry(1, 0, "{}"))
-    assert payloads(meeting.room.everybody(bob)) == [awareness_format.encode([Entry(1, AHEAD, "{}")])]
+    assert payloads(meeting.room.everybody(bob)) == [awareness_format.encode([Entry(1, CLOCK_OFFSET, "{}")])]
     assert meeting.room.everybody(bob)[0] is meeting.room.everybody(cyd)[0]
-    show(meeting, ada, Entry(1, AHEAD, "null"))
+    show(meeting, ada, Entry(1, CLOCK_OFFSET, "null"))
     assert payloads(meeting.room.everybody(cyd)) == [awareness_format.NOBODY]
 
 
@@ -305,25 +305,25 @@ def test_who_comes_back_and_says_the_same_again_is_not_taken_for_an_echo_and_is_
     ada, bob, _ = meeting.members
     show(meeting, ada, Entry(1, 0, "{}"))
     meeting.clock.advance(WINDOW)
-    show(meeting, ada, Entry(1, AHEAD + 1, "{}"))
+    show(meeting, ada, Entry(1, CLOCK_OFFSET + 1, "{}"))
     meeting.clock.advance(WINDOW)
     meeting.room.leave(ada)
     back = FakeMember("ada")
     meeting.room.join(back)
-    assert meeting.room.is_echo(bob, awareness_format.encode([Entry(1, AHEAD + 1, "{}")]))
-    assert not meeting.room.is_echo(back, awareness_format.encode([Entry(1, AHEAD + 1, "{}")]))
+    assert meeting.room.is_echo(bob, awareness_format.encode([Entry(1, CLOCK_OFFSET + 1, "{}")]))
+    assert not meeting.room.is_echo(back, awareness_format.encode([Entry(1, CLOCK_OFFSET + 1, "{}")]))
     meeting.clock.advance(WINDOW)
     meeting.forget()
-    assert show(meeting, back, Entry(1, AHEAD + 1, "{}"), is_opening=True) == []
+    assert show(meeting, back, Entry(1, CLOCK_OFFSET + 1, "{}"), is_opening=True) == []
     meeting.clock.advance(WINDOW)
-    assert bob.received == back.received == [shown(Entry(1, AHEAD + 2, "{}"))]
+    assert bob.received == back.received == [shown(Entry(1, CLOCK_OFFSET + 2, "{}"))]
 
 
 def test_echoes_are_remembered_for_a_while(meeting: Meeting) -> None:
     ada, *_ = meeting.members
-    clocks = range(AHEAD, AHEAD + REMEMBERED + 1)
+    clocks = range(CLOCK_OFFSET, CLOCK_OFFSET + REMEMBERED + 1)
     for clock in clocks:
-        show(meeting, ada, Entry(1, clock - AHEAD, "{}") if clock == AHEAD else Entry(1, clock, "{}"))
+        show(meeting, ada, Entry(1, clock - CLOCK_OFFSET, "{}") if clock == CLOCK_OFFSET else Entry(1, clock, "{}"))
         meeting.clock.advance(WINDOW)
     echoes = [meeting.room.is_echo(ada, awareness_format.encode([Entry(1, clock, "{}")])) for clock in clocks]
     assert echoes == [False] + [True] * REMEMBERED
@@ -361,7 +361,7 @@ def test_a_member_who_leaves_takes_their_cursor_along(meeting: Meeting) -> None:
     show(meeting, ada, Entry(1, 0, "{}"))
     meeting.room.leave(ada)
     meeting.clock.advance(1)
-    assert bob.received[-1] == shown(Entry(1, AHEAD, "null"))
+    assert bob.received[-1] == shown(Entry(1, CLOCK_OFFSET, "null"))
     assert len(ada.received) == 1
 
 
@@ -371,7 +371,7 @@ def test_a_cursor_that_is_not_renewed_goes(meeting: Meeting) -> None:
     meeting.clock.advance(STALE_AFTER)
     meeting.room.expire()
     meeting.clock.advance(1)
-    assert bob.received[-1] == shown(Entry(1, AHEAD, "null"))
+    assert bob.received[-1] == shown(Entry(1, CLOCK_OFFSET, "null"))
 
 
 def test_a_room_that_is_closed_sends_nothing_any_more(meeting: Meeting) -> None:
@@ -407,7 +407,7 @@ def test_one_who_does_not_read_is_sent_what_has_changed_once_they_read_again(mee
     assert len(caught_up.runs) == 4
     bobs = Document([decode_update(sync_update(bob.received[0])), caught_up])
     assert bobs.encode() == meeting.room.document.encode()
-    assert everybody.payload == shown(Entry(1, AHEAD, "{}"))
+    assert everybody.payload == shown(Entry(1, CLOCK_OFFSET, "{}"))
     assert complete(meeting.room.catch_up(bob)) == []
     meeting.clock.advance(WINDOW)
     meeting.edit(ada, update_of("five"))
@@ -478,7 +478,7 @@ def test_stateless_messages_are_sent_some_at_a_time_in_order_and_too_many_are_dr
     meeting.edit(ada, update_of("before"))
     meeting.forget()
     messages = [PreparedMessage(str(number).encode()) for number in range(STATELESS_WAITING + 5)]
-    taken = [meeting.room.relay(ada, message) for message in messages]
+    taken = [meeting.room.broadcast_stateless(ada, message) for message in messages]
     assert taken == [True] * STATELESS_WAITING + [False] * 5
     meeting.clock.advance(WINDOW)
     assert bob.stateless == [message.payload for message in messages[:STATELESS_AT_ONCE]]

@@ -114,13 +114,13 @@ class ConnectionOpener:
     async def _loaded(self, name: str, requester: Requester) -> Room[Connection]:
         if name in self._rooms:
             return await self._rooms.enter(name)
-        if not await self._loads.take(requester):
-            reason = "the client did not wait" if requester.gone else "too many documents wait to be loaded"
+        if not await self._loads.acquire(requester):
+            reason = "the client did not wait" if requester.gone else "too many document loads wait"
             raise Denied(503, CloseCode.TRY_AGAIN_LATER, "try again later", reason)
         try:
             return await self._rooms.enter(name)
         finally:
-            self._loads.end()
+            self._loads.release()
 
     def room_of(self, path: str) -> str:
         """The room that a URL's path names; the empty string if it names none."""
@@ -178,7 +178,7 @@ class ConnectionOpener:
             connection.channel.close(verdict)
             return
         self._apply(connection, verdict)
-        if verdict.session.lasts < self._renew_before:
+        if verdict.session.expires_in < self._renew_before:
             connection.channel.ask_for_token()
 
     async def _verdict(self, connection: Connection) -> Authorization | Denied | None:

@@ -1,10 +1,10 @@
 """The awareness states of a room: the latest one of each awareness client, and which connection owns it.
 
-As y-protocols has it, a client accepts a state of another one only at a higher clock than the one it knows, and it also
-knows the clocks of clients that have left, and those from before it lost its connection.  So the clock at which a state
-is broadcast may have to be ahead of its client's own: a client that joins or returns, and each client that is announced
-to one that joins, is announced at a clock that nobody knows yet.  A client that receives its own state at a higher
-clock raises its own.
+With y-protocols a client accepts the state of another one only at a higher clock than the one it knows.  It remembers
+the clocks of clients that have left, and those from before it lost its connection.  Therefore the clock at which a
+state is broadcast can be ahead of its client's own: a client that joins or returns is broadcast at a clock that no
+other knows yet, and so are the states that are sent to a client that joins.  A client that receives its own state at a
+higher clock raises its own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STALE_AFTER = 30.0
 #: it sent its state: fewer than this, as clients renew their states every 15 seconds.
 CLOCK_OFFSET = 4096
 
-#: A state with more characters than this is checked by the caller for being JSON, in steps, as one step is too short.
+#: Whether a state with more characters than this is JSON has to be checked by the caller, in several steps.
 LONG_STATE = 2**12
 
 
@@ -191,7 +191,7 @@ class Awareness:
                 client.owner, client.claimant, client.renewed_at = claimant, None, now
                 claimant.clients[client.client_id] = client
             else:
-                self._bury(client, client.clock, now)
+                self._add_tombstone(client, client.clock, now)
                 changes.append(client.entry)
         self.version += 1
         return changes
@@ -215,10 +215,10 @@ class Awareness:
     def _remove(self, client: AwarenessClient, clock: int, now: float) -> None:
         """Remove a client whose connection may still be open."""
         del client.owner.clients[client.client_id]
-        self._bury(client, clock, now)
+        self._add_tombstone(client, clock, now)
 
-    def _bury(self, client: AwarenessClient, clock: int, now: float) -> None:
-        """Make a client a tombstone, as in y-protocols at the clock of its last state."""
+    def _add_tombstone(self, client: AwarenessClient, clock: int, now: float) -> None:
+        """Turn a client into a tombstone, at the clock of its last state as in y-protocols."""
         client.set_state(clock, LEFT)
         client.renewed_at, client.claimant = now, None
         for client_id in self._tombstones.add(client.user, client.client_id):

@@ -18,7 +18,7 @@ from canvas_collab.rooms.pacing import FlushPacer
 from canvas_collab.rooms.prepared_message import PreparedMessage
 
 #: The maximum size of an awareness update in bytes, unless a single state is larger.
-MAX_AWARENESS_SIZE = 32 * 2**10
+MAX_BROADCAST_SIZE = 32 * 2**10
 
 
 class AwarenessBroadcaster(Generic[MemberT]):
@@ -143,4 +143,4 @@ class AwarenessBroadcaster(Generic[MemberT]):
 
 
 def _pack(entries: Iterable[bytes]) -> list[bytes]:
-    return awareness_format.pack(entries, MAX_AWARENESS_SIZE)
+    return awareness_format.pack(entries, MAX_BROADCAST_SIZE)

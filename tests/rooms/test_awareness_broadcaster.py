@@ -8,7 +8,7 @@ from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.rooms.awareness import CLOCK_OFFSET, STALE_AFTER
-from canvas_collab.rooms.awareness_broadcaster import MAX_AWARENESS_SIZE, AwarenessBroadcaster
+from canvas_collab.rooms.awareness_broadcaster import MAX_BROADCAST_SIZE, AwarenessBroadcaster
 from canvas_collab.rooms.echo_filter import REMEMBERED
 from canvas_collab.rooms.prepared_message import PreparedMessage
 from tests.support.rooms import (
@@ -154,14 +154,14 @@ def test_states_that_are_too_large_for_one_message_are_sent_in_several(
         harness.set_awareness(member, Entry(100 + number, 0, state))
     harness.clear_received()
     harness.clock.advance(WINDOW)
-    assert all(len(message) < MAX_AWARENESS_SIZE + 10 for message in bob.received)
+    assert all(len(message) < MAX_BROADCAST_SIZE + 10 for message in bob.received)
     received = [entry for message in bob.received for entry in entries_in(message)]
     assert len(received) == 3000
     late = FakeMember("late")
     harness.room.join(late)
     messages = broadcaster.joining_messages(late)
     assert len(messages) == len(bob.received)
-    assert all(len(message.payload) < MAX_AWARENESS_SIZE + 10 for message in messages)
+    assert all(len(message.payload) < MAX_BROADCAST_SIZE + 10 for message in messages)
     assert sum(len(entries_in(message.payload)) for message in messages) == 3001
     assert all(broadcaster.is_echo(late, payload) for payload in payloads(messages))
 

@@ -85,7 +85,7 @@ async def measure_database(database: TestDatabase, user: User) -> None:
         credential = Credential(user.signed_token, Source.COOKIE)
         show("session", [await _measured(sessions.verify(user.token)) for _ in range(SESSION_CHECKS)])
         decisions = [
-            await _measured(authorizer.decide("diagram-basics", credential, _ConnectedClient()))
+            await _measured(authorizer.authorize("diagram-basics", credential, _ConnectedClient()))
             for _ in range(SESSION_CHECKS)
         ]
         show("session and role", decisions)

@@ -11,7 +11,7 @@ from benchmarks.generator.client import FIRST_CLIENT_ID
 from canvas_collab.protocol import awareness
 from canvas_collab.protocol.lib0 import Decoder, encode_var_string, encode_var_uint
 from canvas_collab.protocol.update import decode_update
-from canvas_collab.rooms.awareness import AHEAD
+from canvas_collab.rooms.awareness import CLOCK_OFFSET
 
 
 class Control(enum.Enum):
@@ -69,7 +69,7 @@ class MessageDecoder:
         if kind == 1:
             cursors = self._cursors(decoder.var_bytes())
             # Other servers pass clocks on unchanged.
-            offset = AHEAD if cursors and cursors[0][1] > AHEAD else 0
+            offset = CLOCK_OFFSET if cursors and cursors[0][1] > CLOCK_OFFSET else 0
             return Message(
                 cursors=[(number, clock - offset, entry) for number, clock, entry in cursors], clock_offset=offset
             )

@@ -1,1 +1,1 @@
-"""Who may come in: sessions, roles, and the decision over both."""
+"""Authentication and authorization: Better Auth sessions, roles in rooms, and limits on their lookups."""

@@ -1,8 +1,8 @@
-"""Who is asking: Better Auth's session tokens, where a request may carry them, and the row behind one.
+"""Authentication by Better Auth's session tokens: finding the token of a request, checking it, looking its session up.
 
 Better Auth signs its cookie: the value is ``TOKEN.SIGNATURE``, URL-encoded, where the signature is the standard base64
 of HMAC-SHA256 over the token, keyed with the application's secret.  The token is a column of the table ``session``;
-signing out deletes the row.
+when a user signs out, Better Auth deletes the row.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from attrs import field, frozen
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database
 
-#: No token of Better Auth is longer; what is longer is not looked up.
+#: Longer tokens (in characters, with the signature) are rejected without a lookup; Better Auth's are shorter.
 MAX_TOKEN_LENGTH = 512
 
-#: A WebSocket subprotocol that begins with one of these is no protocol but a token: browsers let a page send no other
-#: header.  The second is that of y-redis.
+#: A value of ``Sec-WebSocket-Protocol`` with one of these prefixes is a token.  That is the only header that a web page
+#: can set on a WebSocket handshake.  The second prefix is the one that y-redis uses.
 SUBPROTOCOL_PREFIXES = ("token.", "yauth-")
 
 
 class Source(enum.Enum):
-    """Where in a request a token was."""
+    """Which part of a request a token came from."""
 
     COOKIE = "cookie"
     AUTHORIZATION = "authorization"
@@ -39,7 +39,7 @@ class Source(enum.Enum):
 
 @frozen
 class Credential:
-    """A token as it came, signed or not."""
+    """A token as received, with or without a signature."""
 
     text: str = field(repr=False)
     source: Source
@@ -47,16 +47,16 @@ class Credential:
 
 @frozen
 class Session:
-    """A session that is good now."""
+    """A session that has not expired."""
 
     user_id: str
     token: str = field(repr=False)
-    #: For how many more seconds, if nobody signs out and nothing prolongs it.
-    lasts: float
+    #: In how many seconds the session expires, unless the user signs out before or Better Auth extends it.
+    expires_in: float
 
 
 class Unauthenticated(Exception):
-    """There is no good session behind a request; `reason` says why, for the log and for a developer."""
+    """Raised for a credential without a valid session; `reason` says why, for the event log and for developers."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -66,13 +66,14 @@ class Unauthenticated(Exception):
 def find_credential(
     headers: Mapping[str, str], query: Mapping[str, Sequence[str]], cookie_prefix: str
 ) -> Credential | None:
-    """Find the token of a request.
+    """Return the token that a request carries, or None.
 
-    One that the page gave on purpose (``Authorization: Bearer``, then ``?token=``, then a WebSocket subprotocol) counts
-    before the cookie that the browser adds to every request.
+    A token that the page sends explicitly (``Authorization: Bearer``, then ``?token=``, then a WebSocket subprotocol)
+    takes precedence over the cookie that the browser adds to every request.
 
     :param headers: the request's headers, names in lower case.
-    :param query: the parameters of the request's URL, decoded.
+    :param query: the decoded parameters of the request's URL.
+    :param cookie_prefix: what the name of the session cookie begins with.
     """
     scheme, _, bearer = headers.get("authorization", "").strip().partition(" ")
     if scheme.lower() == "bearer" and bearer.strip():
@@ -84,7 +85,7 @@ def find_credential(
             if (token := subprotocol.strip().removeprefix(prefix)) not in ("", subprotocol.strip()):
                 return Credential(token, Source.SUBPROTOCOL)
     cookies = _parse_cookies(headers.get("cookie", ""))
-    # Only a secure origin can set a __Secure- cookie, so that one is the more trustworthy of two.
+    # Only a secure origin can set a __Secure- cookie, so it is the more trustworthy one.
     for name in (f"__Secure-{cookie_prefix}.session_token", f"{cookie_prefix}.session_token"):
         if cookies.get(name):
             return Credential(cookies[name], Source.COOKIE)
@@ -92,7 +93,7 @@ def find_credential(
 
 
 def _parse_cookies(header: str) -> dict[str, str]:
-    """The cookies of a Cookie header; of several with one name the first counts, as it does for Better Auth."""
+    """Parse a ``Cookie`` header; of several cookies with the same name the first counts, as in Better Auth."""
     cookies: dict[str, str] = {}
     for pair in header.split(";"):
         name, separator, value = pair.strip().partition("=")
@@ -102,19 +103,19 @@ def _parse_cookies(header: str) -> dict[str, str]:
 
 
 def verified_token(credential: Credential, secret: str) -> str:
-    """The session token of a credential, its signature checked if it has one.
+    """Return the session token of a credential, after checking its signature.
 
-    A cookie must be signed.  Elsewhere the bare token is taken too, as Better Auth's bearer plugin takes it.
+    A cookie must be signed.  Other sources may also carry the bare token, as with Better Auth's bearer plugin.
 
-    :raises Unauthenticated: if the signature is missing or wrong.
+    :raises Unauthenticated: if the token is malformed, or its signature is missing or wrong.
     """
     text = credential.text
     if "%" in text:
         text = unquote(text)
-    # A form-decoded query turns the signature's "+" into a space.
+    # Decoding a query string turns the signature's "+" into a space.
     token, dot, signature = text.replace(" ", "+").rpartition(".")
     if credential.source is Source.SUBPROTOCOL:
-        # That cannot have a "/" or a "=" in it, so clients use the other alphabet of base64, or encode these.
+        # A subprotocol cannot contain "/" or "=", so clients use URL-safe base64, or percent-encode these characters.
         signature = signature.replace("-", "+").replace("_", "/").rstrip("=") + "="
     if len(text) > MAX_TOKEN_LENGTH or not text.isascii() or "\x00" in text:
         raise Unauthenticated("malformed token")
@@ -128,13 +129,13 @@ def verified_token(credential: Credential, secret: str) -> str:
 
 
 def sign(token: str, secret: str) -> str:
-    """The signature of a session token: 44 characters of base64."""
+    """Return the signature of a session token: 44 characters of base64."""
     digest = hmac.new(secret.encode(), token.encode(), hashlib.sha256).digest()
     return base64.b64encode(digest).decode()
 
 
 class Sessions:
-    """Looks sessions up."""
+    """Looks up sessions in the database."""
 
     def __init__(self, database: Database, catalogue: Catalogue, secret: str) -> None:
         self._database = database
@@ -142,24 +143,24 @@ class Sessions:
         self._select = catalogue.session_query
 
     def token_of(self, credential: Credential | None) -> str:
-        """The token of a credential, as far as it can be judged without the database.
+        """Return the token of a credential, after the checks that need no database.
 
-        :raises Unauthenticated: if it is none.
+        :raises Unauthenticated: if there is no credential, or it fails these checks.
         """
         if credential is None:
             raise Unauthenticated("no token")
         return verified_token(credential, self._secret)
 
     async def verify(self, token: str) -> Session:
-        """The session that has this token.
+        """Return the session with this token.
 
-        :raises Unauthenticated: if there is none that is good now.
-        :raises DatabaseUnavailable: if that cannot be found out.
+        :raises Unauthenticated: if there is none, or it has expired.
+        :raises DatabaseUnavailable: if the database does not answer.
         """
         rows = await self._database.query(self._select, (token,))
         if not rows:
             raise Unauthenticated("unknown session")
-        user_id, lasts = rows[0]
-        if not lasts > 0:
+        user_id, expires_in = rows[0]
+        if not expires_in > 0:
             raise Unauthenticated("expired session")
-        return Session(user_id, token, lasts)
+        return Session(user_id, token, expires_in)

@@ -1,4 +1,4 @@
-"""Who may come in: the decision over a handshake, from the room, the credential and the origin to a role."""
+"""Authorization: whether the user behind a credential may open a room, and with which access."""
 
 from __future__ import annotations
 
@@ -22,18 +22,11 @@ _T = TypeVar("_T")
 
 
 class Denied(Exception):
-    """Somebody may not come in, or not now.
+    """Raised when a client may not open a room, or not now.
 
-    `status` and `code` are what the client is told, by HTTP or by a close code, with `public_reason`; `reason` is for
-    the log and may say more.
+    The client receives `status` (HTTP) or `code` (WebSocket) with `public_reason`; `reason` is for the event log and
+    may say more.
     """
-
-    @property
-    def advice(self) -> str:
-        """The public reason and, where that tells nothing of the server or of other people's documents, the other."""
-        if self.status not in (401, 403) or self.public_reason.endswith(self.reason):
-            return self.public_reason
-        return f"{self.public_reason}: {self.reason}"
 
     def __init__(
         self, status: int, code: CloseCode, public_reason: str, reason: str, user_id: str | None = None
@@ -45,14 +38,21 @@ class Denied(Exception):
         self.reason = reason
         self.user_id = user_id
 
+    @property
+    def detailed_public_reason(self) -> str:
+        """`public_reason`, and `reason` where that reveals nothing about the server or about other users' documents."""
+        if self.status not in (401, 403) or self.public_reason.endswith(self.reason):
+            return self.public_reason
+        return f"{self.public_reason}: {self.reason}"
+
 
 @frozen
 class Request:
-    """What of a handshake matters here.
+    """The parts of a handshake that authentication and routing need.
 
-    :ivar path: the URL's path, still encoded.
-    :ivar headers: names in lower case.
-    :ivar query: the URL's parameters, decoded.
+    :ivar path: the URL's path, still percent-encoded.
+    :ivar headers: the headers, names in lower case.
+    :ivar query: the decoded parameters of the URL.
     """
 
     path: str
@@ -62,7 +62,7 @@ class Request:
 
 @frozen
 class Authorization:
-    """Somebody may come in: into which room, as whom, to do what, on the strength of what."""
+    """The permission to open a room: for which session, with which access, and for which credential it was granted."""
 
     room: str
     session: Session
@@ -71,7 +71,7 @@ class Authorization:
 
 
 class Authorizer:
-    """Decides over handshakes, or whether a decision still holds."""
+    """Authorizes credentials for rooms: those of new connections, and again those of open ones."""
 
     def __init__(
         self,
@@ -84,9 +84,9 @@ class Authorizer:
         lookups: FairSemaphore,
         timeout: float,
     ) -> None:
-        """:param cookie_prefix: what the session cookie's name begins with.
+        """:param cookie_prefix: what the name of the session cookie begins with.
         :param lookups: limits how many lookups run at once.
-        :param timeout: how many seconds a decision may take, the wait for a lookup included.
+        :param timeout: how many seconds an authorization may take, including the wait for the semaphore.
         """
         self._reactor = reactor
         self._routing = routing
@@ -98,15 +98,15 @@ class Authorizer:
         self._timeout = timeout
 
     def room_of(self, path: str) -> str:
-        """The room that a URL's path names; the empty string if it names none."""
+        """Return the name of the room in a URL's path, or the empty string if there is none."""
         prefix = self._routing.ws_path_prefix + "/"
         name = unquote_to_bytes(path[len(prefix) :].encode("latin-1"))
         return name.decode("utf-8", "replace") if path.startswith(prefix) else ""
 
     def credential_of(self, request: Request) -> Credential | None:
-        """The credential that a handshake carries, if any.
+        """Return the credential that a handshake carries, or None.
 
-        :raises Denied: if it is a cookie that the browser added on behalf of a foreign page.
+        :raises Denied: if it is a cookie that the browser sent for a page of another origin.
         """
         credential = find_credential(request.headers, request.query, self._cookie_prefix)
         origin = request.headers.get("origin")
@@ -119,39 +119,39 @@ class Authorizer:
             raise Denied(403, CloseCode.FORBIDDEN, "forbidden origin", f"foreign origin {origin[:200]}")
         return credential
 
-    async def decide(self, room: str, credential: Credential | None, requester: Requester) -> Authorization:
-        """Decide over a room and a credential, wherever they came from.
+    async def authorize(self, room: str, credential: Credential | None, requester: Requester) -> Authorization:
+        """Return what a credential permits in a room.
 
-        :param asker: who waits for the answer.
-        :raises Denied: if the answer is no, or cannot be found out.
+        :param requester: the socket that waits for the result.
+        :raises Denied: if the credential does not permit to open the room, or the lookup fails.
         """
         try:
             token = self._sessions.token_of(credential)
         except Unauthenticated as error:
             raise _unauthenticated(error) from error
         assert credential is not None, "it has a token"
-        began = self._reactor.seconds()
-        await self._take_turn(requester)
-        undecided: Deferred[Authorization | None] = Deferred.fromCoroutine(self._look_up(room, credential, token))
-        # Not before the database has answered, however long somebody waits for it here.
-        undecided.addBoth(self._end_turn)
-        left = self._timeout - (self._reactor.seconds() - began)
-        authorization = await wait_at_most(self._reactor, undecided, max(left, 0), None)
+        started = self._reactor.seconds()
+        await self._acquire_lookup(requester)
+        lookup: Deferred[Authorization | None] = Deferred.fromCoroutine(self._look_up(room, credential, token))
+        # After a timeout the query still runs: the semaphore is released only when the database has answered.
+        lookup.addBoth(self._release_lookup)
+        remaining = self._timeout - (self._reactor.seconds() - started)
+        authorization = await wait_at_most(self._reactor, lookup, max(remaining, 0), None)
         if authorization is None:
             raise _unavailable(f"the database did not answer within {self._timeout:g} s")
         return authorization
 
-    async def _take_turn(self, requester: Requester) -> None:
-        turn = self._lookups.take(requester)
-        if await wait_at_most(self._reactor, turn, self._timeout, False):
+    async def _acquire_lookup(self, requester: Requester) -> None:
+        acquired = self._lookups.acquire(requester)
+        if await wait_at_most(self._reactor, acquired, self._timeout, False):
             return
-        if not turn.called:
-            turn.cancel()
-            raise _unavailable(f"no turn to be looked up within {self._timeout:g} s")
-        raise _unavailable("the client did not wait" if requester.gone else "too many wait to be looked up")
+        if not acquired.called:
+            acquired.cancel()
+            raise _unavailable(f"no lookup within {self._timeout:g} s")
+        raise _unavailable("the client did not wait" if requester.gone else "too many lookups wait")
 
-    def _end_turn(self, result: _T) -> _T:
-        self._lookups.end()
+    def _release_lookup(self, result: _T) -> _T:
+        self._lookups.release()
         return result
 
     async def _look_up(self, room: str, credential: Credential, token: str) -> Authorization | None:
@@ -162,12 +162,11 @@ class Authorizer:
             raise _unauthenticated(error) from error
         except DatabaseUnavailable as error:
             raise _unavailable(str(error)) from error
-        if why_not := room_name_problem(room, self._routing.room_prefix):
-            # This follows from the name alone.
-            public = f"forbidden: {why_not}"
-            raise Denied(403, CloseCode.FORBIDDEN, public, why_not, session.user_id)
+        if problem := room_name_problem(room, self._routing.room_prefix):
+            # The client may be told: this depends on the name alone, not on which diagrams exist.
+            raise Denied(403, CloseCode.FORBIDDEN, f"forbidden: {problem}", problem, session.user_id)
         if access is Access.NONE:
-            # The same answer whether the diagram exists or not.
+            # The same response whether or not the diagram exists.
             raise Denied(403, CloseCode.FORBIDDEN, "forbidden", "no role in this room", session.user_id)
         return Authorization(room, session, access, credential)
 

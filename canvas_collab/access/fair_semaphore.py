@@ -1,4 +1,4 @@
-"""Turns at something that only so many can do at once; whoever asks for many gets no more of it than the others."""
+"""A semaphore that is fair between sockets: a socket with many requests gets no larger share than one with few."""
 
 from __future__ import annotations
 
@@ -9,92 +9,97 @@ from twisted.internet.defer import Deferred
 
 
 class Requester(Protocol):
-    """Who asks for a turn: a client's socket."""
+    """A client's socket that acquires the semaphore."""
 
     @property
     def gone(self) -> bool:
-        """Whether a turn would be for nobody."""
+        """Whether the client has disconnected, so that its requests need not be served."""
 
 
 class FairSemaphore:
-    """The turns go round those who ask, one for each, however many each has asked for.
+    """Grants requests round-robin over the sockets, one of each, however many each of them has waiting.
 
-    Where as many wait as may, one who has more than anybody else waiting loses the latest of them.
+    When the queue is full, a new request takes the place of the latest one of the socket with the most waiting
+    requests, if that socket has more than the requester would have; otherwise the new request is refused.
     """
 
-    def __init__(self, at_once: int, waiting_max: int) -> None:
-        """:param at_once: how many may have a turn at the same time.
-        :param waiting_max: how many may wait for one.
+    def __init__(self, limit: int, max_waiting: int) -> None:
+        """:param limit: how many requests may hold the semaphore at the same time.
+        :param max_waiting: how many requests may wait for it.
         """
-        self._free = at_once
-        self._waiting_max = waiting_max
-        self._count = 0
-        # In the order in which they come to their turn.
+        self._free = limit
+        self._max_waiting = max_waiting
+        self._waiting_count = 0
+        # In the order in which the sockets are served.
         self._waiting: dict[Requester, deque[Deferred[bool]]] = {}
-        self._is_passing_on = False
+        self._is_granting = False
 
     def __len__(self) -> int:
-        """How many wait."""
-        return self._count
+        """Return how many requests wait."""
+        return self._waiting_count
 
-    def take(self, requester: Requester) -> Deferred[bool]:
-        """Wait for a turn: True when it has come, and :meth:`end` ends it; False if it will not come.
+    def acquire(self, requester: Requester) -> Deferred[bool]:
+        """Wait for the semaphore.
 
-        Cancelling ends the wait.
+        The Deferred fires with True when it is acquired, which :meth:`release` ends, and with False if the request is
+        refused or the requester has gone.  Cancelling the Deferred withdraws the request.
         """
         if self._free and not self._waiting:
             self._free -= 1
-            turn: Deferred[bool] = Deferred()
-            turn.callback(True)
-            return turn
-        turn = Deferred(lambda cancelled: self._leave(requester, cancelled))
-        own = self._waiting.get(requester)
-        if self._count >= self._waiting_max and not self._make_room(len(own) if own else 0):
-            turn.callback(False)
-            return turn
-        self._waiting.setdefault(requester, deque()).append(turn)
-        self._count += 1
-        return turn
+            request: Deferred[bool] = Deferred()
+            request.callback(True)
+            return request
+        request = Deferred(lambda cancelled: self._withdraw(requester, cancelled))
+        waiting = self._waiting.get(requester)
+        if self._waiting_count >= self._max_waiting and not self._drop_latest(len(waiting) if waiting else 0):
+            request.callback(False)
+            return request
+        self._waiting.setdefault(requester, deque()).append(request)
+        self._waiting_count += 1
+        return request
 
-    def end(self) -> None:
-        """A turn is over: the next one begins."""
+    def release(self) -> None:
+        """Release the semaphore, and grant the next request."""
         self._free += 1
-        if self._is_passing_on:
-            # A turn that was over at once: the loop below goes on, and the stack does not grow.
+        if self._is_granting:
+            # A request that was released during its callback: the loop below continues, so the stack does not grow.
             return
-        self._is_passing_on = True
+        self._is_granting = True
         try:
             while self._free and self._waiting:
-                self._pass_on()
+                self._grant_next()
         finally:
-            self._is_passing_on = False
+            self._is_granting = False
 
-    def _pass_on(self) -> None:
+    def _grant_next(self) -> None:
         requester = next(iter(self._waiting))
-        own = self._waiting.pop(requester)
-        turn = own.popleft()
-        self._count -= 1
-        if own:
-            self._waiting[requester] = own
+        waiting = self._waiting.pop(requester)
+        request = waiting.popleft()
+        self._waiting_count -= 1
+        if waiting:
+            self._waiting[requester] = waiting
         if requester.gone:
-            turn.callback(False)
+            request.callback(False)
         else:
             self._free -= 1
-            turn.callback(True)
+            request.callback(True)
 
-    def _make_room(self, count: int) -> bool:
-        """Take the latest from who has most waiting, if that is more than somebody with `count` would have."""
+    def _drop_latest(self, count: int) -> bool:
+        """Refuse the latest request of the socket with the most, unless a socket with `count` would then have as many.
+
+        Returns whether one was refused.
+        """
         requester = max(self._waiting, key=lambda each: len(self._waiting[each]))
-        own = self._waiting[requester]
-        if len(own) <= count + 1:
+        waiting = self._waiting[requester]
+        if len(waiting) <= count + 1:
             return False
-        self._count -= 1
-        own.pop().callback(False)
+        self._waiting_count -= 1
+        waiting.pop().callback(False)
         return True
 
-    def _leave(self, requester: Requester, turn: Deferred[bool]) -> None:
-        own = self._waiting[requester]
-        own.remove(turn)
-        self._count -= 1
-        if not own:
+    def _withdraw(self, requester: Requester, request: Deferred[bool]) -> None:
+        waiting = self._waiting[requester]
+        waiting.remove(request)
+        self._waiting_count -= 1
+        if not waiting:
             del self._waiting[requester]

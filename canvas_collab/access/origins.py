@@ -1,4 +1,4 @@
-"""Which web pages may connect with the session cookie that the browser adds by itself."""
+"""The check of the ``Origin`` header, for handshakes with the session cookie that a browser adds for any page."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LOCALHOST = ("localhost", "127.0.0.1", "::1")
 class OriginPolicy:
     """The origins whose pages may connect with a cookie.
 
-    :ivar allowed: these origins and no others, if there are any.
-    :ivar application_url: else the origin of this URL, if it is not empty.
-    :ivar allows_localhost: whether pages on localhost may connect too, where `allowed` is empty.
+    :ivar allowed: if not empty, exactly these origins are allowed.
+    :ivar application_url: if not empty and `allowed` is empty, the origin of this URL is allowed.
+    :ivar allows_localhost: whether pages on localhost are allowed as well if `allowed` is empty.
     """
 
     allowed: Sequence[str] = ()
@@ -26,7 +26,7 @@ class OriginPolicy:
     allows_localhost: bool = False
 
     def allows(self, origin: str) -> bool:
-        """Whether pages of `origin`, as the ``Origin`` header has it, may connect."""
+        """Return whether pages of `origin`, the value of an ``Origin`` header, may connect."""
         candidate = origin_of(origin)
         if candidate is None:
             return False

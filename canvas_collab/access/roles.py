@@ -1,4 +1,4 @@
-"""What someone may do in a room: from the room's name to the diagram, from there to the caller's role."""
+"""Roles: which diagram a room belongs to, and what a user's role on that diagram permits."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from twisted.logger import Logger
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database, InvalidValue
 
-#: Longer names are no rooms; a B-tree of PostgreSQL could not index much longer ones.
+#: The maximum length of a room's name, in characters; PostgreSQL's B-tree could not index much longer ones.
 MAX_ROOM_NAME_LENGTH = 255
 
 
 class Access(enum.IntEnum):
-    """What a role allows, the larger the more."""
+    """What a user may do in a room; each level includes those below it."""
 
     NONE = 0
     READ = 1
     WRITE = 2
 
 
-#: The roles that the view ``collab_access`` may name.
+#: The values of the column ``role`` in the view ``collab_access``.
 ROLES = {
     "owner": Access.WRITE,
     "editor": Access.WRITE,
@@ -30,12 +30,12 @@ ROLES = {
 }
 
 
-#: Stands in a decoded name for bytes that were no text: names that differ in them would be one.
+#: Decoding replaces invalid UTF-8 by this character, which would make different names equal.
 _UNDECODABLE = "\N{REPLACEMENT CHARACTER}"
 
 
 def room_name_problem(room: str, prefix: str) -> str | None:
-    """Why a name stands for no diagram, whichever there are; None if it may stand for one."""
+    """Return why a name cannot be a room's, whichever diagrams exist; None if it can."""
     if not room.startswith(prefix):
         return f"the name of a room begins with {prefix}"
     if room == prefix:
@@ -48,12 +48,12 @@ def room_name_problem(room: str, prefix: str) -> str | None:
 
 
 def diagram_of(room: str, prefix: str) -> str | None:
-    """The id of the diagram that a room name stands for, or None if it stands for none."""
+    """Return the id of the diagram of a room, or None if the room's name is invalid."""
     return None if room_name_problem(room, prefix) else room[len(prefix) :]
 
 
 class AccessList:
-    """Looks roles up in the view ``collab_access``."""
+    """Looks up roles in the view ``collab_access``."""
 
     log = Logger()
 
@@ -63,9 +63,9 @@ class AccessList:
         self._prefix = room_prefix
 
     async def access(self, room: str, user_id: str) -> Access:
-        """What the user may do in the room; nothing, too, where there is no such room.
+        """Return what the user may do in the room; :attr:`Access.NONE` also if there is no such diagram.
 
-        :raises DatabaseUnavailable: if that cannot be found out.
+        :raises DatabaseUnavailable: if the database does not answer.
         """
         diagram_id = diagram_of(room, self._prefix)
         if diagram_id is None:
@@ -73,11 +73,11 @@ class AccessList:
         try:
             rows = await self._database.query(self._select, {"diagram": diagram_id, "user": user_id})
         except InvalidValue:
-            # The id is not of the column's type, a uuid for example: there is no such diagram.
+            # The id cannot be converted to the column's type, for example uuid: there is no such diagram.
             return Access.NONE
-        best = Access.NONE
+        access = Access.NONE
         for (role,) in rows:
             if role not in ROLES:
                 self.log.warn("unknown role", room=room, user=user_id, role=role)
-            best = max(best, ROLES.get(role, Access.NONE))
-        return best
+            access = max(access, ROLES.get(role, Access.NONE))
+        return access

@@ -235,7 +235,7 @@ class LogFollower(Service):
 def _follow(room: Room[Connection], update: bytes | Update) -> Steps[bool]:
     if isinstance(update, bytes):
         update = yield from read_update(update, None)
-    return (yield from room.follow(update))
+    return (yield from room.apply_replicated(update))
 
 
 def _pages(entries: Sequence[tuple[int, int]]) -> Iterator[list[int]]:

@@ -60,7 +60,7 @@ class ResetHandler:
         """
         rows = await self._database.query(_RESETS, (self._rooms.names(),))
         names = set(self._rooms.names())
-        on_their_way = names.difference(room.name for room in self._rooms.open())
+        on_their_way = names.difference(room.name for room in self._rooms.loaded_rooms())
         self._read = {name: reset_at for name, reset_at in self._read.items() if name in names}
         self._found = {name: reset_at for name, reset_at in rows if name in on_their_way}
         for document_id, reset_at in rows:

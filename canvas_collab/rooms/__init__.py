@@ -1,1 +1,1 @@
-"""Live documents with the connections to them: what a client's messages mean, and who hears of them, and when."""
+"""Rooms: live documents, the connections to them, the handling of clients' messages, and their distribution."""

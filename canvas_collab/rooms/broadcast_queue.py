@@ -1,4 +1,4 @@
-"""Updates that a room has, or is taking in, and that have not been sent to its connections yet."""
+"""The updates of a room that were not sent to its connections yet."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import Update, encode_update_in_steps
 
-#: Updates are merged to one for sending as long as they have so many bytes together.
+#: Updates are merged into one message as long as they have at most this many bytes together.
 MERGED_SIZE = 2**15
 
 
 @define(eq=False)
 class BroadcastQueue:
-    """`queue` has those that can be sent, encoded and decoded; `coming` those that are being taken in."""
+    """The updates to be sent, encoded and decoded, and those that are still being merged into the document."""
 
     queue: list[tuple[bytes, Update]] = field(factory=list)
-    coming: list[Update] = field(factory=list)
+    merging: list[Update] = field(factory=list)
 
     def __bool__(self) -> bool:
-        """Whether anything can be sent."""
+        """Return whether there is an update to be sent."""
         return bool(self.queue)
 
     def merge_new(self, document: Document, update: Update) -> Steps[bytes | None]:
-        """Merge an update into the document, in steps, and queue what of it is new; returns that, or None."""
-        self.coming.append(update)
+        """Merge an update into the document, in steps, and queue its new part; return that part, or None."""
+        self.merging.append(update)
         try:
-            taken = yield from document.merge(update)
-            if not taken:
+            new = yield from document.merge(update)
+            if not new:
                 return None
-            data = taken.encoded
+            data = new.encoded
             if data is None:
-                data = yield from encode_update_in_steps(taken.runs, taken.deletions)
-            self.queue.append((data, taken))
+                data = yield from encode_update_in_steps(new.runs, new.deletions)
+            self.queue.append((data, new))
             return data
         finally:
-            self.coming.remove(update)
+            self.merging.remove(update)
 
     def next(self) -> tuple[bytes, list[Update]]:
-        """Take the first of the queue out, merged with those behind it, as many as it takes no time to.
+        """Remove the first update of the queue, and those behind it up to :data:`MERGED_SIZE`.
 
-        Returns the result, and what was merged.
+        Returns the merged update, and the updates that it was merged from.
         """
         size = len(self.queue[0][0])
         count = 1
@@ -57,13 +57,13 @@ class BroadcastQueue:
         del self.queue[:count]
         return first if count == 1 else merge_updates(updates), updates
 
-    def sent_clocks(self, document: Document, missed: Sequence[Update]) -> dict[int, int]:
-        """Up to which clock of each author somebody has everything who was sent all but what waits here.
+    def received_clocks(self, document: Document, skipped: Sequence[Update]) -> dict[int, int]:
+        """Return the clocks up to which a client has every struct, if it was sent everything but what is queued.
 
-        :param missed: what was taken out of the queue, and was not sent to them.
+        :param skipped: updates that were removed from the queue, and not sent to this client.
         """
         clocks = document.clocks
-        for update in (*missed, *self.coming, *(update for _, update in self.queue)):
+        for update in (*skipped, *self.merging, *(update for _, update in self.queue)):
             for author, runs in update.runs.items():
                 clocks[author] = min(clocks.get(author, 0), runs[0].clock)
         return clocks

@@ -1,4 +1,4 @@
-"""What those who serve clients need to know of the journal: whether it is full, and when edits are on disk."""
+"""The interface of the journal for the code that serves clients: whether it is full, and when edits are on disk."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Protocol
 
 
 class Commits(Protocol):
-    """What tells when something is on disk."""
+    """Notifies of commits."""
 
     def after_commit(self, document_id: str, act: Callable[[], None]) -> None:
-        """Call `act` when everything of a document that is queued now is in the database."""
+        """Call `act` when all updates of the document that are in the journal now are committed."""
 
 
 class JournalState(Commits, Protocol):
@@ -18,4 +18,4 @@ class JournalState(Commits, Protocol):
 
     @property
     def full(self) -> bool:
-        """Whether no more updates should be taken now."""
+        """Whether the journal has reached its limit, so that no more updates should be accepted."""

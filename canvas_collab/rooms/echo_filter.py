@@ -1,7 +1,8 @@
-"""Which awareness updates come back: the y-websocket clients re-send every change of awareness that they hear.
+"""Recognizing echoes: the y-websocket clients send back every change of awareness that they receive.
 
-In a room of N clients one movement of a cursor comes back N times, and whoever joins sends back the states of all the
-others.  Most come back word for word, and are known by their hash, before they are decoded or their size is judged.
+In a room with N clients one movement of a cursor comes back N times, and a client that joins sends back the states of
+all others.  Most of these echoes repeat the update byte for byte, so they are recognized by its hash, before they are
+decoded and before their size is checked.
 """
 
 from __future__ import annotations
@@ -10,64 +11,65 @@ from collections.abc import Hashable
 
 from attrs import define, field
 
-#: So many updates that went to everybody are remembered, and so many of those that went to one member alone.
+#: How many broadcast updates are remembered, and how many of those sent to one member alone.
 REMEMBERED = 1024
 
 
 @define
 class _Member:
-    """When somebody joined, counted in updates that went to everybody; and what went to them alone, by its hash."""
+    """A member: how many updates were broadcast before it joined, and the hashes of those sent to it alone."""
 
-    joined: int
-    told: dict[int, None] = field(factory=dict)
+    joined_at: int
+    received: dict[int, None] = field(factory=dict)
 
 
 class EchoFilter:
-    """The awareness updates that one room has sent lately, to everybody or to one member."""
+    """The awareness updates that were sent in one room lately, to all members or to one of them."""
 
-    __slots__ = ("_count", "_members", "_sent")
+    __slots__ = ("_broadcast_count", "_broadcasts", "_members")
 
     def __init__(self) -> None:
-        self._count = 0
-        # When each was sent last, by its hash, the oldest first.
-        self._sent: dict[int, int] = {}
+        self._broadcast_count = 0
+        # The number of each broadcast update by its hash, the oldest first.
+        self._broadcasts: dict[int, int] = {}
         self._members: dict[Hashable, _Member] = {}
 
-    def joined(self, member: Hashable) -> None:
-        """Somebody hears of everything from now on."""
-        self._members[member] = _Member(self._count)
+    def add_member(self, member: Hashable) -> None:
+        """Add a member, which receives all updates that are broadcast from now on."""
+        self._members[member] = _Member(self._broadcast_count)
 
-    def left(self, member: Hashable) -> None:
-        """Somebody has gone."""
+    def remove_member(self, member: Hashable) -> None:
+        """Remove a member."""
         self._members.pop(member, None)
 
-    def sent(self, payload: bytes) -> None:
-        """An update went to everybody."""
+    def record_broadcast(self, payload: bytes) -> None:
+        """Remember an update that was sent to all members."""
         key = hash(payload)
-        self._count += 1
-        self._sent.pop(key, None)
-        self._sent[key] = self._count
-        _bound(self._sent)
+        self._broadcast_count += 1
+        self._broadcasts.pop(key, None)
+        self._broadcasts[key] = self._broadcast_count
+        _discard_oldest(self._broadcasts)
 
-    def told(self, member: Hashable, payload: bytes) -> None:
-        """An update went to one member."""
+    def record_sent(self, member: Hashable, payload: bytes) -> None:
+        """Remember an update that was sent to one member."""
         state = self._members.get(member)
         if state is not None:
-            state.told[hash(payload)] = None
-            _bound(state.told)
+            state.received[hash(payload)] = None
+            _discard_oldest(state.received)
 
     def is_echo(self, member: Hashable, payload: bytes) -> bool:
-        """Whether `member` repeats what it was sent.
+        """Return whether an update that `member` sends repeats one that it was sent.
 
-        What was sent before it joined it has not heard here: a client that returns may say the same as before.
+        Updates that were broadcast before it joined do not count: a client that reconnects may send the same state as
+        before.
         """
         state = self._members.get(member)
         if state is None:
             return False
         key = hash(payload)
-        return self._sent.get(key, 0) > state.joined or key in state.told
+        return self._broadcasts.get(key, 0) > state.joined_at or key in state.received
 
 
-def _bound(hashes: dict[int, int] | dict[int, None]) -> None:
+def _discard_oldest(hashes: dict[int, int] | dict[int, None]) -> None:
     if len(hashes) > REMEMBERED:
         del hashes[next(iter(hashes))]

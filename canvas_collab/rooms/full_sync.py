@@ -1,4 +1,4 @@
-"""A document's whole content as a message, made once for the many who come with nothing."""
+"""The full sync: the messages with a whole document, encoded once for all clients that join without any of it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from canvas_collab.protocol import sync
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.rooms.prepared_message import PreparedMessage
 
-#: A message with a whole document is made anew when the document has changed; one with more bytes than this, when it
-#: has grown by so much.
+#: A cached message is encoded anew when the document has changed.  If the document has more bytes than this, that is
+#: done only when it has grown by this factor; what is new is sent as a second message.
 SMALL = 64 * 2**10
 STALE_GROWTH = 1.1
 
 
 @frozen
-class _Whole:
-    """The message, and what the document was when it was made."""
+class _EncodedDocument:
+    """A message with a whole document, and the document's version, size in bytes and clocks when it was encoded."""
 
     message: PreparedMessage
     version: int
@@ -28,68 +28,69 @@ class _Whole:
 
 
 @define(eq=False)
-class _Making:
-    """One that is being made: the steps that are left, and then the result."""
+class _Encoding:
+    """An encoding in progress: its remaining steps, and the result once it is done."""
 
     steps: Iterator[None] = iter(())
-    whole: _Whole | None = None
+    result: _EncodedDocument | None = None
 
 
 class FullSync:
-    """The latest such message of a document, and what has come in since."""
+    """The latest message with the whole of a document."""
 
-    __slots__ = ("_document", "_is_wanted", "_making", "_whole")
+    __slots__ = ("_cached", "_document", "_encoding", "_was_requested")
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._whole: _Whole | None = None
-        self._making: _Making | None = None
-        self._is_wanted = False
+        self._cached: _EncodedDocument | None = None
+        self._encoding: _Encoding | None = None
+        self._was_requested = False
 
     def messages(self) -> Steps[list[PreparedMessage]]:
-        """The messages that tell somebody everything who has nothing, in steps.
+        """Return the messages for a client that has nothing of the document, in steps.
 
-        The first, a step 2, is made once for many; what has come in since it was made is in a second.
+        The first is a sync step 2, shared by many clients.  What was added to the document since that was encoded is in
+        a second message.
         """
         document = self._document
-        whole = self._whole
-        self._is_wanted = True
-        if whole is None or self._is_stale(whole):
-            whole = yield from self._made()
-        if whole.version == document.version:
-            return [whole.message]
-        return [whole.message, PreparedMessage(sync.encode_update((yield from document.diff(whole.clocks))))]
+        cached = self._cached
+        self._was_requested = True
+        if cached is None or self._is_stale(cached):
+            cached = yield from self._encoded()
+        if cached.version == document.version:
+            return [cached.message]
+        return [cached.message, PreparedMessage(sync.encode_update((yield from document.diff(cached.clocks))))]
 
-    def _made(self) -> Steps[_Whole]:
-        """Have it made; those who want it at the same time take turns at the steps."""
-        making = self._making
-        if making is None:
-            making = self._making = _Making()
-            making.steps = self._make(making)
-        while making is self._making:
-            next(making.steps, None)
-            if making is self._making:
+    def _encoded(self) -> Steps[_EncodedDocument]:
+        """Encode the document; clients that need it at the same time advance the same encoding in turn."""
+        encoding = self._encoding
+        if encoding is None:
+            encoding = self._encoding = _Encoding()
+            encoding.steps = self._encode(encoding)
+        while encoding is self._encoding:
+            next(encoding.steps, None)
+            if encoding is self._encoding:
                 yield
-        if making.whole is None:
-            raise RuntimeError("the document could not be encoded for who wanted it first")
-        return making.whole
+        if encoding.result is None:
+            raise RuntimeError("encoding the document has failed for another client")
+        return encoding.result
 
-    def _make(self, making: _Making) -> Steps[None]:
+    def _encode(self, encoding: _Encoding) -> Steps[None]:
         document = self._document
-        # What comes in between the steps may be in it or not, so it counts as no newer than it was before.
+        # Updates that are merged between the steps may be in the message or not, so it counts as the version before.
         version, size, clocks = document.version, document.size, document.clocks
         try:
             message = PreparedMessage(sync.encode_step_2((yield from document.diff({}))))
-            making.whole = self._whole = _Whole(message, version, size, clocks)
+            encoding.result = self._cached = _EncodedDocument(message, version, size, clocks)
         finally:
-            self._making = None
+            self._encoding = None
 
     def expire(self) -> None:
-        """Forget what nobody has asked for since the last time."""
-        if not self._is_wanted:
-            self._whole = None
-        self._is_wanted = False
+        """Discard the cached message, unless it was requested since the last call."""
+        if not self._was_requested:
+            self._cached = None
+        self._was_requested = False
 
-    def _is_stale(self, whole: _Whole) -> bool:
-        has_changed = whole.version != self._document.version
-        return has_changed and not SMALL < self._document.size <= whole.size * STALE_GROWTH
+    def _is_stale(self, cached: _EncodedDocument) -> bool:
+        has_changed = cached.version != self._document.version
+        return has_changed and not SMALL < self._document.size <= cached.size * STALE_GROWTH

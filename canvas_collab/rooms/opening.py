@@ -1,4 +1,4 @@
-"""How a client gets to a document, stays with it, and leaves it, whichever protocol carries the connection."""
+"""Opening connections: authorizing the client, loading the room; and rechecking and closing open connections."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from twisted.logger import Logger
 from canvas_collab.access.authentication import Credential, Source
 from canvas_collab.access.authorization import Authorization, Authorizer, Denied, Request
 from canvas_collab.access.fair_semaphore import FairSemaphore, Requester
-from canvas_collab.access.roles import MAX_ROOM_NAME_LENGTH
+from canvas_collab.access.roles import MAX_ROOM_NAME_LENGTH, Access
 from canvas_collab.config.connections import ConnectionLimits
 from canvas_collab.database.pool import DatabaseUnavailable
 from canvas_collab.document.folding import DocumentDamaged
 from canvas_collab.logs import LogRateLimiter
 from canvas_collab.protocol.close_codes import CloseCode
+from canvas_collab.rooms.channel import Channel
 from canvas_collab.rooms.commits import JournalState
-from canvas_collab.rooms.connection import Channel, Connection
+from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
 
-#: So many documents are loaded at once.
+#: How many documents are loaded at the same time.
 LOADS_AT_ONCE = 4
 
-#: So many denials of one user at one address are logged in an interval, and so many of all.
-DENIALS_EACH = 5
-DENIALS_MOST = 100
+#: How many denials are logged per interval, for one user at one address and altogether.
+MAX_LOGGED_DENIALS_EACH = 5
+MAX_LOGGED_DENIALS = 100
 
 
 class ConnectionOpener:
-    """Opens connections for those who may come in, and looks from time to time whether they still may."""
+    """Opens connections for authorized clients, and authorizes them again while they are open."""
 
     log = Logger()
 
@@ -43,11 +44,11 @@ class ConnectionOpener:
         max_waiting_loads: int,
         renew_before: float,
     ) -> None:
-        """:param recheck_authorizer: decides over open connections; its lookups do not wait for those of `authorizer`.
+        """:param recheck_authorizer: authorizes open connections; its lookups do not wait for those of `authorizer`.
         :param max_waiting_loads: how many documents may wait to be loaded.
-        :param renew_before: how many seconds before the end of its session a client is asked for a new token.
+        :param renew_before: how many seconds before its session expires a client is asked for a new token.
         """
-        #: The documents that could not be opened because what is stored of them is damaged.
+        #: The documents that could not be loaded because their snapshot is damaged.
         self.damaged: set[str] = set()
         self._authorizer = authorizer
         self._recheck_authorizer = recheck_authorizer
@@ -56,35 +57,39 @@ class ConnectionOpener:
         self._limits = limits
         self._loads = FairSemaphore(LOADS_AT_ONCE, max_waiting_loads)
         self._renew_before = renew_before
-        self._denials = LogRateLimiter(
+        self._denial_log_limiter = LogRateLimiter(
             reactor,
-            DENIALS_EACH,
-            DENIALS_MOST,
+            MAX_LOGGED_DENIALS_EACH,
+            MAX_LOGGED_DENIALS,
             lambda count: self.log.info("connection denials suppressed", count=count),
         )
-        self._damages = LogRateLimiter(reactor, 1, DENIALS_MOST)
+        self._damage_log_limiter = LogRateLimiter(reactor, 1, MAX_LOGGED_DENIALS)
 
     async def open(self, channel: Channel, room: str, handshake: Request, token: str = "") -> Connection:
-        """Decide, load the room, and make a connection that has not joined it yet.  :meth:`close` ends it.
+        """Authorize a client, load the room, and create a connection; :meth:`close` ends it.
 
-        :param token: what counts before anything that the handshake carries.
-        :raises Denied: if the answer is no, or cannot be found out.
+        The connection has not joined the room yet: :meth:`join` does that.
+
+        :param token: takes precedence over the credential that the handshake carries, unless it is empty.
+        :raises Denied: if the client is not authorized, or the room cannot be loaded.
         """
         try:
-            authorization = await self._authorizer.decide(room, self._credential(handshake, token), channel.requester)
-            entered = await self._enter(authorization, channel.requester)
+            authorization = await self._authorizer.authorize(
+                room, self._credential(handshake, token), channel.requester
+            )
+            entered = await self._enter_room(authorization, channel.requester)
         except Denied as denied:
-            self.denied(denied, room, channel.client)
+            self.log_denial(denied, room, channel.client)
             raise
         except Exception as error:
             self.log.failure("handshake failed", room=room[:MAX_ROOM_NAME_LENGTH], client=channel.client)
             unexpected = Denied(500, CloseCode.INTERNAL_ERROR, "internal error", type(error).__name__)
-            self.denied(unexpected, room, channel.client)
+            self.log_denial(unexpected, room, channel.client)
             raise unexpected from error
         return Connection(channel, entered, authorization, self._journal, self._limits)
 
     def carries_credential(self, handshake: Request) -> bool:
-        """Whether a handshake says who it is of."""
+        """Return whether a handshake carries a credential."""
         try:
             return self._credential(handshake, "") is not None
         except Denied:
@@ -93,39 +98,39 @@ class ConnectionOpener:
     def _credential(self, handshake: Request, token: str) -> Credential | None:
         return Credential(token, Source.MESSAGE) if token else self._authorizer.credential_of(handshake)
 
-    async def _enter(self, authorization: Authorization, requester: Requester) -> Room[Connection]:
+    async def _enter_room(self, authorization: Authorization, requester: Requester) -> Room[Connection]:
         user_id = authorization.session.user_id
         try:
-            room = await self._loaded(authorization.room, requester)
+            room = await self._load(authorization.room, requester)
             self.damaged.discard(authorization.room)
             return room
         except DatabaseUnavailable as error:
             code = CloseCode.TRY_AGAIN_LATER
             raise Denied(503, code, "try again later", str(error), user_id) from error
         except DocumentDamaged as error:
-            if self._damages.admits(authorization.room):
+            if self._damage_log_limiter.admits(authorization.room):
                 self.log.critical("document damaged", room=authorization.room, reason=str(error))
             self.damaged.add(authorization.room)
             code = CloseCode.DOCUMENT_DAMAGED
             raise Denied(500, code, "the document is damaged", str(error), user_id) from error
 
-    async def _loaded(self, name: str, requester: Requester) -> Room[Connection]:
+    async def _load(self, name: str, requester: Requester) -> Room[Connection]:
         if name in self._rooms:
             return await self._rooms.enter(name)
-        if not await self._loads.take(requester):
-            reason = "the client did not wait" if requester.gone else "too many documents wait to be loaded"
+        if not await self._loads.acquire(requester):
+            reason = "the client did not wait" if requester.gone else "too many document loads wait"
             raise Denied(503, CloseCode.TRY_AGAIN_LATER, "try again later", reason)
         try:
             return await self._rooms.enter(name)
         finally:
-            self._loads.end()
+            self._loads.release()
 
     def room_of(self, path: str) -> str:
-        """The room that a URL's path names; the empty string if it names none."""
+        """Return the name of the room in a URL's path, or the empty string if there is none."""
         return self._authorizer.room_of(path)
 
-    def opened(self, connection: Connection) -> None:
-        """The connection joins its room."""
+    def join(self, connection: Connection) -> None:
+        """Let a connection join its room."""
         self.log.info(
             "connection opened",
             room=connection.room.name,
@@ -136,11 +141,11 @@ class ConnectionOpener:
         )
         connection.join()
         if connection.room.is_discarded:
-            # That happened after the room was entered, and before the connection was known to be in it.
+            # The room was discarded after the connection was created, and before it was among the room's members.
             connection.reset()
 
     def close(self, connection: Connection, code: int | None, reason: str | None) -> None:
-        """A connection has ended, whichever side ended it; one that never joined, too."""
+        """Called when a connection has ended, by either side, whether or not it has joined its room."""
         self.log.info(
             "connection closed",
             room=connection.room.name,
@@ -153,64 +158,62 @@ class ConnectionOpener:
         if not connection.room.is_discarded:
             self._rooms.leave(connection.room.name)
 
-    def denied(self, denied: Denied, room: str, client: str) -> None:
-        """Somebody was not let in."""
-        # Without the port, which is another each time.
+    def log_denial(self, denied: Denied, room: str, client: str) -> None:
+        """Log that a client was denied, unless too many denials were logged lately."""
+        # Without the port, which differs between connections.
         address = client.rpartition(":")[0] or client
-        if self._denials.admits((address, denied.user_id)):
+        if self._denial_log_limiter.admits((address, denied.user_id)):
             room = room[:MAX_ROOM_NAME_LENGTH]
             self.log.info("connection denied", reason=denied.reason, room=room, user=denied.user_id, client=client)
 
     async def recheck(self, connection: Connection) -> None:
-        """Look session and role up again, and act on what has changed."""
+        """Look up session and role again; close the connection or change its access accordingly."""
         credential = connection.credential
-        verdict = await self._verdict(connection)
+        result = await self._reauthorize(connection)
         if connection.credential is not credential:
-            # A newer token was accepted meanwhile, and may have been looked up before this began. One that is accepted
-            # after that was looked up later, since tokens of a connection are looked up one after the other.
+            # A newer token was accepted meanwhile, and may have been looked up before this recheck. One that is
+            # accepted during the second lookup is looked up later, as the tokens of a connection are looked up in turn.
             credential = connection.credential
-            verdict = await self._verdict(connection)
-        if verdict is None or connection.credential is not credential:
+            result = await self._reauthorize(connection)
+        if result is None or connection.credential is not credential:
             return
-        if isinstance(verdict, Denied):
-            connection.channel.close(verdict)
+        if isinstance(result, Denied):
+            connection.channel.close(result)
             return
-        self._apply(connection, verdict)
-        if verdict.session.lasts < self._renew_before:
+        self._set_access(connection, result.access)
+        if result.session.expires_in < self._renew_before:
             connection.channel.ask_for_token()
 
-    async def _verdict(self, connection: Connection) -> Authorization | Denied | None:
-        """What a connection's credential is good for now; None if that cannot be found out."""
+    async def _reauthorize(self, connection: Connection) -> Authorization | Denied | None:
+        """Authorize the credential of an open connection; return None if the lookup fails."""
         try:
-            return await self._recheck_authorizer.decide(
+            return await self._recheck_authorizer.authorize(
                 connection.room.name, connection.credential, connection.channel.requester
             )
         except Denied as denied:
             return None if denied.code is CloseCode.TRY_AGAIN_LATER else denied
         except Exception:
-            # One client must not keep the others from being looked at.
+            # The rechecks of other connections must go on.
             self.log.failure("recheck failed", room=connection.room.name, user=connection.user_id)
             return None
 
     async def renew(self, connection: Connection, handshake: Request, token: str) -> None:
-        """The client has sent another token: from now on the connection rests on that.
+        """Base a connection's access on another token, which its client has sent.
 
-        :raises Denied: if it is not as good as the one before; the connection stays as it is.
+        :raises Denied: if the token does not permit to open the room, or is another user's.  The connection stays as it
+            is then.
         """
         credential = self._credential(handshake, token)
-        authorization = await self._authorizer.decide(connection.room.name, credential, connection.channel.requester)
+        authorization = await self._authorizer.authorize(connection.room.name, credential, connection.channel.requester)
         if authorization.session.user_id != connection.user_id:
             raise Denied(401, CloseCode.UNAUTHORIZED, "unauthorized", "another user's token", connection.user_id)
         connection.credential = authorization.credential
-        self._apply(connection, authorization)
+        self._set_access(connection, authorization.access)
 
-    def _apply(self, connection: Connection, authorization: Authorization) -> None:
-        if authorization.access is not connection.access:
+    def _set_access(self, connection: Connection, access: Access) -> None:
+        if access is not connection.access:
             self.log.info(
-                "access changed",
-                room=connection.room.name,
-                user=connection.user_id,
-                access=authorization.access.name.lower(),
+                "access changed", room=connection.room.name, user=connection.user_id, access=access.name.lower()
             )
-            connection.access = authorization.access
+            connection.access = access
             connection.channel.access_changed()

@@ -1,8 +1,8 @@
-"""When to flush: at once while that is cheap, in growing windows when it is not.
+"""Deciding when a room flushes: at once while flushing is cheap, in growing windows when it is expensive.
 
-Sending to everyone in a busy room costs more than one core has, unless what comes in during a window is merged and
-sent once.  The window follows from what the last flushes really cost, so that fan-out takes a set share of the core:
-latency stays flat under load instead of growing without end.
+Sending every update of a busy room to every connection takes more than one core has, unless the updates of a window
+are merged and sent once.  The window is computed from the measured cost of the last flushes, so that flushing takes a
+fixed share of the core: under load the latency reaches a limit instead of growing without bound.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ class FlushPacer:
 
     __slots__ = ("_cost", "_max_window", "_min_window", "_not_before", "_share")
 
-    #: How much the newest measurement counts against the older ones.
+    #: The weight of the newest measurement in the moving average of the cost.
     SMOOTHING = 0.3
 
     def __init__(self, share: float, max_window: float, min_window: float = 0.0) -> None:
-        """:param share: the part of the core that flushing may take, between 0 and 1.
-        :param max_window: no flush waits longer, in seconds.
-        :param min_window: so long after a flush the next one comes at the earliest, in seconds, cheap as it may be.
+        """:param share: the share of the core that flushing may take, between 0 and 1.
+        :param max_window: how many seconds a flush is delayed at most.
+        :param min_window: how many seconds there are between two flushes at least, however cheap they are.
         """
         self._share = share
         self._max_window = max_window
@@ -28,10 +28,10 @@ class FlushPacer:
         self._not_before = 0.0
 
     def delay(self, now: float) -> float:
-        """How long something that has just come in should wait for company; 0 in a quiet room."""
+        """Return how many seconds to wait before flushing what arrives now; 0 if the last flush was long enough ago."""
         return min(max(self._not_before - now, 0.0), self._max_window)
 
     def flushed(self, started: float, finished: float) -> None:
-        """A flush took from `started` to `finished`."""
+        """Record how long a flush took."""
         self._cost += self.SMOOTHING * (finished - started - self._cost)
         self._not_before = finished + max(self._cost * (1 - self._share) / self._share, self._min_window)

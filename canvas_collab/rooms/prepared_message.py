@@ -1,4 +1,4 @@
-"""Messages on their way out."""
+"""Messages that are framed once and sent to many clients."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from canvas_collab.protocol.frames import encode_frame
 
 @define
 class PreparedMessage:
-    """A message to one client or to many; `frames` keeps its frames, by what was put in front of it."""
+    """An outgoing message; `frames` caches its WebSocket frames by prefix."""
 
     payload: bytes
     frames: dict[bytes, bytes] = field(factory=dict)
 
     def frame(self, prefix: bytes = b"") -> bytes:
-        """The message as a frame, with `prefix` in front of it; made once for all who get the same."""
+        """Return the WebSocket frame with `prefix` and the message; it is encoded once for each prefix."""
         frame = self.frames.get(prefix)
         if frame is None:
             frame = self.frames[prefix] = encode_frame(prefix + self.payload)

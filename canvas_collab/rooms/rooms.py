@@ -1,4 +1,4 @@
-"""The rooms that are in memory: loaded once however many clients arrive together, gone when the last one has left."""
+"""The rooms in memory: each is loaded once, when its first client arrives, and unloaded after its last one has left."""
 
 from __future__ import annotations
 
@@ -17,21 +17,28 @@ from canvas_collab.rooms.awareness import STALE_AFTER
 from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.room import Room
 
-#: How often stale awareness states are looked for, in seconds.
+#: The interval in which stale awareness states are removed, in seconds.
 EXPIRY_INTERVAL = STALE_AFTER / 10
 
-#: A document that takes so many bytes is large; so many seconds after it has left memory nothing holds it any more.
+#: After a document of more than this many bytes was unloaded, freed memory is returned to the system, once nothing
+#: refers to the document any more: after this many seconds.
 LARGE = 2**22
-AFTER_LARGE = 2.0
+RELEASE_DELAY = 2.0
 
-#: After a room was discarded, loading waits for what is on its way to disk from it for so many seconds at most. That
-#: is more than the journal's longest pause; an update that the database refuses may never get there.
+#: How many seconds loading waits for the updates of a discarded room that are still in the journal.  That is more than
+#: the journal's longest pause; an update that the database rejects is never committed.
 LONGEST_WAIT = 3.0
 
 
 @define(eq=False)
 class _RoomSlot:
-    """A room, or the wait for it, how many are in it or on their way, and how many have ever entered."""
+    """A room that is loaded or being loaded.
+
+    :ivar occupants: how many have entered and not left, including those that wait for the room to be loaded.
+    :ivar visits: how many have ever entered.
+    :ivar is_outdated: whether the document was reset while it was being loaded.
+    :ivar waiting: those that wait for the room to be loaded, if it is.
+    """
 
     occupants: int = 0
     visits: int = 0
@@ -41,7 +48,7 @@ class _RoomSlot:
 
 
 class Rooms(Service):
-    """Loads rooms and lets them go."""
+    """Loads and unloads rooms."""
 
     log = Logger()
 
@@ -50,43 +57,45 @@ class Rooms(Service):
         reactor: IReactorTime,
         load: Callable[[str], Awaitable[Room[Connection]]],
         save: Callable[[str], Awaitable[None]],
-        after_large: Callable[[], object] = lambda: None,
+        release_memory: Callable[[], object] = lambda: None,
         when_committed: Callable[[str], Awaitable[None]] = lambda name: succeed(None),
     ) -> None:
-        """:param load: makes the room of that name from what is stored.
-        :param save: returns when everything of that room is on disk.
-        :param after_large: is called some time after a large document has left memory.
-        :param when_committed: returns when what was edited in that room until now can be loaded.
+        """:param load: loads the room of that name from the database.
+        :param save: returns when all updates of the room are committed, and its snapshot is written.
+        :param release_memory: called some time after a large document was unloaded.
+        :param when_committed: returns when all updates of the room that are in the journal now are committed.
         """
         self._load = load
         self._save = save
         self._reactor = reactor
-        self._call_after_large = after_large
+        self._release_memory = release_memory
         self._when_committed = when_committed
-        self._gone_large = False
-        # What fires when everything of a room that was discarded can be loaded, until it is loaded anew.
+        self._is_release_scheduled = False
+        # For each room that was discarded and not loaded again, what fires when its updates are committed.
         self._discarded: dict[str, Deferred[None]] = {}
         self._slots: dict[str, _RoomSlot] = {}
         self._expiry = LoopingCall(self._expire)
         self._expiry.clock = reactor
 
     def __len__(self) -> int:
+        """Return how many rooms are loaded."""
         return sum(slot.room is not None for slot in self._slots.values())
 
     def __contains__(self, name: str) -> bool:
+        """Return whether a room is loaded or being loaded."""
         return name in self._slots
 
     def names(self) -> list[str]:
-        """The names of the rooms that are in memory, or on their way there."""
+        """Return the names of the rooms that are loaded or being loaded."""
         return list(self._slots)
 
     def startService(self) -> None:
-        """Begin to expire awareness states."""
+        """Start to expire awareness states."""
         Service.startService(self)
         self._expiry.start(EXPIRY_INTERVAL, now=False)
 
     def stopService(self) -> None:
-        """Let every room go as it is; what is to be saved has been."""
+        """Close all rooms without saving them; the shutdown flush does that."""
         Service.stopService(self)
         self._expiry.stop()
         for slot in self._slots.values():
@@ -94,15 +103,15 @@ class Rooms(Service):
                 slot.room.close()
 
     async def enter(self, name: str) -> Room[Connection]:
-        """The room of that name, loaded if need be.  Each entering is ended with :meth:`leave`.
+        """Return a room, loading it if necessary, and keep it in memory until :meth:`leave` is called.
 
-        :raises Exception: whatever loading raised; nobody has entered then.
+        :raises Exception: if loading fails; then :meth:`leave` must not be called.
         """
         slot = self._slots.setdefault(name, _RoomSlot())
         slot.occupants += 1
         slot.visits += 1
         try:
-            return slot.room or await self._loaded(name, slot)
+            return slot.room or await self._load_once(name, slot)
         except BaseException:
             slot.occupants -= 1
             if not slot.occupants and self._slots.get(name) is slot:
@@ -110,20 +119,20 @@ class Rooms(Service):
             raise
 
     def leave(self, name: str) -> None:
-        """Somebody who had entered has left; after the last one the room is saved and goes."""
+        """Leave a room; after the last one has left it is saved and unloaded."""
         slot = self._slots[name]
         slot.occupants -= 1
         if not slot.occupants:
             Deferred.fromCoroutine(self._unload(name, slot))
 
-    def open(self) -> list[Room[Connection]]:
-        """The rooms that are in memory."""
+    def loaded_rooms(self) -> list[Room[Connection]]:
+        """Return the rooms that are loaded."""
         return [slot.room for slot in self._slots.values() if slot.room is not None]
 
     def discard(self, name: str) -> Room[Connection] | None:
-        """Let a room go as it is, and return it; who enters from now on has it loaded anew, with what it kept last.
+        """Unload a room without saving it, and return it; it is loaded anew when it is entered the next time.
 
-        Those who are in it are to go, and do not :meth:`leave`.
+        The caller has to close its connections; they must not call :meth:`leave`.
         """
         slot = self._slots.get(name)
         if slot is None:
@@ -133,52 +142,52 @@ class Rooms(Service):
             del self._slots[name]
             slot.room.is_discarded = True
             slot.room.close()
-            settling = self._discarded[name] = Deferred.fromCoroutine(self._settle(name, slot.room.when_merged()))
-            settling.addBoth(lambda _: self._forget(name, settling))
+            committed = self._discarded[name] = Deferred.fromCoroutine(self._commit(name, slot.room.when_merged()))
+            committed.addBoth(lambda _: self._forget(name, committed))
         return slot.room
 
-    async def _settle(self, name: str, taken_in: Deferred[None]) -> None:
-        """Returns when everything of a room can be loaded; holds nothing of it meanwhile."""
-        await taken_in
+    async def _commit(self, name: str, merged: Deferred[None]) -> None:
+        """Return when all updates of a discarded room are committed.  Has no reference to the room meanwhile."""
+        await merged
         await self._when_committed(name)
 
-    def _forget(self, name: str, settling: Deferred[None]) -> None:
-        # Another room of that name may have been discarded since.
-        if self._discarded.get(name) is settling:
+    def _forget(self, name: str, committed: Deferred[None]) -> None:
+        # Another room of the same name may have been discarded meanwhile.
+        if self._discarded.get(name) is committed:
             del self._discarded[name]
 
-    async def _load_anew(self, name: str) -> Room[Connection]:
-        """Load a room, with what was edited in it before it was discarded.
+    async def _load_committed(self, name: str) -> Room[Connection]:
+        """Load a room, after the updates from before it was discarded are committed.
 
-        This daemon does not follow its own edits, so what is committed after loading would be in no room.
+        Replication skips what this daemon has appended itself, so the new room would lack what is committed later.
         """
         if name in self._discarded:
             await wait_at_most(self._reactor, self._discarded[name], LONGEST_WAIT, None)
         room = await self._load(name)
-        # Nobody waits once more for what did not get there in time.
+        # Updates that were not committed in time are not waited for again.
         self._discarded.pop(name, None)
         return room
 
-    async def _loaded(self, name: str, slot: _RoomSlot) -> Room[Connection]:
+    async def _load_once(self, name: str, slot: _RoomSlot) -> Room[Connection]:
         if slot.waiting is not None:
-            arrival: Deferred[Room[Connection]] = Deferred()
-            slot.waiting.append(arrival)
-            return await arrival
+            loaded: Deferred[Room[Connection]] = Deferred()
+            slot.waiting.append(loaded)
+            return await loaded
         slot.waiting = []
         try:
-            room = await self._load_anew(name)
+            room = await self._load_committed(name)
             while slot.is_outdated:
                 slot.is_outdated = False
-                room = await self._load_anew(name)
+                room = await self._load_committed(name)
             slot.room = room
         except BaseException:
             waiting, slot.waiting = slot.waiting, None
-            for arrival in waiting:
-                arrival.errback(Failure())
+            for loaded in waiting:
+                loaded.errback(Failure())
             raise
         waiting, slot.waiting = slot.waiting, None
-        for arrival in waiting:
-            arrival.callback(slot.room)
+        for loaded in waiting:
+            loaded.callback(slot.room)
         return slot.room
 
     async def _unload(self, name: str, slot: _RoomSlot) -> None:
@@ -188,21 +197,20 @@ class Rooms(Service):
         try:
             await self._save(name)
         except Exception as error:
-            # It is all in the log, so the room may go; loading it again reads the log.
+            # Nothing is lost: the log has all updates, and loading reads it.
             self.log.error("snapshot failed", room=name, reason=str(error))
-        # What somebody has edited who came and left in the meantime, their own leaving saves.
+        # If the room was entered and left meanwhile, that call of leave() saves and unloads it.
         if visits == slot.visits and slot.room is not None and self._slots.get(name) is slot:
             slot.room.close()
             del self._slots[name]
-            if slot.room.document.weight > LARGE and not self._gone_large:
-                # Once for those that go together, and when nobody has them any more.
-                self._gone_large = True
-                self._reactor.callLater(AFTER_LARGE, self._after_large)
+            if slot.room.document.weight > LARGE and not self._is_release_scheduled:
+                self._is_release_scheduled = True
+                self._reactor.callLater(RELEASE_DELAY, self._release)
             self.log.debug("room unloaded", room=name)
 
-    def _after_large(self) -> None:
-        self._gone_large = False
-        self._call_after_large()
+    def _release(self) -> None:
+        self._is_release_scheduled = False
+        self._release_memory()
 
     def _expire(self) -> None:
         for slot in self._slots.values():

@@ -1,38 +1,41 @@
-"""Which awareness clients have left a room lately, by user, and how many of them are remembered."""
+"""Tombstones: the awareness clients that have left a room lately, for each user, up to a limit."""
 
 from __future__ import annotations
 
-#: A whole room remembers so many times what it remembers of one user.
+#: A room remembers at most this many times the limit for one user.
 USERS = 10
 
 
 class Tombstones:
-    """The ids of clients that have left, the oldest first.  A user who has too many loses their own, nobody else's."""
+    """The ids of awareness clients that have left, the oldest first.
 
-    __slots__ = ("_count", "_left", "_most")
+    Over either limit the user whose client was added last loses tombstones, and no other user.
+    """
 
-    def __init__(self, most: int) -> None:
-        """:param most: how many clients of one user are remembered."""
-        self._most = most
+    __slots__ = ("_count", "_ids", "_max_per_user")
+
+    def __init__(self, max_per_user: int) -> None:
+        """:param max_per_user: how many clients of one user are remembered."""
+        self._max_per_user = max_per_user
         self._count = 0
-        self._left: dict[str, dict[int, None]] = {}
+        self._ids: dict[str, dict[int, None]] = {}
 
     def add(self, user: str, client_id: int) -> list[int]:
-        """A client has left.  Returns those that are to be forgotten for it, which may be that very one."""
-        left = self._left.setdefault(user, {})
-        left[client_id] = None
+        """Add a client that has left; return those to forget in its place, which may include the client itself."""
+        ids = self._ids.setdefault(user, {})
+        ids[client_id] = None
         self._count += 1
         forgotten = []
-        while left and (len(left) > self._most or self._count > self._most * USERS):
-            oldest = next(iter(left))
-            self.cancel(user, oldest)
+        while ids and (len(ids) > self._max_per_user or self._count > self._max_per_user * USERS):
+            oldest = next(iter(ids))
+            self.remove(user, oldest)
             forgotten.append(oldest)
         return forgotten
 
-    def cancel(self, user: str, client_id: int) -> None:
-        """A client is back, or was forgotten."""
-        left = self._left[user]
-        del left[client_id]
+    def remove(self, user: str, client_id: int) -> None:
+        """Remove a client that has come back or is forgotten."""
+        ids = self._ids[user]
+        del ids[client_id]
         self._count -= 1
-        if not left:
-            del self._left[user]
+        if not ids:
+            del self._ids[user]

@@ -15,7 +15,7 @@ from canvas_collab.protocol.lib0 import read_var_uint
 from canvas_collab.protocol.state_vector import decode_state_vector
 from canvas_collab.protocol.update import Update
 from canvas_collab.rooms.commits import Commits
-from canvas_collab.rooms.connection import Connection, Effect
+from canvas_collab.rooms.connection import Connection, EditResult
 from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.rooms.room import Room
 from canvas_collab.websocket.confirmations import HIGHEST_OF_YJS_13, Confirmations
@@ -58,9 +58,9 @@ class SaveAcknowledgements:
         self.has_heartbeats = True
         self._heartbeats.beat(counter)
 
-    def taken(self, message: sync.Message, effect: Effect) -> None:
+    def taken(self, message: sync.Message, effect: EditResult) -> None:
         """A message of the client has been dealt with."""
-        if effect is Effect.REFUSED:
+        if effect is EditResult.REFUSED:
             self._heartbeats.refused()
         if isinstance(message, sync.AwarenessUpdate):
             self._look_at(message.payload)
@@ -70,7 +70,7 @@ class SaveAcknowledgements:
         elif isinstance(message, sync.SyncStep2):
             self._heartbeats.completed()
             state_vector, self._state_vector = self._state_vector, None
-            if self._confirmations is not None and state_vector is not None and effect is Effect.KEPT:
+            if self._confirmations is not None and state_vector is not None and effect is EditResult.ACCEPTED:
                 # Edits that were made offline, or arrived when the client could not be told any more.
                 self._confirmations.add_known(decode_state_vector(state_vector), self._room.document.clocks)
 

@@ -290,7 +290,7 @@ class Hocuspocus:
             # A provider comes back by itself after its socket was closed, but not after a denial.
             self.socket.end(denied.code, denied.public_reason)
         else:
-            self._reply(address, envelope.encode_permission_denied(denied.advice))
+            self._reply(address, envelope.encode_permission_denied(denied.detailed_public_reason))
             self.was_denied(room, denied)
 
     def was_denied(self, room: str, denied: Denied) -> None:
@@ -304,7 +304,7 @@ class Hocuspocus:
         self._denials[room] += 1
         # Each document may be denied once at least, since there can be many on a socket that has done nothing wrong.
         if self._denials[room] >= self.settings.max_denials or len(self._denials) > self.settings.max_documents:
-            self.socket.end(denied.code, denied.advice)
+            self.socket.end(denied.code, denied.detailed_public_reason)
 
     def _open(self, document: OpenDocument, pending: PendingDocument) -> None:
         if self._deadline is not None and self._deadline.active():
@@ -314,7 +314,7 @@ class Hocuspocus:
         self._sessions[document.connection.room.name] += 1
         self._documents[document.address] = document
         document.access_changed()
-        self.opener.opened(document.connection)
+        self.opener.join(document.connection)
         self.socket.do(self._take(document, pending))
 
     def _take(self, document: OpenDocument, pending: PendingDocument) -> Steps[None]:

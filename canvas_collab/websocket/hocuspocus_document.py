@@ -20,7 +20,7 @@ from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.hocuspocus import Authentication, Body, Close, Stateless, SyncReply
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import Update
-from canvas_collab.rooms.connection import Connection, Effect
+from canvas_collab.rooms.connection import Connection, EditResult
 from canvas_collab.rooms.opening import ConnectionOpener
 from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.websocket.protocol_handler import Socket
@@ -100,7 +100,7 @@ class OpenDocument:
             self._acknowledge((yield from self.connection.receive(body)))
             if isinstance(body, sync.SyncStep1):
                 # Exactly one for each of theirs: providers count the answers.
-                yield from self.connection.ask()
+                yield from self.connection.send_sync_step_1()
 
     def _relay(self, message: Stateless) -> None:
         settings = self._hocuspocus.settings
@@ -109,12 +109,12 @@ class OpenDocument:
         elif (
             settings.stateless
             and self.connection.may_write
-            and not self.connection.relay(PreparedMessage(envelope.encode_stateless(message.payload)))
+            and not self.connection.broadcast_stateless(PreparedMessage(envelope.encode_stateless(message.payload)))
         ):
             self._dropped("too many stateless messages wait to be sent")
 
     def _dropped(self, reason: str) -> None:
-        if self.connection.may_be_logged():
+        if self.connection.should_log_drop():
             where = {"room": self.connection.room.name, "user": self.connection.user_id}
             self.log.info("stateless message dropped", reason=reason, client=self.client, **where)
 
@@ -149,10 +149,10 @@ class OpenDocument:
     def _renewal_failed(self, failure: Any) -> None:
         self.log.failure("renewal failed", failure, room=self.connection.room.name, client=self.client)
 
-    def _acknowledge(self, effect: Effect) -> None:
-        if effect is Effect.REFUSED:
+    def _acknowledge(self, effect: EditResult) -> None:
+        if effect is EditResult.REFUSED:
             self.send(PreparedMessage(envelope.REFUSED))
-        elif effect is Effect.KEPT:
+        elif effect is EditResult.ACCEPTED:
             journal = self._hocuspocus.journal
             if self._unacknowledged and self._unacknowledged[-1][0] == journal.position:
                 self._unacknowledged[-1][1] += 1
@@ -177,7 +177,7 @@ class OpenDocument:
         """Send a message of this document, unless the client does not read."""
         return self.left or self._hocuspocus.socket.outbound.offer(message, self._prefix)
 
-    def kept(self, update: Update) -> None:
+    def edit_accepted(self, update: Update) -> None:
         """Clients are told by a sync status."""
 
     def pause_reading_until(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
@@ -190,7 +190,7 @@ class OpenDocument:
 
     def close(self, denied: Denied) -> None:
         """Close this document."""
-        self._hocuspocus.shut(self, denied.code, denied.advice)
+        self._hocuspocus.shut(self, denied.code, denied.detailed_public_reason)
 
     def access_changed(self) -> None:
         """Tell the client what it may do."""

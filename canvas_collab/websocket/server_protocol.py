@@ -141,7 +141,7 @@ class ServerProtocol(Receiver):
             request = read_request(self.http_request_uri, connecting.headers)
             if self.factory.over_capacity:
                 denied = Denied(503, CloseCode.TRY_AGAIN_LATER, "try again later", "too many connections")
-                self.factory.opener.denied(denied, "", self.client)
+                self.factory.opener.log_denial(denied, "", self.client)
                 raise denied
             self._handler = self.factory.handler_for(self, request.path)
             await self._handler.handshake_received(request)

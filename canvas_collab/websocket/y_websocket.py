@@ -77,8 +77,8 @@ class YWebsocket:
     def opened(self) -> None:
         """The handshake is done."""
         if self._connection is not None:
-            self._socket.do(self._connection.ask())
-            self._opener.opened(self._connection)
+            self._socket.do(self._connection.send_sync_step_1())
+            self._opener.join(self._connection)
 
     def received(self, payload: bytes) -> Steps[None]:
         """Take a message, in steps.
@@ -124,7 +124,7 @@ class YWebsocket:
 
     # What the connection asks of its carrier
 
-    def kept(self, update: Update) -> None:
+    def edit_accepted(self, update: Update) -> None:
         """An edit of the client's is on its way to disk."""
         if self._acknowledgements is not None:
             self._acknowledgements.kept(update)

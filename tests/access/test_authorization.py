@@ -1,8 +1,9 @@
-"""Who may come in when the application's tables are not the simplest ones, and when the database misbehaves."""
+"""Authorization through the daemon, with unusual tables of the application, and with a database that fails."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
@@ -14,13 +15,13 @@ from tests.support.handshakes import OPEN, closing_code, enter, step_2, visit
 
 @pytest.fixture
 def drawings(empty_database: TestDatabase) -> TestDatabase:
-    """A database whose diagrams are the application's own."""
+    """A database without diagrams, to which tests add the application's table."""
     empty_database.create_auth_tables()
     return empty_database
 
 
-def own(database: TestDatabase, id_type: str, *diagram_ids: str) -> User:
-    """Someone who owns these diagrams, in a table of the application's with ids of that type."""
+def add_drawings(database: TestDatabase, id_type: str, *diagram_ids: str) -> User:
+    """Create a table with these diagrams and a user who owns them; `id_type` is the type of the ids."""
     ada = database.add_user("ada")
     database.query(f"CREATE TABLE drawing (id {id_type} PRIMARY KEY, owner TEXT)")
     database.query(
@@ -31,11 +32,11 @@ def own(database: TestDatabase, id_type: str, *diagram_ids: str) -> User:
     return ada
 
 
-def test_a_diagram_whose_id_has_a_fixed_length_is_found_by_the_whole_of_it(
+def test_a_diagram_whose_id_has_a_fixed_length_is_found_only_by_its_complete_id(
     drawings: TestDatabase, start_daemon: StartDaemon
 ) -> None:
     ulid = "01HZY3V5K8Q2J4N6P8R0T2W4Y6"
-    ada = own(drawings, "char(26)", ulid, "0")
+    ada = add_drawings(drawings, "char(26)", ulid, "0")
     daemon = start_daemon(drawings)
     assert enter(daemon, f"/diagram-{ulid}", cookie=ada.cookie).status == OPEN
     assert enter(daemon, "/diagram-0", cookie=ada.cookie).status == OPEN
@@ -58,10 +59,14 @@ def test_a_diagram_whose_id_has_a_fixed_length_is_found_by_the_whole_of_it(
         ),
     ],
 )
-def test_a_diagram_has_one_room_however_else_its_id_could_be_written(
-    drawings: TestDatabase, start_daemon: StartDaemon, id_type: str, diagram_id: str, aliases: tuple
+def test_a_diagram_has_one_room_though_its_id_could_be_written_in_other_ways(
+    drawings: TestDatabase,
+    start_daemon: StartDaemon,
+    id_type: str,
+    diagram_id: str,
+    aliases: tuple[Callable[[str], str], ...],
 ) -> None:
-    ada = own(drawings, id_type, diagram_id)
+    ada = add_drawings(drawings, id_type, diagram_id)
     daemon = start_daemon(drawings)
     assert enter(daemon, f"/diagram-{diagram_id}", cookie=ada.cookie).status == OPEN
     for alias in aliases:
@@ -69,7 +74,7 @@ def test_a_diagram_has_one_room_however_else_its_id_could_be_written(
         assert enter(daemon, f"/diagram-{quote(name)}", cookie=ada.cookie).status == 403, name
 
 
-def test_a_view_that_fails_is_an_answer_and_a_log_event_and_not_the_end_of_rechecks(
+def test_a_failing_view_denies_clients_and_is_logged_and_rechecks_continue(
     database: TestDatabase, start_daemon: StartDaemon
 ) -> None:
     ada = database.add_user("ada")
@@ -96,9 +101,7 @@ def test_a_session_table_with_columns_of_other_types_is_refused_at_start(
         start_daemon(database)
 
 
-def test_a_refusal_logs_no_more_of_a_room_name_than_a_room_name_can_have(
-    database: TestDatabase, start_daemon: StartDaemon
-) -> None:
+def test_a_denial_logs_a_room_name_up_to_its_maximum_length(database: TestDatabase, start_daemon: StartDaemon) -> None:
     daemon = start_daemon(database)
     enter(daemon, "/" + "x" * 12000)
     assert len(daemon.wait_for_event("connection denied")["room"]) <= 260

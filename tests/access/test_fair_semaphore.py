@@ -1,4 +1,4 @@
-"""Turns: so many at once, round those who ask, and nobody keeps others from getting one."""
+"""The semaphore that limits lookups: how many hold it at once, and how the waiting sockets share it."""
 
 from __future__ import annotations
 
@@ -10,80 +10,80 @@ from canvas_collab.access.fair_semaphore import FairSemaphore
 
 @define(eq=False)
 class Socket:
-    """Somebody who asks."""
+    """A client's socket, connected until `gone` is set."""
 
     gone: bool = False
 
 
-def came(turn: Deferred[bool]) -> bool | None:
-    """Whether a turn has come; None while that is open."""
-    return bool(turn.result) if turn.called else None
+def acquired(request: Deferred[bool]) -> bool | None:
+    """Whether a request acquired the semaphore; None while it waits."""
+    return bool(request.result) if request.called else None
 
 
-def test_so_many_have_a_turn_at_once_and_each_that_ends_is_the_next_ones() -> None:
-    turns = FairSemaphore(2, 10)
-    asked = [turns.take(Socket()) for _ in range(4)]
-    assert [came(turn) for turn in asked] == [True, True, None, None]
-    turns.end()
-    assert [came(turn) for turn in asked] == [True, True, True, None]
-    turns.end()
-    turns.end()
-    turns.end()
-    again = [turns.take(Socket()) for _ in range(3)]
-    assert [came(turn) for turn in again] == [True, True, None]
+def test_a_limited_number_hold_it_at_once_and_each_release_grants_the_next_request() -> None:
+    semaphore = FairSemaphore(2, 10)
+    requests = [semaphore.acquire(Socket()) for _ in range(4)]
+    assert [acquired(request) for request in requests] == [True, True, None, None]
+    semaphore.release()
+    assert [acquired(request) for request in requests] == [True, True, True, None]
+    semaphore.release()
+    semaphore.release()
+    semaphore.release()
+    again = [semaphore.acquire(Socket()) for _ in range(3)]
+    assert [acquired(request) for request in again] == [True, True, None]
 
 
-def test_one_who_asks_for_many_gets_one_when_the_others_have_had_one() -> None:
-    turns = FairSemaphore(1, 100)
+def test_a_socket_with_many_requests_waits_for_those_with_one() -> None:
+    semaphore = FairSemaphore(1, 100)
     greedy, others = Socket(), [Socket(), Socket()]
-    turns.take(greedy)
-    many = [turns.take(greedy) for _ in range(50)]
-    modest = [turns.take(other) for other in others]
+    semaphore.acquire(greedy)
+    many = [semaphore.acquire(greedy) for _ in range(50)]
+    modest = [semaphore.acquire(other) for other in others]
     for _ in range(3):
-        turns.end()
-    assert [came(turn) for turn in modest] == [True, True]
-    assert [came(turn) for turn in many].count(True) == 1
-    assert came(many[0])
+        semaphore.release()
+    assert [acquired(request) for request in modest] == [True, True]
+    assert [acquired(request) for request in many].count(True) == 1
+    assert acquired(many[0])
 
 
-def test_where_too_many_wait_one_who_has_most_of_it_gives_way() -> None:
-    turns = FairSemaphore(1, 4)
+def test_when_the_queue_is_full_the_socket_with_most_requests_loses_its_latest() -> None:
+    semaphore = FairSemaphore(1, 4)
     greedy = Socket()
-    turns.take(greedy)
-    many = [turns.take(greedy) for _ in range(4)]
-    assert came(turns.take(greedy)) is False
-    modest = [turns.take(Socket()) for _ in range(3)]
-    assert [came(turn) for turn in modest] == [None] * 3
-    assert [came(turn) for turn in many] == [None, False, False, False]
-    # Now each has one, and whoever comes is the one too many.
-    assert came(turns.take(Socket())) is False
-    assert len(turns) == 4
+    semaphore.acquire(greedy)
+    many = [semaphore.acquire(greedy) for _ in range(4)]
+    assert acquired(semaphore.acquire(greedy)) is False
+    modest = [semaphore.acquire(Socket()) for _ in range(3)]
+    assert [acquired(request) for request in modest] == [None] * 3
+    assert [acquired(request) for request in many] == [None, False, False, False]
+    # Now each socket has one, so the next new request is refused.
+    assert acquired(semaphore.acquire(Socket())) is False
+    assert len(semaphore) == 4
 
 
-def test_a_turn_is_not_wasted_on_one_who_has_gone_or_no_longer_waits() -> None:
-    turns = FairSemaphore(1, 10)
-    turns.take(Socket())
+def test_requests_that_were_cancelled_or_whose_socket_has_gone_are_skipped() -> None:
+    semaphore = FairSemaphore(1, 10)
+    semaphore.acquire(Socket())
     gone = Socket()
-    for_nobody, cancelled, wanted = turns.take(gone), turns.take(Socket()), turns.take(Socket())
+    of_gone, cancelled, waiting = semaphore.acquire(gone), semaphore.acquire(Socket()), semaphore.acquire(Socket())
     gone.gone = True
     cancelled.addErrback(lambda failure: None)
     cancelled.cancel()
-    turns.end()
-    assert (came(for_nobody), came(wanted)) == (False, True)
-    assert len(turns) == 0
+    semaphore.release()
+    assert (acquired(of_gone), acquired(waiting)) == (False, True)
+    assert len(semaphore) == 0
 
 
-def test_turns_that_are_over_at_once_do_not_pile_up() -> None:
-    turns = FairSemaphore(1, 10_000)
-    turns.take(Socket())
-    ended = []
+def test_releases_within_callbacks_do_not_recurse() -> None:
+    semaphore = FairSemaphore(1, 10_000)
+    semaphore.acquire(Socket())
+    released = []
 
-    def end(_came: bool) -> None:
-        ended.append(1)
-        turns.end()
+    def release(_acquired: bool) -> None:
+        released.append(1)
+        semaphore.release()
 
     for _ in range(10_000):
-        turns.take(Socket()).addCallback(end)
-    turns.end()
-    assert len(ended) == 10_000
-    assert came(turns.take(Socket()))
+        semaphore.acquire(Socket()).addCallback(release)
+    semaphore.release()
+    assert len(released) == 10_000
+    assert acquired(semaphore.acquire(Socket()))

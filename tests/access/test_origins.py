@@ -1,4 +1,4 @@
-"""Which pages may connect with a cookie."""
+"""Which origins may connect with a cookie."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from canvas_collab.access.origins import OriginPolicy
 from canvas_collab.config.variables import origin_of, origins
 
 
-def test_the_applications_own_origin_may_come_in() -> None:
+def test_the_applications_own_origin_is_allowed() -> None:
     policy = OriginPolicy(application_url="https://app.example.com")
     assert policy.allows("https://app.example.com")
     assert policy.allows("https://APP.example.com:443")
@@ -15,7 +15,7 @@ def test_the_applications_own_origin_may_come_in() -> None:
     assert not policy.allows("http://localhost:3000")
 
 
-def test_in_development_any_page_on_localhost_may_come_in() -> None:
+def test_in_development_any_origin_on_localhost_is_allowed() -> None:
     policy = OriginPolicy(allows_localhost=True)
     for origin in ("http://localhost:3000", "http://127.0.0.1:8080", "http://[::1]:1"):
         assert policy.allows(origin)

@@ -1,4 +1,4 @@
-"""Which room a URL names: what a client asks for, to the letter, and what is said of names that no room can have."""
+"""Which room a URL names, whatever characters its name has, and how invalid names are refused."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.support.handshakes import OPEN, enter
 from tests.support.hocuspocus_providers import Providers
 from tests.support.yjs_clients import VERSIONS, Version
 
-#: Ids that are one beginning of another as far as some rules for URLs go, or that have to be encoded somehow.
+#: Ids that some rules for URLs would cut to prefixes of one another, or that have to be percent-encoded.
 IDS = ["X", "X;b", "X;b;c", "X/b", "X b", "X+b", "X%20b", "X?b", "X#b", "X&b=c", "é", "東京", "X:b@c", "X,b!(c)*'$=~"]
 
 
-def knock(daemon: Daemon, path: str) -> int:
-    """Ask for a path as it is, which the libraries for it do not do; returns the status."""
+def request(daemon: Daemon, path: str) -> int:
+    """Send a handshake for exactly this path, which client libraries would normalize; returns the status."""
     with socket.create_connection(("127.0.0.1", daemon.ws_port), timeout=10) as connection:
         connection.sendall(handshake(path))
         return int(connection.makefile("rb").readline().split()[1])
@@ -40,9 +40,9 @@ def knock(daemon: Daemon, path: str) -> int:
         ("/", "/", {}),
     ],
 )
-def test_nothing_of_an_address_is_lost(uri: str, path: str, query: dict[str, list[str]]) -> None:
-    request = read_request(uri, {})
-    assert (request.path, request.query) == (path, query)
+def test_path_and_query_of_a_url_are_read_completely(uri: str, path: str, query: dict[str, list[str]]) -> None:
+    received = read_request(uri, {})
+    assert (received.path, received.query) == (path, query)
 
 
 def test_each_id_opens_its_own_diagram(database: TestDatabase, start_daemon: StartDaemon) -> None:
@@ -55,16 +55,16 @@ def test_each_id_opens_its_own_diagram(database: TestDatabase, start_daemon: Sta
         owner, other = [ada, bob][number % 2], [bob, ada][number % 2]
         assert enter(daemon, path, cookie=owner.cookie).status == OPEN, diagram_id
         assert enter(daemon, path, cookie=other.cookie).status == 403, diagram_id
-    assert knock(daemon, f"/diagram-X;b?token={bob.token}") == OPEN
-    assert knock(daemon, f"/diagram-X;b?token={ada.token}") == 403
+    assert request(daemon, f"/diagram-X;b?token={bob.token}") == OPEN
+    assert request(daemon, f"/diagram-X;b?token={ada.token}") == 403
     assert {event["room"] for event in daemon.events("connection opened")} == {f"diagram-{name}" for name in IDS}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_y_websocket_client_gets_to_the_room_that_it_names(
+def test_a_y_websocket_client_opens_the_room_that_it_names(
     diagram: Diagram, providers: Providers, version: Version
 ) -> None:
-    # As they are where the client encodes what it must; encoded by the application where it would mean something else.
+    # The client percent-encodes what it must; the application has to encode characters with a meaning in URLs.
     names = [(name, name if set(name).isdisjoint("?#%") else quote(name, safe="")) for name in IDS]
     rooms = [(diagram.add_room(name), f"diagram-{written}") for name, written in names]
     for room, written in rooms:
@@ -76,7 +76,7 @@ def test_a_y_websocket_client_gets_to_the_room_that_it_names(
         diagram.daemon.wait_until(lambda room=room: len(diagram.log(room)) == 1)  # type: ignore[misc]
 
 
-def test_a_provider_gets_to_the_document_that_it_names(diagram: Diagram, providers: Providers) -> None:
+def test_a_provider_opens_the_document_that_it_names(diagram: Diagram, providers: Providers) -> None:
     socket = diagram.socket(providers, "socket", "4.8.0")
     for name in IDS:
         room = diagram.add_room(name)
@@ -84,10 +84,10 @@ def test_a_provider_gets_to_the_document_that_it_names(diagram: Diagram, provide
         diagram.daemon.wait_until(lambda room=room: len(diagram.log(room)) == 1)  # type: ignore[misc]
 
 
-def test_bytes_that_were_not_encoded_are_the_same_name(diagram: Diagram) -> None:
+def test_a_path_with_unencoded_bytes_names_the_same_room(diagram: Diagram) -> None:
     room = diagram.add_room("é")
-    # UTF-8, as a careless client writes it: frames.handshake() encodes it so.
-    assert knock(diagram.daemon, f"/{room}?token={diagram.editor.token}") == OPEN
+    # In UTF-8: frames.handshake() does not percent-encode.
+    assert request(diagram.daemon, f"/{room}?token={diagram.editor.token}") == OPEN
     diagram.daemon.wait_for_event("connection opened", room=room)
 
 
@@ -106,24 +106,24 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("name", "wrong"), WRONG)
-def test_a_name_that_no_room_can_have_is_refused_for_what_it_is(diagram: Diagram, name: str, wrong: str | None) -> None:
+def test_an_invalid_name_is_refused_with_a_reason(diagram: Diagram, name: str, wrong: str | None) -> None:
     answer = enter(diagram.daemon, f"/{name}", cookie=diagram.editor.cookie)
     assert answer.status == 403
     assert answer.reason == ("forbidden" if wrong is None else f"forbidden: {wrong}")
     denied = diagram.daemon.wait_for_event("connection denied")
     assert denied["reason"] == (wrong or "no role in this room")
     json.dumps(denied)
-    # Who has not said who they are hears nothing of it.
+    # A client without a credential is not told the reason.
     assert enter(diagram.daemon, f"/{name}").status == 401
 
 
-def test_a_page_is_told_too(database: TestDatabase, start_daemon: StartDaemon, providers: Providers) -> None:
+def test_a_page_is_sent_the_reason(database: TestDatabase, start_daemon: StartDaemon, providers: Providers) -> None:
     diagram = Diagram(database, start_daemon, REJECT_WITH="close")
     headers = headers_of(diagram.editor)
     client = providers.connect("a", diagram.daemon.ws_url, "board-1", headers=headers, wait=False)
     assert client.wait_given_up() == (4403, "forbidden: the name of a room begins with diagram-")
 
 
-def test_a_name_of_the_greatest_length_is_one(diagram: Diagram) -> None:
+def test_a_name_of_the_maximum_length_is_valid(diagram: Diagram) -> None:
     room = diagram.add_room("x" * LONGEST)
     assert enter(diagram.daemon, f"/{room}", cookie=diagram.editor.cookie).status == OPEN

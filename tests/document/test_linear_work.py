@@ -18,7 +18,7 @@ from canvas_collab.protocol.layout import decode_laid_out
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.steps import complete
 from canvas_collab.protocol.update import Update, decode_update
-from canvas_collab.rooms.awareness import LONG, Awareness
+from canvas_collab.rooms.awareness import LONG_STATE, Awareness
 from tests.support.attacks.catalogue import SHAPES
 from tests.support.attacks.shape import Container, Shape
 from tests.support.work import TooMuchWork, lines_run, seconds_taken
@@ -78,7 +78,7 @@ def show(payload: bytes) -> None:
     """What a server does with an awareness message in an empty room."""
     entries = awareness_format.decode(payload)
     for entry in entries:
-        if len(entry.state) > LONG:
+        if len(entry.state) > LONG_STATE:
             complete(check_long_json(entry.state))
     Awareness(10**9).apply(entries, _Sender(), "user", 0.0)
 

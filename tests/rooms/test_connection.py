@@ -1,4 +1,4 @@
-"""A connection to a document: what a message that is dealt with in slices does once its client has gone."""
+"""A connection: messages that are handled when the client leaves, and keep-alive messages."""
 
 from __future__ import annotations
 
@@ -16,29 +16,33 @@ from canvas_collab.config.connections import ConnectionLimits
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
+from canvas_collab.protocol.steps import complete
 from canvas_collab.protocol.update import Update
-from canvas_collab.rooms.connection import Channel, Connection, Effect
+from canvas_collab.rooms.channel import Channel
+from canvas_collab.rooms.connection import Connection, EditResult
 from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.rooms.room import Room
-from tests.rooms.test_rooms import make_room
+from tests.support.rooms import make_room
 
 
-class Client:
-    """A carrier that writes down what the client is told."""
+class FakeChannel:
+    """A channel that records what it is to send."""
 
     client, protocol, acknowledges = "127.0.0.1", "staged", True
 
     def __init__(self) -> None:
-        self.edits = 0
+        self.accepted = 0
+        self.offered: list[bytes] = []
 
     def offer(self, message: PreparedMessage) -> bool:
+        self.offered.append(message.payload)
         return True
 
     def send(self, message: PreparedMessage) -> None:
         pass
 
-    def kept(self, update: Update) -> None:
-        self.edits += 1
+    def edit_accepted(self, update: Update) -> None:
+        self.accepted += 1
 
     def pause_reading_until(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
         pass
@@ -55,26 +59,25 @@ LIMITS = ConnectionLimits(max_awareness_size=2**20, max_document_size=2**30, max
 
 
 class Stage:
+    """A room with one connection."""
+
     def __init__(self) -> None:
-        self.room: Room[Connection] = make_room(Clock())
-        self.client = Client()
-        self.connection = Connection(cast(Channel, self.client), self.room, admission(), Journal(), LIMITS)
+        self.clock = Clock()
+        self.room: Room[Connection] = make_room(self.clock)
+        self.channel = FakeChannel()
+        self.connection = Connection(cast(Channel, self.channel), self.room, authorization(), Journal(), LIMITS)
         self.connection.join()
 
-    def leaves_during(self, message: sync.Message, steps: int) -> Effect:
-        """The client has gone after so many steps of a message."""
-        dealing = self.connection.receive(message)
+    def leave_during(self, message: sync.Message, steps: int) -> EditResult:
+        """Let the client leave after this many steps of handling a message."""
+        handling = self.connection.receive(message)
         for _ in range(steps):
-            next(dealing)
+            next(handling)
         self.connection.leave()
-        while True:
-            try:
-                next(dealing)
-            except StopIteration as end:
-                return cast(Effect, end.value)
+        return complete(handling)
 
 
-def admission() -> Authorization:
+def authorization() -> Authorization:
     return Authorization("room", Session("user", "token", 60.0), Access.WRITE, Credential("token", Source.QUERY))
 
 
@@ -87,19 +90,34 @@ def many_edits() -> bytes:
 
 
 @pytest.mark.parametrize("kind", [sync.Update, sync.SyncStep2])
-def test_an_update_whose_client_goes_before_it_is_taken_in_does_not_count(
+def test_an_update_has_no_effect_if_the_client_leaves_before_it_is_merged(
     kind: Callable[[bytes], sync.Message],
 ) -> None:
     stage = Stage()
-    assert stage.leaves_during(kind(many_edits()), steps=2) is Effect.NONE
+    assert stage.leave_during(kind(many_edits()), steps=2) is EditResult.NONE
     assert stage.room.document.size == 0
-    assert stage.client.edits == 0
+    assert stage.channel.accepted == 0
 
 
-def test_of_an_awareness_message_whose_client_goes_no_more_is_shown() -> None:
+def test_an_awareness_message_has_no_effect_if_the_client_leaves_while_it_is_handled() -> None:
     stage = Stage()
     entries = [awareness_format.encode_entry(Entry(client, 1, '{"x":1}')) for client in range(9)]
     entries += [awareness_format.encode_entry(Entry(9, 1, '{"x":[' + "0," * 50_000 + "0]}"))]
     (payload,) = awareness_format.pack(entries, 2**20)
-    stage.leaves_during(sync.AwarenessUpdate(payload), steps=1)
+    stage.leave_during(sync.AwarenessUpdate(payload), steps=1)
     assert stage.room.awareness.present() == []
+
+
+def test_keep_alive_sends_an_empty_awareness_update_unless_one_was_sent_to_all_lately() -> None:
+    stage = Stage()
+    empty = sync.encode_awareness(awareness_format.NOBODY)
+    stage.connection.keep_alive(10)
+    assert stage.channel.offered == [empty]
+    complete(stage.connection.receive(sync.AwarenessUpdate(awareness_format.encode([Entry(1, 1, "{}")]))))
+    stage.channel.offered.clear()
+    stage.clock.advance(10)
+    stage.connection.keep_alive(10)
+    assert stage.channel.offered == []
+    stage.clock.advance(1)
+    stage.connection.keep_alive(10)
+    assert stage.channel.offered == [empty]

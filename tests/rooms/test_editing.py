@@ -1,4 +1,4 @@
-"""What becomes of an edit: who gets it, what is kept of it and in whose name, and whose edits count at all."""
+"""Editing through the daemon: updates are sent to the other clients and logged with their user, if that may write."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def yjs(node_executable: str, node_path: Path) -> Iterator[YjsClients]:
 
 
 def wait_until(holds: Callable[[], bool], timeout: float = 5) -> None:
-    """For what only the database can tell."""
+    """Wait for a condition that only the database shows."""
     deadline = time.monotonic() + timeout
     while not holds():
         assert time.monotonic() < deadline
@@ -46,22 +46,22 @@ def text_of(*updates: bytes) -> str:
 
 
 def insertion(content: str) -> bytes:
-    """An update of a new document that puts the content into its text."""
+    """The update of a new document with this text."""
     doc = Doc[Text]()
     doc.get("text", type=Text).insert(0, content)
     return doc.get_update()
 
 
-def updates_heard(connection: RawConnection, last: str) -> list[str]:
-    """The texts that the broadcast updates carry, up to and with the last one."""
-    heard: list[str] = []
+def texts_until(connection: RawConnection, last: str) -> list[str]:
+    """The texts of the updates that a connection receives, up to and with the last one."""
+    texts: list[str] = []
 
     def is_last(message: bytes) -> bool:
-        heard.extend(text_of(update) for update in updates_in([message]))
-        return heard[-1:] == [last]
+        texts.extend(text_of(update) for update in updates_in([message]))
+        return texts[-1:] == [last]
 
     connection.receive_until(is_last)
-    return heard
+    return texts
 
 
 def test_every_update_is_in_the_log_within_a_second_with_the_user_who_made_it(
@@ -83,20 +83,20 @@ def test_every_update_is_in_the_log_within_a_second_with_the_user_who_made_it(
 
 
 @pytest.mark.parametrize("kind", ["step 2", "update"])
-def test_an_edit_reaches_the_others_and_not_its_only_sender(diagram: Diagram, kind: str) -> None:
+def test_an_edit_is_sent_to_the_other_clients_and_not_to_its_only_sender(diagram: Diagram, kind: str) -> None:
     with diagram.connect(diagram.editor) as sender, diagram.connect(diagram.owner) as other:
         for connection in (sender, other):
             connection.sync()
         send = sender.send_update if kind == "update" else sender.send_step_2
 
         send(insertion("by the sender"))
-        assert updates_heard(other, "by the sender") == ["by the sender"]
+        assert texts_until(other, "by the sender") == ["by the sender"]
         other.send_update(insertion("by the other"))
-        assert updates_heard(sender, "by the other") == ["by the other"]
+        assert texts_until(sender, "by the other") == ["by the other"]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_reconnecting_client_with_nothing_new_is_neither_journalled_nor_sent_around(
+def test_what_a_reconnecting_client_sends_is_neither_logged_nor_broadcast_if_it_is_not_new(
     diagram: Diagram, yjs: YjsClients, version: Version
 ) -> None:
     client = diagram.join(yjs, "client", diagram.editor, version=version)
@@ -110,11 +110,11 @@ def test_a_reconnecting_client_with_nothing_new_is_neither_journalled_nor_sent_a
         client.wait_disconnected()
         client.connect()
         client.set_awareness("back")
-        heard = listener.receive_until(lambda message: b'"back"' in message)
+        received = listener.receive_until(lambda message: b'"back"' in message)
         listener.send_update(insertion("marker"))
         wait_until(lambda: len(diagram.log()) > 2)
 
-        assert updates_in(heard) == []
+        assert updates_in(received) == []
         assert [user for user, _update in diagram.log()] == [
             diagram.editor.id,
             diagram.editor.id,
@@ -123,9 +123,7 @@ def test_a_reconnecting_client_with_nothing_new_is_neither_journalled_nor_sent_a
 
 
 @pytest.mark.parametrize("role", ["viewer", "commenter"])
-def test_the_edits_of_one_who_may_only_read_reach_nobody_and_no_table(
-    diagram: Diagram, yjs: YjsClients, role: str
-) -> None:
+def test_the_edits_of_a_reader_are_neither_broadcast_nor_stored(diagram: Diagram, yjs: YjsClients, role: str) -> None:
     diagram.database.grant("sketch", diagram.viewer, role)
     editor = diagram.join(yjs, "editor", diagram.editor)
     editor.insert_text("text", 0, "drawn")
@@ -141,7 +139,7 @@ def test_the_edits_of_one_who_may_only_read_reach_nobody_and_no_table(
 
     newcomer = diagram.join(yjs, "newcomer", diagram.owner)
     assert editor.content == newcomer.content == {"text": [{"insert": "drawn again"}]}
-    assert "drawn again" in str(reader.content), "a reader hears what the others do"
+    assert "drawn again" in str(reader.content), "a reader receives what the others draw"
     assert [user for user, _update in diagram.log()] == [diagram.editor.id, diagram.editor.id]
     for client in (editor, reader, newcomer):
         client.destroy()
@@ -150,7 +148,7 @@ def test_the_edits_of_one_who_may_only_read_reach_nobody_and_no_table(
     assert diagram.join(yjs, "after").content == {"text": [{"insert": "drawn again"}]}
 
 
-def test_a_readers_bytes_are_ignored_whatever_they_are_wrapped_in(diagram: Diagram) -> None:
+def test_updates_of_a_reader_are_ignored_in_either_message_type(diagram: Diagram) -> None:
     with diagram.connect(diagram.viewer) as reader, diagram.connect(diagram.editor) as listener:
         listener.sync()
 
@@ -159,20 +157,20 @@ def test_a_readers_bytes_are_ignored_whatever_they_are_wrapped_in(diagram: Diagr
         assert text_of(reader.sync()) == ""
         listener.send_update(insertion("marker"))
 
-        assert updates_heard(reader, "marker") == ["marker"]
+        assert texts_until(reader, "marker") == ["marker"]
         assert get_state(listener.sync()) == get_state(reader.sync())
         assert text_of(listener.sync()) == "marker"
         wait_until(lambda: len(diagram.log()) > 0)
         assert [user for user, _update in diagram.log()] == [diagram.editor.id]
 
 
-def test_one_who_may_only_read_gets_the_whole_document(diagram: Diagram, yjs: YjsClients) -> None:
+def test_a_reader_is_sent_the_whole_document(diagram: Diagram, yjs: YjsClients) -> None:
     editor = diagram.join(yjs, "editor")
     editor.insert_text("text", 0, "drawn")
     yjs.wait_converged(editor, diagram.join(yjs, "viewer", diagram.viewer))
 
 
-def test_a_client_that_is_told_it_may_not_come_in_gives_up(diagram: Diagram, yjs: YjsClients) -> None:
+def test_a_client_that_is_denied_with_a_close_code_gives_up(diagram: Diagram, yjs: YjsClients) -> None:
     diagram.daemon.stop()
     diagram.start(REJECT_WITH="close")
     stranger = diagram.database.add_user("stranger")
@@ -182,7 +180,7 @@ def test_a_client_that_is_told_it_may_not_come_in_gives_up(diagram: Diagram, yjs
     assert client.wait_given_up()[0] == 4403
 
 
-def test_a_refused_handshake_says_why_by_its_status(diagram: Diagram, yjs: YjsClients) -> None:
+def test_a_denied_handshake_has_a_status(diagram: Diagram, yjs: YjsClients) -> None:
     stranger = diagram.database.add_user("stranger")
 
     for version in VERSIONS:
@@ -191,7 +189,7 @@ def test_a_refused_handshake_says_why_by_its_status(diagram: Diagram, yjs: YjsCl
         client.destroy()
 
 
-def test_a_newcomer_to_a_large_document_gets_what_was_drawn_since_it_was_last_asked_for(
+def test_a_client_that_joins_a_large_document_is_sent_what_was_added_since_the_cached_full_sync(
     database: TestDatabase, start_daemon: StartDaemon
 ) -> None:
     ada = database.add_user("ada")

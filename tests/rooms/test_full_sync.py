@@ -1,4 +1,4 @@
-"""A document's whole content for those who come with nothing: made once, however many want it at the same time."""
+"""The full sync of a document: encoded once, however many clients request it at the same time."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ from tests.protocol.test_steps import authors
 
 @pytest.fixture
 def document() -> Document:
-    """One that takes several steps to encode, and is not small."""
+    """A document that takes several steps to encode, and is not small."""
     document = Document([decode_update(authors(5 * RUNS_PER_STEP))])
     document.append(b"\x01\x01\xff\xff\xff\xff\x0f\x00\x04\x01\x01t\x80\x80\x08" + b"x" * 2 * SMALL + b"\x00")
     return document
 
 
-def in_turn(*wanted: Steps[list[PreparedMessage]]) -> list[list[PreparedMessage]]:
+def in_turn(*requests: Steps[list[PreparedMessage]]) -> list[list[PreparedMessage]]:
+    """Complete several requests, one step of each in turn; returns their results."""
     results: dict[int, list[PreparedMessage]] = {}
-    while len(results) < len(wanted):
-        for index, steps in enumerate(wanted):
+    while len(results) < len(requests):
+        for index, steps in enumerate(requests):
             if index not in results:
                 try:
                     next(steps)
                 except StopIteration as end:
                     results[index] = end.value
-    return [results[index] for index in range(len(wanted))]
+    return [results[index] for index in range(len(requests))]
 
 
 def merged(messages: list[PreparedMessage]) -> Document:
+    """The document with what is in these messages."""
     document = Document()
     for message in messages:
         decoded = sync.decode(message.payload)
@@ -42,38 +44,38 @@ def merged(messages: list[PreparedMessage]) -> Document:
     return document
 
 
-def test_many_who_want_it_at_the_same_time_are_sent_the_same_message(document: Document) -> None:
-    whole = FullSync(document)
-    sent = in_turn(*(whole.messages() for _ in range(5)))
+def test_clients_that_request_it_at_the_same_time_are_sent_the_same_message(document: Document) -> None:
+    full_sync = FullSync(document)
+    sent = in_turn(*(full_sync.messages() for _ in range(5)))
     assert {id(message) for messages in sent for message in messages} == {id(sent[0][0])}
     assert merged(sent[0]).encode() == document.encode()
 
 
-def test_who_wants_it_while_it_is_made_misses_nothing_that_came_in_meanwhile(document: Document) -> None:
-    whole = FullSync(document)
-    first = whole.messages()
+def test_a_client_that_requests_it_while_it_is_encoded_is_sent_what_was_added_meanwhile(document: Document) -> None:
+    full_sync = FullSync(document)
+    first = full_sync.messages()
     next(first)
     document.append(b"\x01\x01\xfe\xff\xff\xff\x0f\x00\x04\x01\x01t\x01x\x00")
-    sent = in_turn(whole.messages(), first)
+    sent = in_turn(full_sync.messages(), first)
     assert sent[0][0] is sent[1][0]
     for messages in sent:
         assert merged(messages).encode() == document.encode()
 
 
-def test_when_one_gives_up_the_others_have_it_made(document: Document) -> None:
-    whole = FullSync(document)
-    first, second = whole.messages(), whole.messages()
+def test_when_the_client_that_began_the_encoding_leaves_the_others_complete_it(document: Document) -> None:
+    full_sync = FullSync(document)
+    first, second = full_sync.messages(), full_sync.messages()
     next(first)
     next(second)
     first.close()
     assert merged(complete(second)).encode() == document.encode()
 
 
-def test_when_it_cannot_be_made_nobody_waits_for_ever_and_the_next_tries_again(
+def test_when_encoding_fails_it_fails_for_all_that_wait_and_the_next_request_tries_again(
     document: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = FullSync(document)
-    first, second = whole.messages(), whole.messages()
+    full_sync = FullSync(document)
+    first, second = full_sync.messages(), full_sync.messages()
     with monkeypatch.context() as patch:
         patch.setattr(sync, "encode_step_2", lambda update: 1 / 0)
         next(first)
@@ -82,4 +84,4 @@ def test_when_it_cannot_be_made_nobody_waits_for_ever_and_the_next_tries_again(
             complete(first)
         with pytest.raises(RuntimeError):
             complete(second)
-    assert merged(complete(whole.messages())).encode() == document.encode()
+    assert merged(complete(full_sync.messages())).encode() == document.encode()

@@ -1,25 +1,27 @@
-"""Cursors that are large, as of somebody who has selected thousands of elements: they cost nobody an edit."""
+"""Large awareness states, as of a user who has selected thousands of elements: no edit is lost for them."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 
 from tests.support.diagrams import Diagram
 from tests.support.hocuspocus_providers import PROVIDER_VERSIONS, Providers
-from tests.support.yjs_clients import VERSIONS
+from tests.support.yjs_clients import VERSIONS, YjsClient
 
 every_client = pytest.mark.parametrize("version", [*VERSIONS, *PROVIDER_VERSIONS])
 
-#: Of 120 bytes each in a state.
+#: Each takes 120 bytes in a state.
 ELEMENTS = [f"{number:0118}" for number in range(10_000)]
 LARGE, TOO_LARGE = {"selected": ELEMENTS[:2_400]}, {"selected": ELEMENTS}
 
 
 @every_client
-def test_a_large_cursor_is_seen_and_one_that_is_too_large_is_dropped_and_both_go_on_drawing(
+def test_a_large_state_is_sent_and_one_that_is_too_large_is_dropped_and_editing_continues(
     diagram: Diagram, providers: Providers, version: str
 ) -> None:
-    join = diagram.provide if version in PROVIDER_VERSIONS else diagram.join
+    join: Callable[..., YjsClient] = diagram.provide if version in PROVIDER_VERSIONS else diagram.join
     selecting = join(providers, "selecting", version=version)
     watching = join(providers, "watching", diagram.owner, version=version)
     watching.set_awareness({"name": "watching"})

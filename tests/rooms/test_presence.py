@@ -1,32 +1,32 @@
-"""Awareness: who is in a room and where their cursor is, seen by everybody, and gone when they are."""
+"""Awareness through the daemon: cursors are sent to all clients, and removed when their client has left."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
-from twisted.internet.task import Clock
 
-from canvas_collab.document.document import Document
-from canvas_collab.protocol import awareness, sync
-from canvas_collab.protocol.awareness import Entry
-from canvas_collab.rooms.awareness import AHEAD, STALE_AFTER, Awareness
-from canvas_collab.rooms.pacing import FlushPacer
-from canvas_collab.rooms.prepared_message import PreparedMessage
-from canvas_collab.rooms.room import Room
+from canvas_collab.rooms.awareness import CLOCK_OFFSET
 from tests.conftest import StartDaemon
 from tests.support.databases import TestDatabase, User
 from tests.support.diagrams import Diagram
-from tests.support.sync_clients import AWARENESS, RawConnection, awareness_message, read_awareness
+from tests.support.sync_clients import AWARENESS, RawConnection, read_awareness
 from tests.support.yjs_clients import VERSIONS, Version, YjsClients
+
+
+class Enter(Protocol):
+    """Opens a raw connection."""
+
+    def __call__(self, user: User | None = None) -> RawConnection: ...
+
 
 CURSOR = {"cursor": {"x": 10, "y": 20}}
 
-#: The clock at which the others hear what a client says first, at its own clock 1.
-FIRST = 1 + AHEAD
+#: The clock at which the first state of a client is broadcast, which it has sent at its own clock 1.
+FIRST = 1 + CLOCK_OFFSET
 
 
 @pytest.fixture
@@ -41,26 +41,30 @@ def yjs(node_executable: str, node_path: Path) -> Iterator[YjsClients]:
 
 
 @pytest.fixture
-def enter(diagram: Diagram) -> Iterator[Any]:
-    """Makes connections that speak bytes and are closed at the end of the test."""
+def enter(diagram: Diagram) -> Iterator[Enter]:
+    """Opens raw connections, of the editor if no user is given; they are closed at the end of the test."""
     with ExitStack() as stack:
-        yield lambda user=None: stack.enter_context(diagram.connect(user))
+
+        def enter(user: User | None = None) -> RawConnection:
+            return stack.enter_context(diagram.connect(user))
+
+        yield enter
 
 
-def said_until(connection: RawConnection, client_id: int, clock: int) -> list[tuple[int, int, Any]]:
-    """All that a connection hears of awareness up to and with that clock of that client, echoes of it left out."""
-    heard: list[tuple[int, int, Any]] = []
+def states_until(connection: RawConnection, client_id: int, clock: int) -> list[tuple[int, int, Any]]:
+    """All awareness states that a connection receives up to and with that clock of that client."""
+    received: list[tuple[int, int, Any]] = []
 
     def is_there(message: bytes) -> bool:
         if message[0] == AWARENESS:
-            heard.extend(read_awareness(message))
-        return any(entry[:2] == (client_id, clock) for entry in heard)
+            received.extend(read_awareness(message))
+        return any(entry[:2] == (client_id, clock) for entry in received)
 
     connection.receive_until(is_there)
-    return heard
+    return received
 
 
-def test_awareness_is_echoed_to_its_sender_after_the_clock_to_go_on_from(enter: Any) -> None:
+def test_a_state_is_sent_back_to_its_sender_after_a_correction_of_its_clock(enter: Enter) -> None:
     sender = enter()
 
     sender.send_awareness((7, 1, CURSOR))
@@ -69,48 +73,48 @@ def test_awareness_is_echoed_to_its_sender_after_the_clock_to_go_on_from(enter: 
     assert sender.receive_awareness(7) == (7, FIRST, CURSOR)
 
 
-def test_a_renewal_without_a_change_is_echoed_too_as_that_keeps_a_connection_alive(enter: Any) -> None:
+def test_a_renewal_without_a_change_is_sent_back_too_as_that_keeps_a_connection_alive(enter: Enter) -> None:
     sender = enter()
     sender.send_awareness((7, 1, CURSOR))
-    said_until(sender, 7, FIRST)
+    states_until(sender, 7, FIRST)
 
     sender.send_awareness((7, FIRST + 1, CURSOR))
 
     assert sender.receive_awareness(7) == (7, FIRST + 1, CURSOR)
 
 
-def test_everybody_hears_of_a_cursor_and_who_comes_later_is_told_at_once(diagram: Diagram, enter: Any) -> None:
+def test_a_cursor_is_sent_to_all_and_to_a_client_that_joins_later_at_once(diagram: Diagram, enter: Enter) -> None:
     sender, listener = enter(), enter(diagram.owner)
 
     sender.send_awareness((7, 1, CURSOR))
 
     assert listener.receive_awareness(7) == (7, FIRST, CURSOR)
-    # At a clock of its own, as it may have been here before.
+    # At a higher clock, as this client may know the other one from before.
     assert enter(diagram.viewer).receive_awareness(7) == (7, FIRST + 1, CURSOR)
 
 
-def test_a_query_is_answered_with_all_who_are_present(diagram: Diagram, enter: Any) -> None:
-    first, second, asking = enter(), enter(), enter(diagram.viewer)
+def test_a_query_is_answered_with_all_present_states(diagram: Diagram, enter: Enter) -> None:
+    first, second, querying = enter(), enter(), enter(diagram.viewer)
     first.send_awareness((7, 1, CURSOR))
-    said_until(asking, 7, FIRST)
+    states_until(querying, 7, FIRST)
     second.send_awareness((8, 3, {"name": "second"}))
-    said_until(asking, 8, 3 + AHEAD)
+    states_until(querying, 8, 3 + CLOCK_OFFSET)
 
-    asking.query_awareness()
+    querying.query_awareness()
 
-    answer = asking.receive_until(lambda message: message[0] == AWARENESS)[-1]
-    assert sorted(read_awareness(answer)) == [(7, FIRST, CURSOR), (8, 3 + AHEAD, {"name": "second"})]
-
-
-def test_a_query_in_an_empty_room_is_answered_too(enter: Any) -> None:
-    asking = enter()
-
-    asking.query_awareness()
-
-    assert read_awareness(asking.receive_until(lambda message: message[0] == AWARENESS)[-1]) == []
+    answer = querying.receive_until(lambda message: message[0] == AWARENESS)[-1]
+    assert sorted(read_awareness(answer)) == [(7, FIRST, CURSOR), (8, 3 + CLOCK_OFFSET, {"name": "second"})]
 
 
-def test_a_cursor_goes_when_its_connection_ends(enter: Any) -> None:
+def test_a_query_without_any_states_is_answered_too(enter: Enter) -> None:
+    querying = enter()
+
+    querying.query_awareness()
+
+    assert read_awareness(querying.receive_until(lambda message: message[0] == AWARENESS)[-1]) == []
+
+
+def test_a_cursor_is_removed_when_its_connection_ends(enter: Enter) -> None:
     sender, listener = enter(), enter()
     sender.send_awareness((7, 1, CURSOR))
     assert listener.receive_awareness(7) == (7, FIRST, CURSOR)
@@ -121,31 +125,31 @@ def test_a_cursor_goes_when_its_connection_ends(enter: Any) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_cursor_of_a_client_whose_network_fails_goes_and_comes_back_with_it(
-    diagram: Diagram, yjs: YjsClients, enter: Any, version: Version
+def test_the_cursor_of_a_client_whose_network_fails_is_removed_and_comes_back_with_it(
+    diagram: Diagram, yjs: YjsClients, enter: Enter, version: Version
 ) -> None:
     listener = enter()
     client = diagram.join(yjs, "client", version=version)
     client.set_awareness(CURSOR)
 
-    def hear(state: object) -> int:
-        """The clock at which the client is heard of with that state, the next time that it is."""
+    def next_clock(expected: object) -> int:
+        """The clock at which the client is next received with that state."""
         while True:
-            _, clock, shown = listener.receive_awareness(client.client_id)
-            if shown == state:
+            _, clock, state = listener.receive_awareness(client.client_id)
+            if state == expected:
                 return int(clock)
 
-    # It may be shown once more at a higher clock, until it has heard at which one it is.
-    shown = hear(CURSOR)
+    # It may be sent once more at a higher clock, until the client has received its correction.
+    present = next_clock(CURSOR)
     client.drop()
-    gone = hear(None)
-    assert gone >= shown
-    assert hear(CURSOR) > gone
+    removed = next_clock(None)
+    assert removed >= present
+    assert next_clock(CURSOR) > removed
 
 
-@pytest.mark.parametrize("who", ["another user", "the same user"])
-def test_who_re_sends_somebodys_awareness_does_not_come_to_own_it(diagram: Diagram, enter: Any, who: str) -> None:
-    user: User = diagram.owner if who == "another user" else diagram.editor
+@pytest.mark.parametrize("of", ["another user", "the same user"])
+def test_a_connection_that_echoes_a_state_does_not_become_its_owner(diagram: Diagram, enter: Enter, of: str) -> None:
+    user: User = diagram.owner if of == "another user" else diagram.editor
     sender, echoing, listener = enter(diagram.editor), enter(user), enter(diagram.viewer)
     sender.send_awareness((7, 1, CURSOR))
     assert echoing.receive_awareness(7) == (7, FIRST, CURSOR)
@@ -161,7 +165,7 @@ def test_who_re_sends_somebodys_awareness_does_not_come_to_own_it(diagram: Diagr
     assert listener.receive_awareness(7) == (7, FIRST + 1, None)
 
 
-def test_what_is_re_sent_after_its_owner_has_left_brings_nobody_back(diagram: Diagram, enter: Any) -> None:
+def test_an_echo_after_the_owner_has_left_does_not_restore_the_state(diagram: Diagram, enter: Enter) -> None:
     sender, echoing, listener = enter(), enter(), enter(diagram.viewer)
     sender.send_awareness((7, 1, CURSOR))
     echoing.receive_awareness(7)
@@ -172,10 +176,10 @@ def test_what_is_re_sent_after_its_owner_has_left_brings_nobody_back(diagram: Di
     echoing.send_awareness((7, FIRST, CURSOR))
     echoing.send_awareness((8, 1, {}))
 
-    assert said_until(listener, 8, FIRST) == [(8, FIRST, {})]
+    assert states_until(listener, 8, FIRST) == [(8, FIRST, {})]
 
 
-def test_nobody_can_move_or_remove_the_cursor_of_another_user(diagram: Diagram, enter: Any) -> None:
+def test_a_client_cannot_change_or_remove_the_cursor_of_another_user(diagram: Diagram, enter: Enter) -> None:
     sender, other, listener = enter(diagram.editor), enter(diagram.owner), enter(diagram.viewer)
     sender.send_awareness((7, 1, CURSOR))
     listener.receive_awareness(7)
@@ -184,10 +188,10 @@ def test_nobody_can_move_or_remove_the_cursor_of_another_user(diagram: Diagram, 
     other.send_awareness((7, FIRST + 9, None))
     other.send_awareness((8, 1, {}))
 
-    assert said_until(listener, 8, FIRST) == [(8, FIRST, {})]
+    assert states_until(listener, 8, FIRST) == [(8, FIRST, {})]
 
 
-def test_a_client_that_is_back_on_a_new_connection_stays_when_the_old_one_ends(diagram: Diagram, enter: Any) -> None:
+def test_a_cursor_stays_when_the_old_connection_of_its_client_ends(diagram: Diagram, enter: Enter) -> None:
     old, listener = enter(), enter(diagram.viewer)
     old.send_awareness((7, 1, CURSOR))
     assert listener.receive_awareness(7) == (7, FIRST, CURSOR)
@@ -199,57 +203,4 @@ def test_a_client_that_is_back_on_a_new_connection_stays_when_the_old_one_ends(d
     diagram.daemon.wait_for_event("connection closed")
     new.send_awareness((8, 1, {}))
 
-    assert said_until(listener, 8, FIRST) == [(8, FIRST, {})]
-
-
-class Listener:
-    """Somebody in a room who writes down what the room sends."""
-
-    user_id = "listener"
-
-    def __init__(self) -> None:
-        self.heard: list[tuple[int, int, Any]] = []
-
-    def offer(self, message: PreparedMessage) -> bool:
-        self.heard.extend(read_awareness(message.payload))
-        return True
-
-    def close(self, code: object, reason: str) -> None:
-        raise AssertionError(f"closed with {code}: {reason}")
-
-
-def test_an_entry_that_was_not_renewed_is_taken_out_and_counts_again_once_it_is() -> None:
-    clock = Clock()
-    room = Room[Listener](
-        clock,
-        "diagram-sketch",
-        Document(),
-        Awareness(32),
-        FlushPacer(0.5, 0.04),
-        FlushPacer(0.5, 0.04),
-        lambda *_update: None,
-    )
-    sender, listener = Listener(), Listener()
-    room.join(sender)
-    room.join(listener)
-    entry = awareness_message([(7, 4, CURSOR)])
-    room.announce(room.show(sender, decoded(entry)).news)
-
-    clock.advance(STALE_AFTER - 1)
-    room.expire()
-    clock.advance(1)
-    assert listener.heard == [(7, 4 + AHEAD, CURSOR)]
-
-    room.expire()
-    clock.advance(1)
-    assert listener.heard[1:] == [(7, 4 + AHEAD, None)]
-
-    room.announce(room.show(sender, decoded(awareness_message([(7, 5 + AHEAD, CURSOR)]))).news)
-    clock.advance(1)
-    assert listener.heard[2:] == [(7, 5 + AHEAD, CURSOR)]
-
-
-def decoded(message: bytes) -> list[Entry]:
-    update = sync.decode(message)
-    assert isinstance(update, sync.AwarenessUpdate)
-    return awareness.decode(update.payload)
+    assert states_until(listener, 8, FIRST) == [(8, FIRST, {})]

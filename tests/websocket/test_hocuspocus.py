@@ -17,7 +17,7 @@ from canvas_collab.protocol import awareness, hocuspocus, sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.lib0 import Decoder
-from canvas_collab.rooms.awareness import AHEAD
+from canvas_collab.rooms.awareness import CLOCK_OFFSET
 from canvas_collab.websocket.hocuspocus import Hocuspocus
 from canvas_collab.websocket.shared_limit import SharedLimit
 from tests.conftest import StartDaemon
@@ -238,9 +238,9 @@ def test_leaving_a_document_takes_its_cursor_away(stage: Stage) -> None:
     with stage.socket() as socket:
         socket.open(ONE, stage.ada.token)
         socket.send(ONE, sync.encode_awareness(awareness.encode([Entry(7, 1, '{"x":1}')])))
-        stage.expect_shown(Entry(7, 1 + AHEAD, '{"x":1}'))
+        stage.expect_shown(Entry(7, 1 + CLOCK_OFFSET, '{"x":1}'))
         socket.send(ONE, b"\x07")
-        stage.expect_shown(Entry(7, 1 + AHEAD, "null"))
+        stage.expect_shown(Entry(7, 1 + CLOCK_OFFSET, "null"))
 
 
 # Acknowledgements

@@ -13,7 +13,7 @@ from pycrdt import Doc, Text
 
 from canvas_collab.protocol import awareness, sync
 from canvas_collab.protocol.awareness import Entry
-from canvas_collab.rooms.awareness import AHEAD
+from canvas_collab.rooms.awareness import CLOCK_OFFSET
 from canvas_collab.websocket.receiving import MAX_HANDSHAKE_SIZE
 from tests.conftest import StartDaemon
 from tests.support import poison
@@ -89,7 +89,7 @@ def test_an_awareness_message_over_its_size_is_dropped_and_its_sender_stays(stag
     for clock in range(20):
         stage.offender.send(show(Entry(1, clock, f'"{"x" * 300}"')))
     stage.offender.send(show(Entry(2, 0, "{}")))
-    stage.expect_shown([Entry(2, AHEAD, "{}")])
+    stage.expect_shown([Entry(2, CLOCK_OFFSET, "{}")])
     stage.expect_edit_of_the_offender()
     assert len(stage.daemon.events("awareness dropped")) == 1
     assert "300 bytes" in stage.daemon.wait_for_event("awareness dropped", user=stage.bob.id)["reason"]
@@ -97,7 +97,7 @@ def test_an_awareness_message_over_its_size_is_dropped_and_its_sender_stays(stag
 
 def test_of_more_awareness_clients_than_one_may_announce_the_others_are_dropped(stage: Stage) -> None:
     stage.offender.send(show(*(Entry(number, 0, "{}") for number in range(3))))
-    stage.expect_shown([Entry(0, AHEAD, "{}"), Entry(1, AHEAD, "{}")])
+    stage.expect_shown([Entry(0, CLOCK_OFFSET, "{}"), Entry(1, CLOCK_OFFSET, "{}")])
     stage.expect_edit_of_the_offender()
     assert "too many" in stage.daemon.wait_for_event("awareness dropped", user=stage.bob.id)["reason"]
 
@@ -115,7 +115,9 @@ def test_a_state_that_is_not_json_closes_its_sender_however_long_it_is(
 
 def test_an_echo_of_what_everybody_shows_is_no_offence_whatever_its_size(stage: Stage) -> None:
     stage.bystander.send(show(Entry(1, 0, f'"{"x" * 200}"'), Entry(2, 0, f'"{"x" * 80}"')))
-    [first, second] = stage.expect_shown([Entry(1, AHEAD, f'"{"x" * 200}"'), Entry(2, AHEAD, f'"{"x" * 80}"')])
+    [first, second] = stage.expect_shown(
+        [Entry(1, CLOCK_OFFSET, f'"{"x" * 200}"'), Entry(2, CLOCK_OFFSET, f'"{"x" * 80}"')]
+    )
     # Not word for word, as when only some of it counted for a client.
     stage.offender.send(show(second, first))
     stage.expect_edit_of_the_offender()
@@ -154,7 +156,7 @@ def test_one_who_is_closed_is_in_no_room_any_more_long_before_they_hear_of_it(
             bystander.receive()
         began = time.monotonic()
         offender.send(b"\x00\x02\x01\xff")
-        while awareness.decode(bystander.awareness[-1]) != [Entry(1, AHEAD, "null")]:
+        while awareness.decode(bystander.awareness[-1]) != [Entry(1, CLOCK_OFFSET, "null")]:
             bystander.receive()
         assert time.monotonic() - began < 1
         # It counts among the connections there may be.

@@ -11,7 +11,7 @@ from websockets.frames import Opcode
 
 from canvas_collab.protocol import awareness, sync
 from canvas_collab.protocol.awareness import Entry
-from canvas_collab.rooms.awareness import AHEAD
+from canvas_collab.rooms.awareness import CLOCK_OFFSET
 from tests.conftest import StartDaemon
 from tests.support.clients import Client
 from tests.support.daemons import Daemon
@@ -83,7 +83,7 @@ def test_one_who_does_not_read_for_a_while_gets_all_of_it_later_in_fewer_message
             updates += reader.receive()[:2] == b"\x00\x02"
         assert reader.text == writer.text
         assert updates < EDITS / 2
-        assert awareness.decode(reader.awareness[-1]) == [Entry(7, 1 + AHEAD, '{"name":"Ada"}')]
+        assert awareness.decode(reader.awareness[-1]) == [Entry(7, 1 + CLOCK_OFFSET, '{"name":"Ada"}')]
         # From here on it is sent everything again, as it happens.
         for _ in range(3):
             writer.edit(typed(writer, "more"))

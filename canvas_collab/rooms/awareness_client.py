@@ -1,0 +1,82 @@
+"""What a room knows of one awareness client, and of the connection that owns it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from attrs import define, field
+
+from canvas_collab.protocol.awareness import LEFT, Entry
+from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
+
+
+@define(eq=False)
+class Owner:
+    """A connection with awareness clients.
+
+    It has no reference to the connection itself, which would otherwise stay in memory as long as one of its clients is
+    remembered.
+    """
+
+    #: The clients that it owns, by their ids.
+    clients: dict[int, AwarenessClient] = field(factory=dict)
+    #: The ids of the clients that it claims, while another connection owns them.
+    claimed_ids: set[int] = field(factory=set)
+    #: When the interval began in which its new clients are counted, and how many there were.
+    interval_start: float = float("-inf")
+    new_clients: int = 0
+
+
+@define(eq=False)
+class AwarenessClient:
+    """The state of one awareness client.
+
+    :ivar clock: the clock at which the state was broadcast last.
+    :ivar owner: the connection that sent the state last.
+    :ivar user: the id of that connection's user.
+    :ivar renewed_at: when the owner sent the state, in seconds of a monotonic clock.
+    :ivar owner_clock: the clock at which the owner sent it, which may be behind `clock`.
+    :ivar claimant: a newer connection of the same user that has announced this client, and owns it when `owner` ends.
+    """
+
+    client_id: int
+    clock: int
+    state: str
+    owner: Owner
+    user: str
+    renewed_at: float
+    owner_clock: int
+    claimant: Hashable | None = None
+    _encoded_id: bytes = b""
+    _encoded_state: bytes = b""
+
+    @property
+    def entry(self) -> Entry:
+        """The state as an entry of an awareness update."""
+        return Entry(self.client_id, self.clock, self.state)
+
+    @property
+    def has_left(self) -> bool:
+        """Whether this is a tombstone."""
+        return self.state is LEFT
+
+    def set_state(self, clock: int, state: str) -> None:
+        """Replace the state."""
+        self.clock, self.state, self._encoded_state = clock, state, b""
+
+    def encode(self) -> bytes:
+        """Return the encoded entry.
+
+        Id and state are cached: every client that joins is sent the same, only with another clock.
+        """
+        if not self._encoded_state:
+            self._encoded_id, self._encoded_state = encode_var_uint(self.client_id), encode_var_string(self.state)
+        return self._encoded_id + encode_var_uint(self.clock) + self._encoded_state
+
+    def clock_correction(self) -> Entry:
+        """Return the entry that makes the client raise its own clock to the one at which its state was broadcast.
+
+        An entry with its state would not do: the client may have a newer state by now, and would replace it by this
+        one.  An entry that says that it has left, at the clock below, makes it raise its clock and keep its state.
+        """
+        return Entry(self.client_id, self.clock - 1, LEFT)

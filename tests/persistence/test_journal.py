@@ -356,11 +356,11 @@ def test_telling_others_takes_as_many_steps_however_many_wait_for_a_document_tha
     for _ in range(1000):
         stage.write(b"1", room="locked")
         stage.journal.after_commit("locked", act)
-    acknowledgements = stage.journal._acknowledgements
-    assert len(acknowledgements._waiting) == 0
+    callbacks = stage.journal._commit_callbacks
+    assert len(callbacks._waiting) == 0
     stage.write(b"1", room="free")
     stage.journal.after_commit("free", act)
-    assert len(acknowledgements._waiting) == 1
+    assert len(callbacks._waiting) == 1
     stage.clock.advance(INTERVAL)
     stage.log.commits[0].callback(None)
     assert steps == 1

@@ -8,7 +8,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from canvas_collab.database.pool import Database, DatabaseUnavailable
+from canvas_collab.database.errors import DatabaseUnavailable
+from canvas_collab.database.pool import Database
 
 #: How often the settings are looked at, in seconds.
 INTERVAL = 60.0

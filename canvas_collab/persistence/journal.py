@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from canvas_collab.database.pool import Refused
+from canvas_collab.database.errors import ValuesRefused
 from canvas_collab.persistence.batches import BATCH_ENTRIES, Queued, next_batch, sizes_of
 from canvas_collab.persistence.commit_callbacks import CommitCallbacks
 from canvas_collab.persistence.store import DocumentsLocked, LogEntry
@@ -46,7 +46,7 @@ class Log(Protocol):
     def append(self, entries: Sequence[LogEntry]) -> Awaitable[None]:
         """Keep all entries, or raise and keep none.
 
-        :raises Refused: if one of them cannot be kept, and never will be as things are.
+        :raises ValuesRefused: if one of them cannot be kept, and never will be as things are.
         :raises DocumentsLocked: if some cannot be kept until somebody else has finished.
         """
 
@@ -190,7 +190,7 @@ class Journal(Service):
                 self._due = self._commit_began if len(batch) < len(self._queue) else None
             try:
                 await self._store.append([queued.entry for queued in batch])
-            except Refused as error:
+            except ValuesRefused as error:
                 self._failure = None
                 self._refuse(batch, aside, str(error))
             except DocumentsLocked as error:

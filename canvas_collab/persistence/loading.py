@@ -10,8 +10,8 @@ from attrs import frozen
 from twisted.internet.task import Cooperator
 from twisted.internet.threads import deferToThread
 
-from canvas_collab.database.chunks import PIECE, receive
-from canvas_collab.database.pool import Cursor, Row
+from canvas_collab.database.large_values import CHUNK_SIZE, read_in_chunks
+from canvas_collab.database.pool import Row, Transaction
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import DocumentDamaged, Snapshot
 from canvas_collab.protocol.lib0 import Malformed
@@ -51,8 +51,8 @@ _ALL_OF_A_SMALL_ONE = f"""
 
 _ONE_STATE = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;"
 _HEAD = "SELECT octet_length(data), layout, checksum, reset_at FROM yjs_document WHERE id = %s"
-_SNAPSHOT_PIECE = "SELECT substring(data FROM %(first)s FOR %(count)s) FROM yjs_document WHERE id = %(key)s"
-_ENTRY_PIECE = "SELECT substring(update FROM %(first)s FOR %(count)s) FROM yjs_update_log WHERE id = %(key)s"
+_SNAPSHOT_CHUNK = "SELECT substring(data FROM %(first)s FOR %(count)s) FROM yjs_document WHERE id = %(key)s"
+_ENTRY_CHUNK = "SELECT substring(update FROM %(first)s FOR %(count)s) FROM yjs_update_log WHERE id = %(key)s"
 
 #: Entries of the log, by their ids.
 Page = list[tuple[int, bytes]]
@@ -69,7 +69,7 @@ class Stored:
 
 def small_document_query(document_id: str) -> tuple[str, dict[str, object]]:
     """A statement that answers all of a document, if that is not much."""
-    return _ALL_OF_A_SMALL_ONE, {"id": document_id, "after": 0, "count": AT_A_TIME, "bytes": PIECE}
+    return _ALL_OF_A_SMALL_ONE, {"id": document_id, "after": 0, "count": AT_A_TIME, "bytes": CHUNK_SIZE}
 
 
 def read_small_document(rows: list[Row]) -> Stored | None:
@@ -88,35 +88,35 @@ def read_small_document(rows: list[Row]) -> Stored | None:
     return None if len(updates) == AT_A_TIME else Stored(snapshot, updates, reset_at)
 
 
-async def read_large_document(cursor: Cursor, document_id: str) -> Stored:
+async def read_large_document(transaction: Transaction, document_id: str) -> Stored:
     """All that is stored of a document, in a transaction that has just begun."""
     snapshot = Snapshot()
     reset_at = None
-    for *head, made_anew in await cursor.query(_ONE_STATE + _HEAD, (document_id,)):
-        snapshot = await read_snapshot(cursor, document_id, head)
+    for *head, made_anew in await transaction.query(_ONE_STATE + _HEAD, (document_id,)):
+        snapshot = await read_snapshot(transaction, document_id, head)
         reset_at = made_anew
     updates: list[bytes] = []
-    async for page in entries(cursor, document_id):
+    async for page in entries(transaction, document_id):
         updates += [update for _, update in page]
     return Stored(snapshot, updates, reset_at)
 
 
-async def read_snapshot(cursor: Cursor, document_id: str, head: Sequence[Any]) -> Snapshot:
+async def read_snapshot(transaction: Transaction, document_id: str, head: Sequence[Any]) -> Snapshot:
     """A document's snapshot; takes its size, its layout and its checksum."""
     size, layout, checksum = head
-    return make_snapshot(await receive(cursor, _SNAPSHOT_PIECE, document_id, size), layout, checksum)
+    return make_snapshot(await read_in_chunks(transaction, _SNAPSHOT_CHUNK, document_id, size), layout, checksum)
 
 
-async def entries(cursor: Cursor, document_id: str) -> AsyncIterator[Page]:
+async def entries(transaction: Transaction, document_id: str) -> AsyncIterator[Page]:
     """The log's entries of a document that are not in its snapshot, page by page."""
     after = 0
-    values: dict[str, object] = {"id": document_id, "count": AT_A_TIME, "bytes": PIECE}
+    values: dict[str, object] = {"id": document_id, "count": AT_A_TIME, "bytes": CHUNK_SIZE}
     while True:
-        rows = await cursor.query(_PAGE, {**values, "after": after})
+        rows = await transaction.query(_PAGE, {**values, "after": after})
         page = [(row_id, bytes(update)) for row_id, _, update in rows if update is not None]
         if rows and not page:
             row_id, size, _ = rows[0]
-            page = [(row_id, await receive(cursor, _ENTRY_PIECE, row_id, size))]
+            page = [(row_id, await read_in_chunks(transaction, _ENTRY_CHUNK, row_id, size))]
         if page:
             yield page
             after = page[-1][0]

@@ -9,10 +9,10 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from canvas_collab.database.pool import wait_at_most
 from canvas_collab.persistence.compactor import abort
 from canvas_collab.persistence.journal import Journal
 from canvas_collab.persistence.snapshots import Snapshots
+from canvas_collab.timeouts import wait_at_most
 
 #: How long stopping waits for the journal to be committed, and then for snapshots to be written, in seconds.
 JOURNAL_TIMEOUT = 1.5

@@ -14,8 +14,9 @@ from twisted.logger import Logger
 
 from canvas_collab.database.bytea import ByteaArray
 from canvas_collab.database.catalogue import Catalogue
-from canvas_collab.database.chunks import PIECE, ChunkSender
-from canvas_collab.database.pool import Cursor, Database, Locked, Row
+from canvas_collab.database.errors import LockTimeout
+from canvas_collab.database.large_values import CHUNK_SIZE, ChunkSender
+from canvas_collab.database.pool import Database, Row, Transaction
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import Snapshot, fold, wants_compaction, with_checksum
 from canvas_collab.persistence.compactor import CompactionDeferred, CompactionFailed
@@ -95,7 +96,7 @@ Compact = Callable[[Document, DeleteSet], Awaitable[Document]]
 class DocumentStore:
     """The tables ``yjs_document`` and ``yjs_update_log``.
 
-    Every method raises :exc:`~canvas_collab.database.pool.DatabaseUnavailable` if the database cannot be reached.
+    Every method raises :exc:`~canvas_collab.database.errors.DatabaseUnavailable` if the database cannot be reached.
     """
 
     log = Logger()
@@ -138,7 +139,7 @@ class DocumentStore:
             # One at a time, and nothing is worked out meanwhile: others want the connections.
             stored = await self._reading.run(
                 lambda: Deferred.fromCoroutine(
-                    self._database.transaction(lambda cursor: read_large_document(cursor, document_id))
+                    self._database.transaction(lambda transaction: read_large_document(transaction, document_id))
                 )
             )
         merging = Merging(self._cooperator)
@@ -157,21 +158,23 @@ class DocumentStore:
         updates = [entry.update for entry in entries]
 
         async def add(patience: str) -> Row:
-            if len(updates) == 1 and len(updates[0]) > PIECE:
-                [row] = await self._journal_database.transaction(lambda cursor: add_large(cursor, patience))
+            if len(updates) == 1 and len(updates[0]) > CHUNK_SIZE:
+                [row] = await self._journal_database.transaction(lambda transaction: add_large(transaction, patience))
             else:
                 values = document_ids, user_ids, ByteaArray(updates), self.origin
                 [row] = await self._journal_database.query(patience + self._append, values)
             return row
 
-        async def add_large(cursor: Cursor, patience: str) -> list[Row]:
-            sent = await ChunkSender(cursor).send(updates[0])
-            return await cursor.query(patience + self._append, (document_ids, user_ids, sent.array(), self.origin))
+        async def add_large(transaction: Transaction, patience: str) -> list[Row]:
+            sent = await ChunkSender(transaction).send(updates[0])
+            return await transaction.query(
+                patience + self._append, (document_ids, user_ids, sent.as_array(), self.origin)
+            )
 
         try:
             first, last, count, _ = await add(PATIENCE)
-        except Locked as error:
-            if error.is_row:
+        except LockTimeout as error:
+            if error.is_row_lock:
                 locked = await self._journal_database.query(LOCKED, {"ids": list(set(document_ids))})
                 raise DocumentsLocked(name for (name,) in locked) from error
             # A whole table is locked: there is nothing that could be kept meanwhile.
@@ -189,41 +192,43 @@ class DocumentStore:
         this in any order and lose nothing.
 
         :raises DocumentDamaged: if the snapshot does not match its checksum, or something cannot be read.
-        :raises Locked: if somebody else has locked the document, and is not quick.
+        :raises LockTimeout: if somebody else has locked the document, and is not quick.
         """
         ready = await self._prepare(document_id) if compact else None
 
-        async def steps(cursor: Cursor) -> Folded:
-            heads = await cursor.query(LOCK, (document_id,))
+        async def steps(transaction: Transaction) -> Folded:
+            heads = await transaction.query(LOCK, (document_id,))
             if not heads:
                 # It may be added in this moment: later, then.
                 return Folded(0, 0, False)
             prepared = ready
-            if ready and await cursor.query(RESET_AT, (document_id,)) != [(ready.reset_at,)]:
+            if ready and await transaction.query(RESET_AT, (document_id,)) != [(ready.reset_at,)]:
                 # What was compacted holds what has been taken out since.
                 prepared = None
             ids: list[int] = []
             merging = Merging(self._cooperator)
-            async for page in entries(cursor, document_id):
+            async for page in entries(transaction, document_id):
                 if not ids:
-                    await merging.begin(await read_snapshot(cursor, document_id, heads[0]))
+                    await merging.begin(await read_snapshot(transaction, document_id, heads[0]))
                 await merging.add([update for _, update in page])
                 ids += [row_id for row_id, _ in page]
             if not (ids or prepared):
                 return Folded(0, 0, False)
             if not ids:
-                await merging.begin(await read_snapshot(cursor, document_id, heads[0]))
+                await merging.begin(await read_snapshot(transaction, document_id, heads[0]))
             folded = await run(self._cooperator, fold(prepared.document if prepared else None, merging.document))
             is_large = folded.size > SMALL
             folded = await deferToThread(with_checksum, folded) if is_large else with_checksum(folded)
-            sender = ChunkSender(cursor)
-            await _write(cursor, sender, document_id, folded)
+            sender = ChunkSender(transaction)
+            await _write(transaction, sender, document_id, folded)
             if prepared:
-                await cursor.execute(WRITE_COMPACTED, (document_id,))
+                await transaction.execute(WRITE_COMPACTED, (document_id,))
                 if prepared.deletions is not None:
-                    await cursor.execute(WRITE_DELETIONS, (await sender.value(prepared.deletions), document_id))
+                    await transaction.execute(
+                        WRITE_DELETIONS, (await sender.parameter(prepared.deletions), document_id)
+                    )
             for start in range(0, len(ids), AT_A_TIME):
-                await cursor.execute(MARK_MERGED, (ids[start : start + AT_A_TIME],))
+                await transaction.execute(MARK_MERGED, (ids[start : start + AT_A_TIME],))
             return Folded(len(ids), folded.size, prepared is not None)
 
         # One at a time; the pool's other connections stay free for sessions and the journal.
@@ -258,10 +263,10 @@ class DocumentStore:
         return _Prepared(document, remembered, reset_at)
 
 
-async def _write(cursor: Cursor, sender: ChunkSender, document_id: str, snapshot: Snapshot) -> None:
+async def _write(transaction: Transaction, sender: ChunkSender, document_id: str, snapshot: Snapshot) -> None:
     """Write a document's snapshot."""
     columns = snapshot.data, snapshot.layout or b"", snapshot.checksum or b""
-    await cursor.execute(WRITE_SNAPSHOT, (*[await sender.value(column) for column in columns], document_id))
+    await transaction.execute(WRITE_SNAPSHOT, (*[await sender.parameter(column) for column in columns], document_id))
 
 
 @frozen

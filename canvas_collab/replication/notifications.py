@@ -13,8 +13,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from canvas_collab.database.pool import Database, DatabaseUnavailable, connection, wait_at_most, with_liveness
+from canvas_collab.database.connection import ReconnectingConnection, with_keepalive
+from canvas_collab.database.errors import DatabaseUnavailable
+from canvas_collab.database.pool import Database
 from canvas_collab.persistence.statements import LOG_CHANNEL, RESET_CHANNEL
+from canvas_collab.timeouts import wait_at_most
 
 #: What a daemon sends itself begins with this.
 _CHECK = "check"
@@ -81,7 +84,7 @@ class Notifications(Service):
         #: Why additions are not heard of, or None if they are.
         self.trouble: str | None = None
         self._awaited: dict[str, Deferred[bool]] = {}
-        self._connection = connection(reactor)
+        self._connection = ReconnectingConnection(reactor)
         self._connection.addNotifyObserver(self._notified)
         self._connection.detector.addRecoveryHandler(self._recovered)
         self._checking = LoopingCall(self._check)
@@ -91,7 +94,7 @@ class Notifications(Service):
     def startService(self) -> None:
         """Connect and listen."""
         Service.startService(self)
-        connecting = self._connection.connect(with_liveness(self._url), application_name="canvas-collab listening")
+        connecting = self._connection.connect(with_keepalive(self._url), application_name="canvas-collab listening")
         connecting.addErrback(self._connection.detector.checkForDeadConnection)
         connecting.addErrback(
             lambda failure: self.log.error("database connection failed", reason=failure.getErrorMessage())

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from canvas_collab.database.pool import Refused
+from canvas_collab.database.errors import ValuesRefused
 from canvas_collab.persistence import batches
 from canvas_collab.persistence.batches import ENTRY_OVERHEAD
 from canvas_collab.persistence.journal import LOCKED_PAUSE, LONGEST_PAUSE, REFUSED_PAUSE, SLOW_COMMIT, Journal
@@ -211,7 +211,7 @@ def commit_all_but(stage: Stage, bad: bytes) -> list[bytes]:
     while number < len(stage.log.commits):
         updates = [entry.update for entry in stage.log.batches[number]]
         if bad in updates:
-            stage.log.commits[number].errback(Refused("no"))
+            stage.log.commits[number].errback(ValuesRefused("no"))
         else:
             committed += updates
             stage.log.commits[number].callback(None)

@@ -11,10 +11,10 @@ import pytest_twisted
 from pycrdt import Doc, Map, Text
 from twisted.internet import reactor
 
-from canvas_collab.database import chunks
+from canvas_collab.database import large_values
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.migrations import prepare_database
-from canvas_collab.database.pool import Cursor, Database
+from canvas_collab.database.pool import Database, Transaction
 from canvas_collab.persistence import loading, store
 from canvas_collab.persistence.compactor import compact_in_background
 from canvas_collab.persistence.store import DocumentStore, LogEntry
@@ -29,8 +29,8 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is read and written at a time is little."""
     monkeypatch.setattr(loading, "AT_A_TIME", ROWS)
     monkeypatch.setattr(store, "AT_A_TIME", ROWS)
-    for module in (loading, store, chunks):
-        monkeypatch.setattr(module, "PIECE", BYTES)
+    for module in (loading, store, large_values):
+        monkeypatch.setattr(module, "CHUNK_SIZE", BYTES)
 
 
 @pytest.fixture
@@ -69,14 +69,14 @@ async def test_a_document_is_read_in_parts_and_folded_and_is_the_same(
     pool: Database, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     answers: list[list[tuple[Any, ...]]] = []
-    ask = Cursor.query
+    ask = Transaction.query
 
-    async def query(cursor: Cursor, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
-        rows = await ask(cursor, sql, parameters)
+    async def query(transaction: Transaction, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        rows = await ask(transaction, sql, parameters)
         answers.append(rows)
         return rows
 
-    monkeypatch.setattr(Cursor, "query", query)
+    monkeypatch.setattr(Transaction, "query", query)
     chance = random.Random(seed)
     updates = edits(chance, 100)
     kept = DocumentStore(pool, catalogue, compact_in_background, 3600)
@@ -120,12 +120,12 @@ async def test_in_parts_as_well_a_load_sees_all_that_was_appended_before_it(
 async def test_a_value_that_is_sent_in_parts_arrives_whole_and_leaves_nothing_behind(pool: Database) -> None:
     values = [random.Random(size).randbytes(size) for size in (0, 1, BYTES, BYTES + 1, 10 * BYTES + 7)]
 
-    async def steps(cursor: Cursor) -> list[bytes]:
-        sender = chunks.ChunkSender(cursor)
-        sent = [await sender.value(value) for value in values]
-        rows = await cursor.query("SELECT " + ", ".join("%s" for _ in sent), sent)
+    async def steps(transaction: Transaction) -> list[bytes]:
+        sender = large_values.ChunkSender(transaction)
+        sent = [await sender.parameter(value) for value in values]
+        rows = await transaction.query("SELECT " + ", ".join("%s" for _ in sent), sent)
         return [bytes(value) for value in rows[0]]
 
     assert await pool.transaction(steps) == values
     for _ in range(4):
-        assert await pool.query("SELECT coalesce(current_setting('canvas_collab.piece_0', true), '')") == [("",)]
+        assert await pool.query("SELECT coalesce(current_setting('canvas_collab.chunk_0', true), '')") == [("",)]

@@ -7,8 +7,9 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
+from canvas_collab.database.errors import DatabaseUnavailable
 from canvas_collab.database.migrations import prepare_database
-from canvas_collab.database.pool import Database, DatabaseUnavailable
+from canvas_collab.database.pool import Database
 from canvas_collab.document.document import Document
 from canvas_collab.persistence.journal import Journal
 from canvas_collab.persistence.store import DocumentStore, LogEntry

@@ -13,9 +13,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from canvas_collab.database.chunks import PIECE
+from canvas_collab.database.errors import DatabaseUnavailable
+from canvas_collab.database.large_values import CHUNK_SIZE
 from canvas_collab.database.migrations import prepare_database
-from canvas_collab.database.pool import Database, DatabaseUnavailable, Row
+from canvas_collab.database.pool import Database, Row
 from canvas_collab.document import document
 from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.document.folding import compacted
@@ -283,7 +284,7 @@ async def test_with_a_document_it_is_read_when_it_was_made_anew(database: TestDa
     pool.startService()
     try:
         assert (await store.load("small")).reset_at is None
-        for name, size in (("small", 10), ("large", 2 * PIECE)):
+        for name, size in (("small", 10), ("large", 2 * CHUNK_SIZE)):
             doc: Doc = Doc()
             doc["text"] = Text("x" * size)
             await store.append([LogEntry(name, "nobody", doc.get_update())])

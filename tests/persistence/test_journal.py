@@ -11,7 +11,8 @@ from twisted.internet.task import Clock
 from canvas_collab.database.errors import ValuesRefused
 from canvas_collab.persistence import batches
 from canvas_collab.persistence.batches import ENTRY_OVERHEAD
-from canvas_collab.persistence.journal import LOCKED_PAUSE, LONGEST_PAUSE, REFUSED_PAUSE, SLOW_COMMIT, Journal
+from canvas_collab.persistence.journal import LONGEST_RETRY_DELAY, SLOW_COMMIT, Journal
+from canvas_collab.persistence.postponed import FIRST_LOCKED_RETRY_DELAY, REFUSED_RETRY_DELAY
 from canvas_collab.persistence.store import DocumentsLocked, LogEntry
 
 INTERVAL = 0.02
@@ -116,7 +117,7 @@ def test_a_failed_commit_is_tried_again_with_the_same_entries_and_growing_pauses
         stage.log.commits[attempt].errback(RuntimeError("away"))
         assert stage.journal.unsaved == 1
         assert len(stage.log.batches) == attempt + 1
-        stage.clock.advance(LONGEST_PAUSE)
+        stage.clock.advance(LONGEST_RETRY_DELAY)
     assert stage.touched == []
     stage.log.commits[-1].callback(None)
     assert stage.journal.unsaved == 0
@@ -128,7 +129,7 @@ def test_what_comes_while_the_database_is_away_is_committed_after_it_in_order(st
     stage.clock.advance(INTERVAL)
     stage.log.commits[0].errback(RuntimeError("away"))
     stage.write(b"2")
-    stage.clock.advance(LONGEST_PAUSE)
+    stage.clock.advance(LONGEST_RETRY_DELAY)
     assert [entry.update for entry in stage.log.batches[1]] == [b"1", b"2"]
 
 
@@ -139,7 +140,7 @@ def test_the_journal_says_why_commits_fail_until_one_succeeds(stage: Stage) -> N
     assert stage.journal.trouble is None
     stage.log.commits[0].errback(RuntimeError("no space\n  left"))
     assert stage.journal.trouble == "updates cannot be committed: no space left"
-    stage.clock.advance(LONGEST_PAUSE)
+    stage.clock.advance(LONGEST_RETRY_DELAY)
     assert stage.journal.trouble is not None
     stage.log.commits[1].callback(None)
     assert stage.journal.trouble is None
@@ -159,7 +160,7 @@ def test_a_commit_that_does_not_end_is_trouble_after_a_while(stage: Stage) -> No
 def test_being_full_and_a_fault_of_the_program_are_trouble() -> None:
     stage = Stage(queue_max=1)
     stage.write(b"1")
-    assert stage.journal.trouble == "as many updates wait for the database as may"
+    assert stage.journal.trouble == "the queue of updates for the database is full"
 
     def fail(sizes: Mapping[str, int]) -> None:
         raise RuntimeError("a fault")
@@ -228,7 +229,7 @@ def test_an_update_that_the_database_refuses_holds_up_no_other(stage: Stage) -> 
     # It is tried again, for the reason may have gone.
     stage.log.batches.clear()
     stage.log.commits.clear()
-    stage.clock.advance(REFUSED_PAUSE)
+    stage.clock.advance(REFUSED_RETRY_DELAY)
     stage.clock.advance(0)
     assert [[entry.update for entry in batch] for batch in stage.log.batches] == [[updates[17]]]
     stage.log.commits[0].callback(None)
@@ -253,7 +254,7 @@ def test_whoever_waits_for_the_document_of_a_refused_update_waits_on_and_nobody_
     stage.clock.advance(INTERVAL)
     stage.log.commits[-1].callback(None)
     assert not later.called
-    stage.clock.advance(REFUSED_PAUSE)
+    stage.clock.advance(REFUSED_RETRY_DELAY)
     stage.clock.advance(0)
     stage.log.commits[-1].callback(None)
     assert (held.called, everything.called, later.called) == (True, True, True)
@@ -302,9 +303,9 @@ def test_a_document_that_somebody_has_locked_holds_up_no_other_and_follows_in_it
     assert lock(stage, "locked") == [b"free 4"]
     assert not everything.called
 
-    stage.clock.advance(2 * LOCKED_PAUSE)
+    stage.clock.advance(2 * FIRST_LOCKED_RETRY_DELAY)
     assert lock(stage, "locked", known=known) == []
-    stage.clock.advance(2 * LOCKED_PAUSE)
+    stage.clock.advance(2 * FIRST_LOCKED_RETRY_DELAY)
     in_order = [f"locked {number}" for number in range(5)]
     assert lock(stage) == [update.encode() for update in in_order]
     assert [one for one in told if one.startswith("locked")] == in_order
@@ -331,11 +332,11 @@ def test_a_database_that_goes_away_while_a_document_is_put_aside_loses_nothing_o
     stage.write(b"1", b"2", room="locked")
     stage.clock.advance(INTERVAL)
     lock(stage, "locked")
-    stage.clock.advance(LOCKED_PAUSE)
+    stage.clock.advance(FIRST_LOCKED_RETRY_DELAY)
     stage.clock.advance(0)
     stage.log.commits[0].errback(RuntimeError("away"))
     stage.write(b"3", room="free")
-    stage.clock.advance(LONGEST_PAUSE)
+    stage.clock.advance(LONGEST_RETRY_DELAY)
     stage.log.commits[1].callback(None)
     stage.clock.advance(INTERVAL)
     stage.log.commits[2].callback(None)
@@ -356,7 +357,7 @@ def test_telling_others_takes_as_many_steps_however_many_wait_for_a_document_tha
     for _ in range(1000):
         stage.write(b"1", room="locked")
         stage.journal.after_commit("locked", act)
-    callbacks = stage.journal._commit_callbacks
+    callbacks = stage.journal._callbacks
     assert len(callbacks._waiting) == 0
     stage.write(b"1", room="free")
     stage.journal.after_commit("free", act)

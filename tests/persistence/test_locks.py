@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from canvas_collab.persistence.journal import LONGEST_PAUSE
+from canvas_collab.persistence.postponed import LONGEST_LOCKED_RETRY_DELAY
 from tests.conftest import StartDaemon
 from tests.support.clients import Client, typed
 from tests.support.databases import TestDatabase
@@ -79,7 +79,7 @@ def test_a_row_that_somebody_has_locked_holds_up_no_other_documents_edits(
             assert daemon.wait_for_event("document locked")["room"] == f"diagram-{victim}"
             assert daemon.get("/ready")[0] == 200
             assert daemon.get("/health")[1]["unsaved_updates"] == 11
-        daemon.wait_until(saved(database, victim, before + 11), 2 * LONGEST_PAUSE)
+        daemon.wait_until(saved(database, victim, before + 11), 2 * LONGEST_LOCKED_RETRY_DELAY)
         daemon.wait_until(lambda: daemon.get("/health")[1]["unsaved_updates"] == 0)
     assert len(daemon.events("document locked")) == 1
     assert daemon.events("database connection lost") == []

@@ -74,7 +74,7 @@ async def test_an_update_that_a_trigger_does_not_let_in_for_whatever_reason_hold
         assert (journal.unsaved, journal.trouble) == (1, None)
         assert database.query("SELECT count(*) FROM yjs_update_log") == [(7,)]
     finally:
-        for call in journal._aside.values():
+        for call in journal._postponed._timers.values():
             call.cancel()
         pool.stopService()
 

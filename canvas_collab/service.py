@@ -110,7 +110,7 @@ def collaboration_service(
         snapshots,
         reconcile_interval,
         max(history_retention, least_retention),
-        lambda: notifications.trouble is None,
+        lambda: notifications.problem is None,
         resets.missed,
         cooperator,
     )
@@ -139,10 +139,10 @@ def collaboration_service(
             len(factory.clients),
             len(rooms),
             journal.unsaved,
-            journal.trouble,
+            journal.problem,
             sorted(opener.damaged),
-            durability.trouble,
-            notifications.trouble,
+            durability.problem,
+            notifications.problem,
         )
 
     health = Health(reactor, reserved, status)

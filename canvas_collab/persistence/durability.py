@@ -25,7 +25,7 @@ class DurabilityCheck(Service):
     def __init__(self, reactor: IReactorTime, database: Database) -> None:
         self._database = database
         #: Why what is committed may be lost when the server fails, or None if it cannot be.
-        self.trouble: str | None = None
+        self.problem: str | None = None
         self._looking = LoopingCall(self._look)
         self._looking.clock = reactor
 
@@ -48,7 +48,7 @@ class DurabilityCheck(Service):
         except DatabaseUnavailable:
             return
         names = " and ".join(sorted(f"{name}={value}" for name, value in rows))
-        trouble = f"PostgreSQL has {names}: what is saved may be lost when it fails" if names else None
-        if trouble is not None and trouble != self.trouble:
-            self.log.warn("commits may be lost", reason=trouble)
-        self.trouble = trouble
+        problem = f"PostgreSQL has {names}: what is saved may be lost when it fails" if names else None
+        if problem is not None and problem != self.problem:
+            self.log.warn("commits may be lost", reason=problem)
+        self.problem = problem

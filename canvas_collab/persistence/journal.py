@@ -100,7 +100,7 @@ class Journal(Service):
         return self._queued_bytes >= self._queue_max
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """Why updates are not committed as they should be; None if they are."""
         if self._failure is not None:
             return f"updates cannot be committed: {self._failure}"

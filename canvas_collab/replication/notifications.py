@@ -82,7 +82,7 @@ class Notifications(Service):
         self._on_gap = on_gap
         self._on_reset = on_reset
         #: Why additions are not heard of, or None if they are.
-        self.trouble: str | None = None
+        self.problem: str | None = None
         self._awaited: dict[str, Deferred[bool]] = {}
         self._connection = ReconnectingConnection(reactor)
         self._connection.addNotifyObserver(self._notified)
@@ -131,32 +131,32 @@ class Notifications(Service):
         """Listen, and find out whether what is sent to oneself arrives."""
         nonce = secrets.token_hex(8)
         heard = self._awaited[nonce] = Deferred()
-        trouble = None
+        problem = None
         try:
             try:
                 await self._listen()
             except Exception as error:
-                trouble = " ".join(str(error).split()) or "the connection that listens is lost"
+                problem = " ".join(str(error).split()) or "the connection that listens is lost"
             await self._database.execute("SELECT pg_notify(%s, %s)", (LOG_CHANNEL, f"{_CHECK} {nonce}"))
-            if trouble is None and not await wait_at_most(self._reactor, heard, HEARING_TIMEOUT, False):
-                trouble = NOT_HEARD
+            if problem is None and not await wait_at_most(self._reactor, heard, HEARING_TIMEOUT, False):
+                problem = NOT_HEARD
         except DatabaseUnavailable:
             # Nobody can be heard now, and when the database is back one listens again.
             return
         finally:
             del self._awaited[nonce]
         if self.running:
-            self._conclude(trouble)
+            self._conclude(problem)
 
-    def _conclude(self, trouble: str | None) -> None:
-        was_well, self.trouble = self.trouble is None, trouble
-        is_well = trouble is None
+    def _conclude(self, problem: str | None) -> None:
+        was_well, self.problem = self.problem is None, problem
+        is_well = problem is None
         if was_well == is_well:
             return
         if is_well:
             self.log.info("notifications received again")
         else:
-            self.log.warn("notifications not received", reason=trouble)
+            self.log.warn("notifications not received", reason=problem)
         # When it is well again, too: what came between the last look and this moment was not heard.
         self._on_gap()
 

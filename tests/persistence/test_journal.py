@@ -134,33 +134,33 @@ def test_what_comes_while_the_database_is_away_is_committed_after_it_in_order(st
 
 
 def test_the_journal_says_why_commits_fail_until_one_succeeds(stage: Stage) -> None:
-    assert stage.journal.trouble is None
+    assert stage.journal.problem is None
     stage.write(b"1")
     stage.clock.advance(INTERVAL)
-    assert stage.journal.trouble is None
+    assert stage.journal.problem is None
     stage.log.commits[0].errback(RuntimeError("no space\n  left"))
-    assert stage.journal.trouble == "updates cannot be committed: no space left"
+    assert stage.journal.problem == "updates cannot be committed: no space left"
     stage.clock.advance(LONGEST_RETRY_DELAY)
-    assert stage.journal.trouble is not None
+    assert stage.journal.problem is not None
     stage.log.commits[1].callback(None)
-    assert stage.journal.trouble is None
+    assert stage.journal.problem is None
 
 
 def test_a_commit_that_does_not_end_is_trouble_after_a_while(stage: Stage) -> None:
     stage.write(b"1")
     stage.clock.advance(INTERVAL)
     stage.clock.advance(SLOW_COMMIT)
-    assert stage.journal.trouble is None
+    assert stage.journal.problem is None
     stage.clock.advance(1)
-    assert stage.journal.trouble == "a commit has not ended after 6 s"
+    assert stage.journal.problem == "a commit has not ended after 6 s"
     stage.log.commits[0].callback(None)
-    assert stage.journal.trouble is None
+    assert stage.journal.problem is None
 
 
 def test_being_full_and_a_fault_of_the_program_are_trouble() -> None:
     stage = Stage(queue_max=1)
     stage.write(b"1")
-    assert stage.journal.trouble == "the queue of updates for the database is full"
+    assert stage.journal.problem == "the queue of updates for the database is full"
 
     def fail(sizes: Mapping[str, int]) -> None:
         raise RuntimeError("a fault")
@@ -168,7 +168,7 @@ def test_being_full_and_a_fault_of_the_program_are_trouble() -> None:
     stage.journal._on_commit = fail
     stage.clock.advance(INTERVAL)
     stage.log.commits[0].callback(None)
-    assert stage.journal.trouble == "updates cannot be committed: the journal stopped"
+    assert stage.journal.problem == "updates cannot be committed: the journal stopped"
 
 
 def test_hastening_commits_at_once(stage: Stage) -> None:
@@ -292,7 +292,7 @@ def test_a_document_that_somebody_has_locked_holds_up_no_other_and_follows_in_it
     others = [f"{room} {number}" for number in range(4) for room in ("free", "other")]
     assert sorted(lock(stage, "locked", known=known)) == sorted(update.encode() for update in others)
     assert sorted(told) == sorted(others)
-    assert (stage.journal.unsaved, stage.journal.trouble) == (4, None)
+    assert (stage.journal.unsaved, stage.journal.problem) == (4, None)
 
     # What comes of it waits behind the rest of it, and nobody has to try the lock for that.
     stage.write(b"locked 4", room="locked")

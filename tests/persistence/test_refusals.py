@@ -71,7 +71,7 @@ async def test_an_update_that_a_trigger_does_not_let_in_for_whatever_reason_hold
             journal.append(LogEntry("bad", "nobody", b"poison" if number == 1 else b"well"))
             journal.append(LogEntry("good", "nobody", b"well"))
         await journal.when_committed("good").addTimeout(10, reactor)
-        assert (journal.unsaved, journal.trouble) == (1, None)
+        assert (journal.unsaved, journal.problem) == (1, None)
         assert database.query("SELECT count(*) FROM yjs_update_log") == [(7,)]
     finally:
         for call in journal._postponed._timers.values():

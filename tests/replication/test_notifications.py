@@ -37,7 +37,7 @@ async def test_something_may_have_been_missed_when_nothing_is_heard_and_until_it
     gap: Deferred[Any] = Deferred()
 
     def on_gap() -> None:
-        gap.callback(listening.trouble)
+        gap.callback(listening.problem)
 
     listening = Notifications(
         reactor, empty_database.url, cast(Database, pooler), 0.2, lambda _: None, on_gap, lambda _: None

@@ -24,7 +24,7 @@ from canvas_collab.protocol.layout import decode_laid_out
 from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_bytes
 
 #: A document of more bytes is compacted in a process of its own; in a thread it is a matter of milliseconds.
-TINY = 2**14
+MAX_SIZE_IN_THREAD = 2**14
 
 #: That process leaves the processor to those who have people waiting.
 NICENESS = 10
@@ -68,7 +68,7 @@ class Compactor:
         from twisted.internet import reactor
 
         ranges = sum(len(ranges) for _, ranges in document.deletions.items())
-        if document.size + ranges <= TINY:
+        if document.size + ranges <= MAX_SIZE_IN_THREAD:
             return await deferToThread(_compact_here, document, droppable)
         try:
             await self._slots.acquire().addTimeout(PATIENCE, reactor)
@@ -125,7 +125,7 @@ def _compact_here(document: Document, droppable: DeleteSet) -> Document:
 #: The daemon's own.
 _compactor = Compactor()
 compact_in_background = _compactor.compact
-abort = _compactor.abort
+abort_compactions = _compactor.abort
 
 
 def encode(document: Document) -> bytes:

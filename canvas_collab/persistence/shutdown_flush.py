@@ -9,7 +9,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from canvas_collab.persistence.compactor import abort
+from canvas_collab.persistence.compactor import abort_compactions
 from canvas_collab.persistence.journal import Journal
 from canvas_collab.persistence.snapshots import Snapshots
 from canvas_collab.timeouts import wait_at_most
@@ -36,7 +36,7 @@ class ShutdownFlush(Service):
 
     async def _finish(self) -> None:
         # Compaction can be done at another time, and delays the snapshot of its document.
-        abort()
+        abort_compactions()
         committed = self._journal.when_committed()
         self._journal.flush_soon()
         await self._attempt("updates not committed", committed, JOURNAL_TIMEOUT)

@@ -89,7 +89,7 @@ class LogFollower(Service):
     def startService(self) -> None:
         """Begin to look."""
         Service.startService(self)
-        self.missed()
+        self.catch_up()
 
     def stopService(self) -> None:
         """Stop after what is being read."""
@@ -98,14 +98,14 @@ class LogFollower(Service):
             self._call.cancel()
             self._call = None
 
-    def added(self, addition: AppendNotification) -> None:
+    def appended(self, addition: AppendNotification) -> None:
         """Somebody has added entries to the log."""
         # Where a look has failed, the next one will find these.
         if addition.origin != self._store.origin and self._rooms.names() and not self._failed:
             self._heard.append(addition)
             self._wake()
 
-    def missed(self) -> None:
+    def catch_up(self) -> None:
         """For a time nobody could be heard: look at everything that is in memory."""
         self._was_deaf = True
         self._look_soon()

@@ -53,7 +53,7 @@ class ResetHandler:
         for member in members:
             member.reset()
 
-    async def missed(self) -> None:
+    async def find_missed(self) -> None:
         """For a time nobody could be heard: look whether anything that is in memory was made anew meanwhile.
 
         :raises DatabaseUnavailable: if that cannot be found out now.

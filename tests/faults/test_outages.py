@@ -15,7 +15,7 @@ import psutil
 import pytest
 from attrs import frozen
 
-from canvas_collab.persistence.compactor import TINY
+from canvas_collab.persistence.compactor import MAX_SIZE_IN_THREAD
 from tests.conftest import StartDaemon
 from tests.support.daemons import ROOT, Daemon
 from tests.support.databases import TestDatabase
@@ -282,7 +282,7 @@ def test_a_compaction_that_takes_long_does_not_hold_up_the_end_and_the_snapshot_
 ) -> None:
     diagram = stage.diagram(DATABASE_URL=stage.database.url)
     writer = diagram.provide(providers, "writer")
-    writer.insert_text("text", 0, "x" * 2 * TINY)
+    writer.insert_text("text", 0, "x" * 2 * MAX_SIZE_IN_THREAD)
     daemon = psutil.Process(diagram.daemon.pid)
     diagram.daemon.wait_until(lambda: daemon.children() != [])
     [compactor] = daemon.children()
@@ -293,7 +293,7 @@ def test_a_compaction_that_takes_long_does_not_hold_up_the_end_and_the_snapshot_
     assert time.monotonic() - began < 5
     assert not compactor.is_running()
     [[size]] = stage.database.query("SELECT octet_length(data) FROM yjs_document")
-    assert size > 2 * TINY
+    assert size > 2 * MAX_SIZE_IN_THREAD
 
 
 def test_connections_that_were_lost_are_made_again_without_anybody_asking(stage: Stage) -> None:

@@ -108,7 +108,7 @@ async def test_those_that_take_long_hold_up_no_other_and_end_when_told_to(monkey
     monkeypatch.setattr(compactor, "PATIENCE", 0.05)
     doc: Doc = Doc()
     text = doc.get("text", type=Text)
-    text += "x" * (compactor.TINY + 1)
+    text += "x" * (compactor.MAX_SIZE_IN_THREAD + 1)
     large = Document([decode_update(doc.get_update())])
     ours = Compactor()
     slow = [Deferred.fromCoroutine(ours.compact(large, DeleteSet())) for _ in range(compactor.AT_ONCE)]

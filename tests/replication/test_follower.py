@@ -213,11 +213,11 @@ def test_following_is_tried_until_it_succeeds_with_growing_pauses() -> None:
     looks = stage.log.looks
     stage.log.failures = 8
     addition = stage.add("one")
-    stage.follower.added(addition)
+    stage.follower.appended(addition)
     assert stage.count == 0
     # What is heard of meanwhile does not make it try more often.
     for _ in range(10):
-        stage.follower.added(addition)
+        stage.follower.appended(addition)
     assert stage.log.looks == looks + 1
     stage.clock.advance(FIRST_PAUSE)
     assert looks + 2 <= stage.log.looks <= looks + 3
@@ -225,7 +225,7 @@ def test_following_is_tried_until_it_succeeds_with_growing_pauses() -> None:
         stage.clock.advance(LONGEST_PAUSE)
     assert stage.count == 1
     # Then it is as ever.
-    stage.follower.added(stage.add("two"))
+    stage.follower.appended(stage.add("two"))
     assert stage.count == 2
 
 
@@ -237,7 +237,7 @@ def test_what_nobody_told_of_is_found_from_time_to_time_and_every_second_where_n
     stage.clock.advance(1)
     assert stage.count == 1
     stage.hears = False
-    stage.follower.missed()
+    stage.follower.catch_up()
     for number in range(2, 5):
         stage.add(str(number))
         assert stage.count == number - 1
@@ -261,7 +261,7 @@ def test_resets_that_may_have_been_missed_are_looked_for_until_that_succeeds_bef
     looks = stage.looks_for_resets
     stage.failing_looks_for_resets = 3
     stage.add("one")
-    stage.follower.missed()
+    stage.follower.catch_up()
     for failed in range(1, 4):
         assert (stage.looks_for_resets, stage.count) == (looks + failed, 0)
         stage.clock.advance(LONGEST_PAUSE)
@@ -274,7 +274,7 @@ def test_resets_that_may_have_been_missed_are_looked_for_until_that_succeeds_bef
 def test_following_stops_with_the_service() -> None:
     stage = Stage()
     stage.log.failures = 1
-    stage.follower.missed()
+    stage.follower.catch_up()
     looks = stage.log.looks
     stage.follower.stopService()
     stage.clock.advance(100)

@@ -200,7 +200,7 @@ class Stage:
     def look(self) -> list[Failure]:
         """Look, and return what failed."""
         failures: list[Failure] = []
-        Deferred.fromCoroutine(self.resets.missed()).addErrback(failures.append)
+        Deferred.fromCoroutine(self.resets.find_missed()).addErrback(failures.append)
         return failures
 
     def load(self, reset_at: datetime | None) -> Room[Any]:

@@ -1,4 +1,4 @@
-"""Whether what PostgreSQL calls committed is on its disk: settings of the server may have it otherwise."""
+"""Warns if PostgreSQL's settings allow it to report commits that are not on its disk yet."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from twisted.logger import Logger
 from canvas_collab.database.errors import DatabaseUnavailable
 from canvas_collab.database.pool import Database
 
-#: How often the settings are looked at, in seconds.
+#: How often the settings are read, in seconds.
 INTERVAL = 60.0
 
 _SETTINGS = "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit') AND setting = 'off'"
 
 
 class DurabilityCheck(Service):
-    """Looks at the settings, and says so when what is acknowledged can be lost."""
+    """Reads the settings from time to time, and logs when commits can be lost."""
 
     log = Logger()
 
     def __init__(self, reactor: IReactorTime, database: Database) -> None:
         self._database = database
-        #: Why what is committed may be lost when the server fails, or None if it cannot be.
+        #: Why commits can be lost when the server fails; None if they cannot.
         self.problem: str | None = None
-        self._looking = LoopingCall(self._look)
-        self._looking.clock = reactor
+        self._checking = LoopingCall(self._check)
+        self._checking.clock = reactor
 
     def startService(self) -> None:
-        """Begin to look."""
+        """Start reading the settings."""
         Service.startService(self)
-        self._looking.start(INTERVAL)
+        self._checking.start(INTERVAL)
 
     def stopService(self) -> None:
-        """Stop looking."""
+        """Stop reading the settings."""
         Service.stopService(self)
-        self._looking.stop()
+        self._checking.stop()
 
-    def _look(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._ask())
+    def _check(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._read_settings())
 
-    async def _ask(self) -> None:
+    async def _read_settings(self) -> None:
         try:
             rows = await self._database.query(_SETTINGS)
         except DatabaseUnavailable:

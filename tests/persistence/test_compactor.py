@@ -50,9 +50,9 @@ def test_what_the_process_does(document: Document, monkeypatch: pytest.MonkeyPat
     answer = io.BytesIO()
     main(io.BytesIO(encode(document) + encode_var_bytes(document.deletions.encode())), answer)
     assert decode(Decoder(answer.getvalue())).encode() == compacted(document, document.deletions).encode()
-    assert steps == [compactor.NICENESS]
+    assert steps == [compactor.NICE_INCREMENT]
     assert limits[resource.RLIMIT_CPU] == compactor.TIMEOUT
-    assert compactor.MEMORY < limits[resource.RLIMIT_AS] < 2 * compactor.MEMORY
+    assert compactor.BASE_MEMORY < limits[resource.RLIMIT_AS] < 2 * compactor.BASE_MEMORY
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_a_process_that_takes_too_long_is_given_up(document: Document, monkeypat
 def test_a_process_that_takes_too_much_memory_fails(document: Document, monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
         "import sys; from canvas_collab.persistence import compactor;"
-        "compactor.MEMORY = 2**27; compactor.compacted = lambda *_: bytearray(2**28);"
+        "compactor.BASE_MEMORY = 2**27; compactor.compacted = lambda *_: bytearray(2**28);"
         "compactor.main(sys.stdin.buffer, sys.stdout.buffer)"
     )
     start = subprocess.Popen
@@ -97,7 +97,7 @@ def test_a_tiny_document_that_would_take_too_many_steps_is_left_as_it_is(
 
     monkeypatch.setattr(compactor, "compacted", never_ends)
     with pytest.raises(CompactionFailed, match="more steps"):
-        compactor._compact_here(document, DeleteSet())
+        compactor._compact_in_thread(document, DeleteSet())
 
 
 @pytest_twisted.ensureDeferred
@@ -105,13 +105,13 @@ async def test_those_that_take_long_hold_up_no_other_and_end_when_told_to(monkey
     start = subprocess.Popen
     never_ends = [sys.executable, "-c", "import signal; signal.pause()"]
     monkeypatch.setattr(subprocess, "Popen", lambda _command, **options: start(never_ends, **options))
-    monkeypatch.setattr(compactor, "PATIENCE", 0.05)
+    monkeypatch.setattr(compactor, "SLOT_TIMEOUT", 0.05)
     doc: Doc = Doc()
     text = doc.get("text", type=Text)
     text += "x" * (compactor.MAX_SIZE_IN_THREAD + 1)
     large = Document([decode_update(doc.get_update())])
     ours = Compactor()
-    slow = [Deferred.fromCoroutine(ours.compact(large, DeleteSet())) for _ in range(compactor.AT_ONCE)]
+    slow = [Deferred.fromCoroutine(ours.compact(large, DeleteSet())) for _ in range(compactor.MAX_PROCESSES)]
     with pytest.raises(CompactionDeferred):
         await ours.compact(large, DeleteSet())
     tiny = Document([decode_update(b"\x00\x00")])

@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from canvas_collab.document.folding import DocumentDamaged, Snapshot, read_document, snapshot_of
-from canvas_collab.persistence.loading import AT_A_TIME
-from canvas_collab.persistence.pruning import BATCH, LogPruner
+from canvas_collab.persistence.loading import PAGE_ENTRIES
+from canvas_collab.persistence.pruning import BATCH_ENTRIES, LogPruner
 from canvas_collab.protocol import sync
 from tests.conftest import StartDaemon
 from tests.support.clients import Client
@@ -79,7 +79,7 @@ def test_a_log_of_more_entries_than_are_read_at_a_time_is_folded_whole(
 ) -> None:
     daemon = start_daemon(database)
     doc: Doc = Doc()
-    updates = typed(doc, 2 * AT_A_TIME + 5)
+    updates = typed(doc, 2 * PAGE_ENTRIES + 5)
     database.query("INSERT INTO yjs_document (id, data) VALUES ('diagram-one', '\\x0000')")
     database.query(
         "INSERT INTO yjs_update_log (document_id, update) SELECT 'diagram-one', decode(entry, 'hex')"
@@ -188,7 +188,7 @@ def test_an_update_that_the_database_refuses_holds_up_no_other_and_is_kept_once_
 def test_history_is_pruned_in_batches_until_nothing_is_left_of_that_age() -> None:
     clock = Clock()
     asked: list[int] = []
-    answers = [BATCH, BATCH, 3, 0, 0]
+    answers = [BATCH_ENTRIES, BATCH_ENTRIES, 3, 0, 0]
 
     async def prune(limit: int) -> int:
         asked.append(limit)
@@ -196,7 +196,7 @@ def test_history_is_pruned_in_batches_until_nothing_is_left_of_that_age() -> Non
 
     history = LogPruner(clock, prune)
     history.startService()
-    assert asked == [BATCH] * 4
+    assert asked == [BATCH_ENTRIES] * 4
     history.stopService()
 
 

@@ -17,9 +17,10 @@ from canvas_collab.database.migrations import prepare_database
 from canvas_collab.database.pool import Database, Transaction
 from canvas_collab.persistence import loading, store
 from canvas_collab.persistence.compactor import compact_in_background
-from canvas_collab.persistence.store import DocumentStore, LogEntry
+from canvas_collab.persistence.store import LogEntry
 from tests.replication.test_two_daemons import StoreInterleaving, content, expect_all
 from tests.support.databases import TestDatabase
+from tests.support.stores import document_store
 
 ROWS, BYTES = 7, 300
 
@@ -27,8 +28,8 @@ ROWS, BYTES = 7, 300
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is read and written at a time is little."""
-    monkeypatch.setattr(loading, "AT_A_TIME", ROWS)
-    monkeypatch.setattr(store, "AT_A_TIME", ROWS)
+    monkeypatch.setattr(loading, "PAGE_ENTRIES", ROWS)
+    monkeypatch.setattr(store, "PAGE_ENTRIES", ROWS)
     for module in (loading, store, large_values):
         monkeypatch.setattr(module, "CHUNK_SIZE", BYTES)
 
@@ -79,7 +80,7 @@ async def test_a_document_is_read_in_parts_and_folded_and_is_the_same(
     monkeypatch.setattr(Transaction, "query", query)
     chance = random.Random(seed)
     updates = edits(chance, 100)
-    kept = DocumentStore(pool, catalogue, compact_in_background, 3600)
+    kept = document_store(pool, catalogue, compact_in_background, 3600)
     for count, update in enumerate(updates):
         await kept.append([LogEntry("document", "nobody", update)])
         if count in (50, 99):
@@ -104,7 +105,7 @@ async def test_in_parts_as_well_a_load_sees_all_that_was_appended_before_it(
     database: TestDatabase, catalogue: Catalogue
 ) -> None:
     databases = [Database(reactor, database.url, 3) for _ in range(2)]
-    stores = [DocumentStore(each, catalogue, compact_in_background, 0) for each in databases]
+    stores = [document_store(each, catalogue, compact_in_background) for each in databases]
     for each in databases:
         each.startService()
     try:

@@ -10,11 +10,10 @@ from twisted.internet import reactor
 from canvas_collab.database.errors import DatabaseUnavailable
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.database.pool import Database
-from canvas_collab.document.document import Document
 from canvas_collab.persistence.journal import Journal
-from canvas_collab.persistence.store import DocumentStore, LogEntry
-from canvas_collab.protocol.delete_set import DeleteSet
+from canvas_collab.persistence.store import LogEntry
 from tests.support.databases import TestDatabase
+from tests.support.stores import document_store
 
 #: What a trigger may do about a row that it does not want, or does not know what to do about.
 REFUSALS = {
@@ -52,10 +51,6 @@ def refuse_poison(database: TestDatabase, statement: str) -> None:
     )
 
 
-async def never(document: Document, droppable: DeleteSet) -> Document:
-    raise AssertionError("nothing is compacted")
-
-
 @pytest.mark.parametrize("statement", REFUSALS.values(), ids=REFUSALS.keys())
 @pytest_twisted.ensureDeferred
 async def test_an_update_that_a_trigger_does_not_let_in_for_whatever_reason_holds_up_no_other(
@@ -63,7 +58,7 @@ async def test_an_update_that_a_trigger_does_not_let_in_for_whatever_reason_hold
 ) -> None:
     refuse_poison(database, statement)
     pool = Database(reactor, database.url, 1)
-    store = DocumentStore(pool, prepare_database(database.url, migrate=True), never, 0)
+    store = document_store(pool, prepare_database(database.url, migrate=True))
     journal = Journal(reactor, store, 0, 10**6, lambda sizes: None)
     pool.startService()
     try:
@@ -86,7 +81,7 @@ async def test_what_may_be_about_everybodys_updates_is_not_taken_for_a_refusal_o
 ) -> None:
     refuse_poison(database, statement)
     pool = Database(reactor, database.url, 1)
-    store = DocumentStore(pool, prepare_database(database.url, migrate=True), never, 0)
+    store = document_store(pool, prepare_database(database.url, migrate=True))
     pool.startService()
     try:
         with pytest.raises((psycopg2.ProgrammingError, DatabaseUnavailable)):

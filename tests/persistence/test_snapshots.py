@@ -8,14 +8,14 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from canvas_collab.persistence.snapshots import SMALL, Snapshots
-from canvas_collab.persistence.store import Folded
+from canvas_collab.persistence.snapshots import SMALL_SNAPSHOT, Snapshots
+from canvas_collab.persistence.store import FoldResult
 
 DEBOUNCE, MAX_WAIT = 1.0, 10.0
 
 
-def folded(entries: int, size: int = 1000) -> Folded:
-    return Folded(entries, size, False)
+def folded(entries: int, size: int = 1000) -> FoldResult:
+    return FoldResult(entries, size, False)
 
 
 class Stage:
@@ -25,11 +25,11 @@ class Stage:
         self.clock = Clock()
         self.written: list[str] = []
         self.compacted: list[bool] = []
-        self.writing: list[Deferred[Folded]] = []
+        self.writing: list[Deferred[FoldResult]] = []
         self.snapshots = Snapshots(self.clock, self.fold, DEBOUNCE, MAX_WAIT)
         self.snapshots.startService()
 
-    def fold(self, document_id: str, compact: bool) -> Deferred[Folded]:
+    def fold(self, document_id: str, compact: bool) -> Deferred[FoldResult]:
         self.written.append(document_id)
         self.compacted.append(compact)
         self.writing.append(Deferred())
@@ -123,36 +123,36 @@ def test_writing_everything_goes_on_after_a_failure(stage: Stage) -> None:
 
 
 def test_a_large_document_waits_until_its_log_has_grown_to_some_part_of_it(stage: Stage) -> None:
-    stage.snapshots.loaded("large", 100 * SMALL, 0)
+    stage.snapshots.loaded("large", 100 * SMALL_SNAPSHOT, 0)
     for _ in range(12):
-        stage.snapshots.changed({"large": SMALL})
+        stage.snapshots.changed({"large": SMALL_SNAPSHOT})
         stage.pass_time(MAX_WAIT)
     assert stage.written == []
-    stage.snapshots.changed({"large": SMALL})
+    stage.snapshots.changed({"large": SMALL_SNAPSHOT})
     stage.pass_time(DEBOUNCE * 2)
     assert stage.written == ["large"]
-    stage.writing[0].callback(folded(13, 113 * SMALL))
-    stage.snapshots.changed({"large": 13 * SMALL})
+    stage.writing[0].callback(folded(13, 113 * SMALL_SNAPSHOT))
+    stage.snapshots.changed({"large": 13 * SMALL_SNAPSHOT})
     stage.pass_time(DEBOUNCE * 2)
     assert stage.written == ["large"]
 
 
 def test_when_the_last_one_leaves_a_large_document_less_is_enough(stage: Stage) -> None:
-    stage.snapshots.loaded("large", 128 * SMALL, 0)
-    stage.snapshots.changed({"large": SMALL})
+    stage.snapshots.loaded("large", 128 * SMALL_SNAPSHOT, 0)
+    stage.snapshots.changed({"large": SMALL_SNAPSHOT})
     assert Deferred.fromCoroutine(stage.snapshots.unloaded("large")).called
     assert stage.written == []
     # What is in the log counts when it is loaded again.
-    stage.snapshots.loaded("large", 128 * SMALL, SMALL)
-    stage.snapshots.changed({"large": SMALL})
+    stage.snapshots.loaded("large", 128 * SMALL_SNAPSHOT, SMALL_SNAPSHOT)
+    stage.snapshots.changed({"large": SMALL_SNAPSHOT})
     unloading = Deferred.fromCoroutine(stage.snapshots.unloaded("large"))
     assert stage.written == ["large"]
-    stage.writing[0].callback(folded(2, 130 * SMALL))
+    stage.writing[0].callback(folded(2, 130 * SMALL_SNAPSHOT))
     assert unloading.called
 
 
 def test_a_small_document_is_written_however_little_has_changed(stage: Stage) -> None:
-    stage.snapshots.loaded("small", SMALL, 1)
+    stage.snapshots.loaded("small", SMALL_SNAPSHOT, 1)
     assert not Deferred.fromCoroutine(stage.snapshots.unloaded("small")).called
     assert stage.written == ["small"]
 
@@ -175,8 +175,8 @@ def test_writing_everything_waits_for_what_is_being_written(stage: Stage) -> Non
 
 
 def test_writing_everything_leaves_out_what_others_have_written_meanwhile(stage: Stage) -> None:
-    stage.snapshots.loaded("b", 2 * SMALL, 0)
-    stage.snapshots.changed({"a": 100, "b": SMALL, "c": 100})
+    stage.snapshots.loaded("b", 2 * SMALL_SNAPSHOT, 0)
+    stage.snapshots.changed({"a": 100, "b": SMALL_SNAPSHOT, "c": 100})
     everything = Deferred.fromCoroutine(stage.snapshots.write_all())
     leaving = Deferred.fromCoroutine(stage.snapshots.unloaded("b"))
     for number in range(3):

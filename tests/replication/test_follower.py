@@ -12,14 +12,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, Cooperator
 
 from canvas_collab.document.document import Document
-from canvas_collab.persistence.seen_ids import Mark, SeenIds
+from canvas_collab.persistence.seen_ids import LogHorizon, SeenIds
 from canvas_collab.persistence.snapshots import Snapshots
 from canvas_collab.persistence.store import DocumentStore, StoredDocument
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.update import decode_update
 from canvas_collab.replication.follower import (
-    FIRST_PAUSE,
-    LONGEST_PAUSE,
+    FIRST_RETRY_DELAY,
+    LONGEST_RETRY_DELAY,
     POLL_INTERVAL,
     READ_BYTES,
     READ_ENTRIES,
@@ -107,19 +107,24 @@ class StagedLog:
         self.looks = 0
         self.entries: list[ReadEntry] = []
 
-    async def added(self, additions: Sequence[AppendNotification], document_ids: Sequence[str]) -> list[ReadEntry]:
+    async def read_appended(
+        self, notifications: Sequence[AppendNotification], document_ids: Sequence[str]
+    ) -> list[ReadEntry]:
         self._look()
-        stretches = [(addition.first, addition.last) for addition in additions]
-        return [entry for entry in self.entries if any(first <= entry.id <= last for first, last in stretches)]
+        return [
+            entry
+            for entry in self.entries
+            if any(notification.first <= entry.id <= notification.last for notification in notifications)
+        ]
 
-    async def missing(self, gaps: tuple[list[int], list[int]], document_ids: Sequence[str]) -> UnseenEntries:
+    async def find_unseen(self, gaps: tuple[list[int], list[int]], document_ids: Sequence[str]) -> UnseenEntries:
         self._look()
         found = [
             (entry.id, len(entry.update))
             for entry in self.entries
             if any(first <= entry.id <= last for first, last in zip(*gaps, strict=True))
         ]
-        return UnseenEntries(Mark(max((entry.id for entry in self.entries), default=0), 1, 1), found, True)
+        return UnseenEntries(LogHorizon(max((entry.id for entry in self.entries), default=0), 1, 1), found, True)
 
     async def read(self, ids: Sequence[int]) -> list[ReadEntry]:
         return [entry for entry in self.entries if entry.id in ids]
@@ -142,7 +147,7 @@ class StagedStore:
 
     async def load(self, document_id: str) -> StoredDocument:
         self.loaded.append(document_id)
-        return StoredDocument(Document([decode_update(typed("all of it"))]), 0, 0)
+        return StoredDocument(Document([decode_update(typed("all of it"))]), 0, 0, None)
 
 
 def at_once(work: Callable[[], object]) -> None:
@@ -219,10 +224,10 @@ def test_following_is_tried_until_it_succeeds_with_growing_pauses() -> None:
     for _ in range(10):
         stage.follower.appended(addition)
     assert stage.log.looks == looks + 1
-    stage.clock.advance(FIRST_PAUSE)
+    stage.clock.advance(FIRST_RETRY_DELAY)
     assert looks + 2 <= stage.log.looks <= looks + 3
     for _ in range(8):
-        stage.clock.advance(LONGEST_PAUSE)
+        stage.clock.advance(LONGEST_RETRY_DELAY)
     assert stage.count == 1
     # Then it is as ever.
     stage.follower.appended(stage.add("two"))
@@ -248,11 +253,11 @@ def test_what_nobody_told_of_is_found_from_time_to_time_and_every_second_where_n
 def test_after_a_gap_in_which_entries_may_have_gone_documents_are_read_whole() -> None:
     stage = Stage()
     stage.log.failures = 10**6
-    for _ in range(int(Stage.LONGEST_GAP / LONGEST_PAUSE) + 1):
-        stage.clock.advance(LONGEST_PAUSE)
+    for _ in range(int(Stage.LONGEST_GAP / LONGEST_RETRY_DELAY) + 1):
+        stage.clock.advance(LONGEST_RETRY_DELAY)
     assert stage.store.loaded == []
     stage.log.failures = 0
-    stage.clock.advance(LONGEST_PAUSE)
+    stage.clock.advance(LONGEST_RETRY_DELAY)
     assert (stage.store.loaded, stage.count) == (["room"], 1)
 
 
@@ -264,7 +269,7 @@ def test_resets_that_may_have_been_missed_are_looked_for_until_that_succeeds_bef
     stage.follower.catch_up()
     for failed in range(1, 4):
         assert (stage.looks_for_resets, stage.count) == (looks + failed, 0)
-        stage.clock.advance(LONGEST_PAUSE)
+        stage.clock.advance(LONGEST_RETRY_DELAY)
     assert (stage.looks_for_resets, stage.count) == (looks + 4, 1)
     # Then nothing can have been missed any more.
     stage.clock.advance(60)

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from canvas_collab.database.pool import Database
 from canvas_collab.replication import notifications
-from canvas_collab.replication.notifications import NOT_HEARD, Notifications
+from canvas_collab.replication.notifications import NOT_RECEIVED, Notifications
 from tests.support.databases import TestDatabase
 
 
@@ -31,7 +31,7 @@ class Pooler:
 async def test_something_may_have_been_missed_when_nothing_is_heard_and_until_it_is_heard_again(
     empty_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notifications, "HEARING_TIMEOUT", 0.1)
+    monkeypatch.setattr(notifications, "TEST_TIMEOUT", 0.1)
     database = Database(reactor, empty_database.url, 1)
     pooler = Pooler(database)
     gap: Deferred[Any] = Deferred()
@@ -45,7 +45,7 @@ async def test_something_may_have_been_missed_when_nothing_is_heard_and_until_it
     database.startService()
     listening.startService()
     try:
-        assert await gap == NOT_HEARD
+        assert await gap == NOT_RECEIVED
         gap = Deferred()
         pooler.passes = True
         # Told when it is heard again, so that what was sent until then is looked for, and not before.

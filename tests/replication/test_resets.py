@@ -20,7 +20,7 @@ from canvas_collab.database.pool import Database, Row
 from canvas_collab.document import document
 from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.document.folding import compacted
-from canvas_collab.persistence.store import DocumentStore, LogEntry
+from canvas_collab.persistence.store import LogEntry
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.steps import complete
 from canvas_collab.protocol.update import decode_update
@@ -31,14 +31,11 @@ from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import LONGEST_WAIT, Rooms
 from tests.support.databases import TestDatabase
+from tests.support.stores import document_store
 
 
 def room(clock: Clock, name: str) -> Room[Any]:
     return Room(clock, name, Document(), Awareness(1), FlushPacer(1, 1), FlushPacer(1, 1), lambda *_: None)
-
-
-async def never(document: Document, droppable: DeleteSet) -> Document:
-    raise AssertionError("there is nothing to be compacted")
 
 
 class Loading:
@@ -280,7 +277,7 @@ def test_that_resets_could_not_be_looked_for_is_told() -> None:
 @pytest_twisted.ensureDeferred
 async def test_with_a_document_it_is_read_when_it_was_made_anew(database: TestDatabase) -> None:
     pool = Database(reactor, database.url, 1)
-    store = DocumentStore(pool, prepare_database(database.url, migrate=True), never, 0)
+    store = document_store(pool, prepare_database(database.url, migrate=True))
     pool.startService()
     try:
         assert (await store.load("small")).reset_at is None
@@ -311,11 +308,11 @@ async def test_what_was_compacted_before_a_reset_is_not_written_after_it(databas
         database.query("UPDATE yjs_document SET data = '\\x0000', reset_at = clock_timestamp()")
         return compacted(document, droppable)
 
-    store = DocumentStore(pool, catalogue, compact, 0)
+    store = document_store(pool, catalogue, compact)
     pool.startService()
     try:
         await store.append([LogEntry("a", "nobody", doc.get_update())])
-        await store.fold("a")
+        await store.fold("a", compact=True)
         assert database.query("SELECT data FROM yjs_document")[0][0].tobytes() == b"\x00\x00"
         await store.append([LogEntry("a", "nobody", doc.get_update())])
         assert (await store.load("a")).document.size > 2000

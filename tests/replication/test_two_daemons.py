@@ -28,6 +28,7 @@ from canvas_collab.protocol.update import decode_update
 from tests.support.daemons import Daemon, daemon_environment
 from tests.support.databases import TestDatabase, User
 from tests.support.hocuspocus_client import STEP_2, RawHocuspocus
+from tests.support.stores import document_store
 
 SEED = int(os.environ.get("INTERLEAVING_SEED", "1"))
 
@@ -139,7 +140,7 @@ class StoreInterleaving:
         await store.fold(self._name, compact=self._random.random() < 0.5)
 
     async def _prune(self, store: DocumentStore, _author: Author) -> None:
-        await store.prune(self._random.choice((1, 3, 500)))
+        await store.prune(self._random.choice((1, 3, 500)), min_retention=0)
 
 
 @pytest_twisted.ensureDeferred
@@ -148,7 +149,7 @@ async def test_a_load_sees_all_that_was_appended_before_it_whatever_two_stores_d
 ) -> None:
     catalogue = prepare_database(database.url, migrate=True)
     databases = [Database(reactor, database.url, 3) for _ in range(2)]
-    stores = [DocumentStore(each, catalogue, compact_in_background, 0) for each in databases]
+    stores = [document_store(each, catalogue, compact_in_background) for each in databases]
     for each in databases:
         each.startService()
     try:

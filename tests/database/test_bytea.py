@@ -1,4 +1,4 @@
-"""Bytes that go to PostgreSQL come back as they were."""
+"""Byte strings are stored by PostgreSQL as they are."""
 
 from __future__ import annotations
 

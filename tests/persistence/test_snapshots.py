@@ -1,4 +1,4 @@
-"""The flusher: when a document is written."""
+"""When snapshots are written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def folded(entries: int, size: int = 1000) -> FoldResult:
 
 
 class Stage:
-    """A flusher whose writing ends when the test says so."""
+    """Snapshots whose folding ends when the test fires the Deferreds in `writing`."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -46,7 +46,7 @@ def stage() -> Iterator[Stage]:
     stage.snapshots.stopService()
 
 
-def test_a_document_is_written_once_it_rests(stage: Stage) -> None:
+def test_a_snapshot_is_written_when_its_document_has_not_changed_for_the_debounce_time(stage: Stage) -> None:
     stage.snapshots.changed({"a": 100})
     stage.pass_time(DEBOUNCE / 2)
     stage.snapshots.changed({"a": 100})
@@ -59,7 +59,7 @@ def test_a_document_is_written_once_it_rests(stage: Stage) -> None:
     assert stage.written == ["a"]
 
 
-def test_a_document_that_never_rests_is_written_after_the_longest_wait(stage: Stage) -> None:
+def test_a_document_that_keeps_changing_is_written_after_the_maximum_wait(stage: Stage) -> None:
     for _ in range(int(MAX_WAIT / 0.5) - 1):
         stage.snapshots.changed({"a": 100})
         stage.pass_time(0.5)
@@ -69,7 +69,7 @@ def test_a_document_that_never_rests_is_written_after_the_longest_wait(stage: St
     assert stage.written == ["a"]
 
 
-def test_a_change_while_it_is_written_is_written_again(stage: Stage) -> None:
+def test_a_change_during_a_write_is_written_afterwards(stage: Stage) -> None:
     stage.snapshots.changed({"a": 100})
     stage.pass_time(2)
     stage.snapshots.changed({"a": 100})
@@ -80,7 +80,7 @@ def test_a_change_while_it_is_written_is_written_again(stage: Stage) -> None:
     assert stage.written == ["a", "a"]
 
 
-def test_a_document_that_could_not_be_written_is_tried_again(stage: Stage) -> None:
+def test_a_failed_write_is_retried(stage: Stage) -> None:
     stage.snapshots.changed({"a": 100})
     stage.pass_time(2)
     stage.writing[0].errback(RuntimeError("away"))
@@ -88,7 +88,7 @@ def test_a_document_that_could_not_be_written_is_tried_again(stage: Stage) -> No
     assert stage.written == ["a", "a"]
 
 
-def test_writing_on_request_waits_for_the_writing_under_way_and_for_nothing_else(stage: Stage) -> None:
+def test_writing_on_request_waits_for_the_write_in_progress_only(stage: Stage) -> None:
     stage.snapshots.changed({"a": 100})
     first = Deferred.fromCoroutine(stage.snapshots.write("a"))
     stage.snapshots.changed({"a": 100})
@@ -103,7 +103,7 @@ def test_writing_on_request_waits_for_the_writing_under_way_and_for_nothing_else
     assert stage.written == ["a", "a"]
 
 
-def test_writing_on_request_says_when_it_fails(stage: Stage) -> None:
+def test_writing_on_request_raises_what_folding_raised(stage: Stage) -> None:
     stage.snapshots.changed({"a": 100})
     writing = Deferred.fromCoroutine(stage.snapshots.write("a"))
     stage.writing[0].errback(RuntimeError("away"))
@@ -112,7 +112,7 @@ def test_writing_on_request_says_when_it_fails(stage: Stage) -> None:
     assert len(failures) == 1
 
 
-def test_writing_everything_goes_on_after_a_failure(stage: Stage) -> None:
+def test_writing_everything_continues_after_a_failure(stage: Stage) -> None:
     stage.snapshots.changed({"a": 100})
     stage.snapshots.changed({"b": 100})
     everything = Deferred.fromCoroutine(stage.snapshots.write_all())
@@ -122,7 +122,7 @@ def test_writing_everything_goes_on_after_a_failure(stage: Stage) -> None:
     assert stage.written == ["a", "b"]
 
 
-def test_a_large_document_waits_until_its_log_has_grown_to_some_part_of_it(stage: Stage) -> None:
+def test_a_large_document_is_written_when_its_log_has_grown_to_a_fraction_of_it(stage: Stage) -> None:
     stage.snapshots.loaded("large", 100 * SMALL_SNAPSHOT, 0)
     for _ in range(12):
         stage.snapshots.changed({"large": SMALL_SNAPSHOT})
@@ -137,7 +137,7 @@ def test_a_large_document_waits_until_its_log_has_grown_to_some_part_of_it(stage
     assert stage.written == ["large"]
 
 
-def test_when_the_last_one_leaves_a_large_document_less_is_enough(stage: Stage) -> None:
+def test_a_large_document_that_is_closed_is_written_when_less_has_changed(stage: Stage) -> None:
     stage.snapshots.loaded("large", 128 * SMALL_SNAPSHOT, 0)
     stage.snapshots.changed({"large": SMALL_SNAPSHOT})
     assert Deferred.fromCoroutine(stage.snapshots.unloaded("large")).called
@@ -157,7 +157,7 @@ def test_a_small_document_is_written_however_little_has_changed(stage: Stage) ->
     assert stage.written == ["small"]
 
 
-def test_at_the_end_there_is_no_time_to_compact(stage: Stage) -> None:
+def test_writing_everything_does_not_compact(stage: Stage) -> None:
     stage.snapshots.changed({"a": 100})
     Deferred.fromCoroutine(stage.snapshots.write_all())
     assert stage.compacted == [False]
@@ -174,7 +174,7 @@ def test_writing_everything_waits_for_what_is_being_written(stage: Stage) -> Non
     assert stage.written == ["a"]
 
 
-def test_writing_everything_leaves_out_what_others_have_written_meanwhile(stage: Stage) -> None:
+def test_writing_everything_skips_what_was_written_meanwhile(stage: Stage) -> None:
     stage.snapshots.loaded("b", 2 * SMALL_SNAPSHOT, 0)
     stage.snapshots.changed({"a": 100, "b": SMALL_SNAPSHOT, "c": 100})
     everything = Deferred.fromCoroutine(stage.snapshots.write_all())

@@ -29,6 +29,7 @@ from canvas_collab.database.pool import Database
 from canvas_collab.persistence.compactor import compact_in_background
 from canvas_collab.persistence.store import DocumentStore, LogEntry
 from canvas_collab.protocol import sync
+from canvas_collab.scheduling import make_cooperator
 from tests.support.clients import Client
 from tests.support.daemons import Daemon
 from tests.support.databases import SECRET, TestDatabase, User
@@ -89,7 +90,14 @@ async def measure_database(database: TestDatabase, user: User) -> None:
             for _ in range(SESSION_CHECKS)
         ]
         show("session and role", decisions)
-        store = DocumentStore(pool, catalogue, compact_in_background, settings.snapshots.history_retention)
+        store = DocumentStore(
+            pool,
+            catalogue,
+            compact_in_background,
+            settings.snapshots.history_retention,
+            journal_database=pool,
+            cooperator=make_cooperator(reactor),
+        )
         for size in (1, 50, 500):
             batch = [LogEntry(f"diagram-{number % 10}", user.id, SMALL_UPDATE) for number in range(size)]
             commits = [await _measured(store.append(batch)) for _ in range(COMMITS)]

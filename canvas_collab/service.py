@@ -23,7 +23,7 @@ from canvas_collab.database.pool import Database
 from canvas_collab.document.document import Document
 from canvas_collab.health import Health, ServiceStatus, health_site
 from canvas_collab.memory import release_free_memory, tune_garbage_collection
-from canvas_collab.persistence.compactor import abort, compact_in_background
+from canvas_collab.persistence.compactor import abort_compactions, compact_in_background
 from canvas_collab.persistence.durability import DurabilityCheck
 from canvas_collab.persistence.journal import Journal
 from canvas_collab.persistence.pruning import LogPruner
@@ -113,12 +113,12 @@ def collaboration_service(
         snapshots,
         reconcile_interval,
         max(history_retention, least_retention),
-        lambda: notifications.trouble is None,
-        resets.missed,
+        lambda: notifications.problem is None,
+        resets.find_missed,
         cooperator,
     )
     notifications = Notifications(
-        reactor, settings.database.url, shared, reconcile_interval, follower.added, follower.missed, resets.reset
+        reactor, settings.database.url, shared, reconcile_interval, follower.appended, follower.catch_up, resets.reset
     )
 
     # Clients.
@@ -142,10 +142,10 @@ def collaboration_service(
             len(factory.clients),
             len(rooms),
             journal.unsaved,
-            journal.trouble,
+            journal.problem,
             sorted(opener.damaged),
-            durability.trouble,
-            notifications.trouble,
+            durability.problem,
+            notifications.problem,
         )
 
     health = Health(reactor, reserved, status)
@@ -251,5 +251,5 @@ class CollaborationService(MultiService):
             except Exception as error:
                 self.log.failure("a part did not stop", reason=str(error))
         # The process does not end before its threads, and they wait for what they have started.
-        abort()
+        abort_compactions()
         self.log.info("stopped")

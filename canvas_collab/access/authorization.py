@@ -15,8 +15,9 @@ from canvas_collab.access.fair_semaphore import FairSemaphore, Requester
 from canvas_collab.access.origins import OriginPolicy
 from canvas_collab.access.roles import Access, AccessList, room_name_problem
 from canvas_collab.config.application import RoutingSettings
-from canvas_collab.database.pool import DatabaseUnavailable, wait_at_most
+from canvas_collab.database.errors import DatabaseUnavailable
 from canvas_collab.protocol.close_codes import CloseCode
+from canvas_collab.timeouts import wait_at_most
 
 _T = TypeVar("_T")
 

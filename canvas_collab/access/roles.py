@@ -7,7 +7,8 @@ import enum
 from twisted.logger import Logger
 
 from canvas_collab.database.catalogue import Catalogue
-from canvas_collab.database.pool import Database, InvalidValue
+from canvas_collab.database.errors import InvalidValue
+from canvas_collab.database.pool import Database
 
 #: The maximum length of a room's name, in characters; PostgreSQL's B-tree could not index much longer ones.
 MAX_ROOM_NAME_LENGTH = 255

@@ -1,1 +1,1 @@
-"""PostgreSQL: the pool, the migrations, what the catalogue says of the application's tables, the stored documents."""
+"""Access to PostgreSQL: connections and their pool, errors, byte strings as parameters, migrations, the catalogue."""

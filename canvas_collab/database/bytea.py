@@ -1,38 +1,38 @@
-"""Bytes on their way to PostgreSQL."""
+"""Byte strings as parameters of SQL statements."""
 
 from __future__ import annotations
 
 from binascii import hexlify
 from collections.abc import Iterable
 
-#: So many bytes are encoded at a time: other threads get their turns in between.
-CHUNK = 2**18
+#: So many bytes are encoded at a time: other threads run in between.
+CHUNK_SIZE = 2**18
 
 
 class Bytea:
-    """A value of type ``bytea``, its literal made ahead.
+    """A parameter of type ``bytea`` whose SQL literal is made when the object is, possibly in a thread.
 
-    psycopg2's own takes ten times as long and, for a large value, keeps the whole process waiting when the statement is
-    sent.  This can be made in a thread.
+    psycopg2's own adapter takes ten times as long and, for a large value, blocks the process when the statement is
+    sent.
     """
 
     __slots__ = ("_literal",)
 
     def __init__(self, data: bytes) -> None:
-        hexadecimal = (hexlify(data[start : start + CHUNK]) for start in range(0, len(data), CHUNK))
+        hexadecimal = (hexlify(data[start : start + CHUNK_SIZE]) for start in range(0, len(data), CHUNK_SIZE))
         self._literal = b"".join((b"'\\x", *hexadecimal, b"'::bytea"))
 
     def getquoted(self) -> bytes:
-        """The literal, as psycopg2 asks for it."""
+        """Called by psycopg2 for the SQL of this parameter."""
         return self._literal
 
     def __conform__(self, protocol: object) -> Bytea:
-        """This is what psycopg2 looks for in a value that it does not know."""
+        """Called by psycopg2 to adapt a value of a type that it does not know."""
         return self
 
 
 class ByteaArray(Bytea):
-    """A value of type ``bytea[]``."""
+    """A parameter of type ``bytea[]``."""
 
     __slots__ = ()
 

@@ -1,7 +1,7 @@
-"""What the database's catalogue says of tables that are not ours: Better Auth's, and the view over the roles.
+"""Adapts the daemon's queries to the application's tables: those of Better Auth, and the view with the roles.
 
-Better Auth's columns are camelCase under its own migrations and snake_case under Drizzle's; times come with a time zone
-or without, and are UTC then; ids are text, uuid or integer.  All of that is found out here, once, at start.
+Better Auth's columns are camelCase under its own migrations and snake_case under Drizzle's; times have a time zone or
+are UTC without one; ids are text, uuid or integer.  All of this is read from PostgreSQL's catalogue once, at start.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from attrs import frozen
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
-#: Better Auth's table names, and those it uses with ``usePlural``.
+#: Better Auth's names of its tables, without and with its option ``usePlural``.
 SESSION_TABLES = ("session", "sessions")
 USER_TABLES = ("user", "users")
 ACCESS_VIEW = "collab_access"
 
 
 class UnsuitableDatabase(Exception):
-    """The database cannot be used as it is; `problems` has a sentence for each reason, with the remedy."""
+    """The database cannot be used as it is.  `problems` has a sentence for each reason, with the remedy."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -29,7 +29,7 @@ class UnsuitableDatabase(Exception):
 
 @frozen
 class Column:
-    """A column's name and its type, without a length, in a spelling that SQL understands."""
+    """A column's name, and its type as SQL, without a length."""
 
     name: str
     type: str
@@ -37,11 +37,11 @@ class Column:
 
 @frozen
 class Catalogue:
-    """The queries that fit this database, as SQL text.
+    """The queries that fit this database, and the parts that other queries need, as SQL.
 
-    `session_query` takes a token and answers the user's id and for how many more seconds the session is good.
-    `role_query` takes a diagram's and a user's id by the names ``diagram`` and ``user`` and answers roles.
-    `user_table` and `user_id_type` say where a user's id is found.
+    `session_query` takes a session's token and returns the user's id and the seconds until the session expires.
+    `role_query` takes the parameters ``diagram`` and ``user``, both ids, and returns the user's roles.
+    `user_table` is the table of users, and `user_id_type` the type of its ids.
     """
 
     session_query: str
@@ -51,10 +51,10 @@ class Catalogue:
 
 
 def find_auth_tables(connection: Connection) -> list[str]:
-    """What is missing of Better Auth's tables, a sentence for each; empty if they are there."""
+    """Return a sentence for each of Better Auth's tables that does not exist."""
     problems = []
     for candidates in (USER_TABLES, SESSION_TABLES):
-        if _first_table(connection, candidates) is None:
+        if _existing_table(connection, candidates) is None:
             problems.append(
                 f'There is no table "{candidates[0]}". It belongs to Better Auth: run the application\'s migrations '
                 "first (and, if sessions are kept in a secondary storage, set session.storeSessionInDatabase)."
@@ -63,9 +63,9 @@ def find_auth_tables(connection: Connection) -> list[str]:
 
 
 def read_catalogue(connection: Connection) -> Catalogue:
-    """Find out how this database spells what we ask it for.
+    """Read the names and types of the tables and columns that the daemon needs.
 
-    :raises Unsuitable: naming everything that is missing, and what to do about it.
+    :raises UnsuitableDatabase: naming everything that is missing, and the remedies.
     """
     problems = find_auth_tables(connection)
     if _columns(connection, ACCESS_VIEW) == {}:
@@ -76,8 +76,8 @@ def read_catalogue(connection: Connection) -> Catalogue:
     if problems:
         raise UnsuitableDatabase(problems)
 
-    session = _first_table(connection, SESSION_TABLES) or ""
-    user = _first_table(connection, USER_TABLES) or ""
+    session = _existing_table(connection, SESSION_TABLES) or ""
+    user = _existing_table(connection, USER_TABLES) or ""
     token = _column(connection, session, ("token",), problems)
     expires = _column(connection, session, ("expiresAt", "expires_at"), problems)
     owner = _column(connection, session, ("userId", "user_id"), problems)
@@ -91,12 +91,12 @@ def read_catalogue(connection: Connection) -> Catalogue:
     ends: sql.Composable = sql.Identifier(expires.name)
     if "with time zone" not in expires.type:
         ends = sql.SQL("{} AT TIME ZONE 'UTC'").format(ends)
-    # Both times by the database's clock; each as a number first, since an infinite time has no difference to another.
+    # By the database's clock. The difference of two numbers, since PostgreSQL cannot subtract an infinite timestamp.
     session_query = sql.SQL(
         "SELECT {}::text, (extract(epoch FROM {}) - extract(epoch FROM now()))::float8 FROM {} WHERE {} = %s"
     ).format(sql.Identifier(owner.name), ends, sql.Identifier(session), sql.Identifier(token.name))
-    # The first comparison can use an index; the second refuses other spellings of the same id, upper-case letters in a
-    # uuid for example, each of which would be a room of its own.
+    # The first comparison can use an index; the second rejects other spellings of the same id, upper-case letters in a
+    # UUID for example, each of which would open a room of its own.
     role_query = sql.SQL(
         "SELECT {role}::text FROM {view} WHERE {diagram} = %(diagram)s::{diagram_type} "
         "AND {diagram}::text = %(diagram)s AND {member} = %(user)s::{member_type}"
@@ -108,8 +108,8 @@ def read_catalogue(connection: Connection) -> Catalogue:
         member=sql.Identifier(member.name),
         member_type=sql.SQL(member.type),
     )
-    _try_out(connection, session_query, ("",), f'"{session}"', problems)
-    _try_out(connection, role_query, {"diagram": None, "user": None}, f'"{ACCESS_VIEW}"', problems)
+    _check_query(connection, session_query, ("",), f'"{session}"', problems)
+    _check_query(connection, role_query, {"diagram": None, "user": None}, f'"{ACCESS_VIEW}"', problems)
     if problems:
         raise UnsuitableDatabase(problems)
     return Catalogue(
@@ -120,38 +120,38 @@ def read_catalogue(connection: Connection) -> Catalogue:
     )
 
 
-def _try_out(
+def _check_query(
     connection: Connection,
     query: sql.Composed,
     parameters: Sequence[object] | Mapping[str, object],
     table: str,
     problems: list[str],
 ) -> None:
-    """Plan a query: that finds columns of types that do not go together, and missing privileges."""
+    """Let PostgreSQL plan a query: it reports columns of types that cannot be compared, and missing privileges."""
     try:
         with connection.cursor() as cursor:
             cursor.execute(sql.SQL("EXPLAIN ") + query, parameters)
     except psycopg2.Error as error:
         problems.append(
-            f"{table} cannot be used: {error.diag.message_primary}. What is asked of it: {query.as_string(connection)}"
+            f"{table} cannot be used: {error.diag.message_primary}. The query: {query.as_string(connection)}"
         )
 
 
-def _first_table(connection: Connection, candidates: tuple[str, ...]) -> str | None:
+def _existing_table(connection: Connection, candidates: tuple[str, ...]) -> str | None:
     return next((name for name in candidates if _columns(connection, name)), None)
 
 
-def _column(connection: Connection, table: str, spellings: tuple[str, ...], problems: list[str]) -> Column:
+def _column(connection: Connection, table: str, names: tuple[str, ...], problems: list[str]) -> Column:
     columns = _columns(connection, table)
-    for name in spellings:
+    for name in names:
         if name in columns:
             return Column(name, columns[name])
-    problems.append(f'"{table}" has no column {" or ".join(spellings)}; it has {", ".join(sorted(columns))}.')
+    problems.append(f'"{table}" has no column {" or ".join(names)}; it has {", ".join(sorted(columns))}.')
     return Column("", "")
 
 
 def _columns(connection: Connection, table: str) -> dict[str, str]:
-    """The columns of a table or view that the search path finds, with their types; empty if there is none."""
+    """Return the types of the columns of a table or view in the search path; empty if it does not exist."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

@@ -1,6 +1,6 @@
-"""Bringing the tables that are ours up to date: the numbered files of ``sql/``, in order, each once.
+"""Migrates the daemon's own tables: applies the numbered files of ``sql/`` in order, each once.
 
-Runs before the reactor does, so that a daemon that cannot work says so and ends.
+Runs, blocking, before the reactor starts, so that a daemon whose database cannot be used exits with the reasons.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from psycopg2.extensions import connection as Connection
 
 from canvas_collab.database.catalogue import Catalogue, UnsuitableDatabase, find_auth_tables, read_catalogue
 
-#: The advisory lock under which each migration runs: two daemons that start together take turns. It ends with the
-#: transaction, since a connection pooler may keep a session, and its locks, beyond the end of a connection.
+#: The key of the advisory lock under which each migration runs, so that daemons that start at the same time do not run
+#: one twice.  The lock belongs to the transaction: a connection pooler may keep a session, and its locks, after the
+#: client has disconnected.
 LOCK = 0x43_61_6E_76_61_73
 
-_CREATE_RECORD = """
+_CREATE_MIGRATION_TABLE = """
     CREATE TABLE IF NOT EXISTS collab_migration (
         number INTEGER PRIMARY KEY,
         name TEXT NOT NULL,
@@ -37,9 +38,9 @@ class Migration:
 
 
 def available_migrations() -> list[Migration]:
-    """The migrations that this version of the code has, in order."""
+    """Return the migrations that this version of the code has, in order."""
     migrations = []
-    for path in sorted(_directory().glob("*.sql")):
+    for path in sorted(_sql_directory().glob("*.sql")):
         match = re.fullmatch(r"(\d+)_(\w+)\.sql", path.name)
         if match:
             migrations.append(Migration(int(match[1]), match[2], path.read_text(encoding="utf-8")))
@@ -47,11 +48,11 @@ def available_migrations() -> list[Migration]:
 
 
 def prepare_database(url: str, migrate: bool) -> Catalogue:
-    """Make a database ready, or say why it is not.
+    """Migrate the database if allowed, check that it can be used, and return the queries that fit it.
 
     :param url: a libpq connection URL.
-    :param migrate: whether migrations may be applied; else they must have been.
-    :raises Unsuitable: with every problem and its remedy.
+    :param migrate: whether outstanding migrations are applied; otherwise they are a reason to raise.
+    :raises UnsuitableDatabase: with every problem and its remedy.
     """
     try:
         connection = psycopg2.connect(url, connect_timeout=10, application_name="canvas-collab")
@@ -71,7 +72,7 @@ def prepare_database(url: str, migrate: bool) -> Catalogue:
 
 def _migrate(connection: Connection, allowed: bool) -> None:
     migrations = available_migrations()
-    applied = _applied(connection)
+    applied = _applied_numbers(connection)
     unknown = sorted(applied - {migration.number for migration in migrations})
     if unknown:
         raise UnsuitableDatabase(
@@ -88,7 +89,7 @@ def _migrate(connection: Connection, allowed: bool) -> None:
         _apply(connection, migration)
 
 
-def _applied(connection: Connection) -> set[int]:
+def _applied_numbers(connection: Connection) -> set[int]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('collab_migration') IS NOT NULL")
         if not cursor.fetchall()[0][0]:
@@ -100,13 +101,13 @@ def _applied(connection: Connection) -> set[int]:
 def _apply(connection: Connection, migration: Migration) -> None:
     connection.autocommit = False
     try:
-        # The connection as a context manager is one transaction.
+        # psycopg2's connection as a context manager is a transaction, and does not close.
         with connection, connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-            cursor.execute(_CREATE_RECORD)
+            cursor.execute(_CREATE_MIGRATION_TABLE)
             cursor.execute("SELECT FROM collab_migration WHERE number = %s", (migration.number,))
             if cursor.fetchall():
-                # Somebody else has just done it.
+                # Another daemon has applied it in the meantime.
                 return
             cursor.execute(migration.statements)
             cursor.execute(
@@ -123,8 +124,8 @@ def _apply(connection: Connection, migration: Migration) -> None:
         connection.autocommit = True
 
 
-def _directory() -> Path:
-    """Where the files lie: inside the package when it is installed, beside it in a checkout."""
+def _sql_directory() -> Path:
+    """Return the directory of the files: in the package if that is installed, beside it in a checkout."""
     package = Path(__file__).resolve().parent.parent
     installed = package / "sql"
     return installed if installed.is_dir() else package.parent / "sql"

@@ -1,1 +1,1 @@
-"""Getting updates to disk and back: the journal, snapshots, history, and what other processes write."""
+"""Stores documents in PostgreSQL: the journal, the log, snapshots, compaction and pruning."""

@@ -1,4 +1,4 @@
-"""What the journal's commits are made of: entries in their order, as many as go well together."""
+"""The journal's batches: how many queued entries go into one commit."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from attrs import define
 
 from canvas_collab.persistence.store import LogEntry
 
-#: One commit takes at most so many entries, and so many bytes unless a single entry is larger.  Making and sending a
-#: statement of so many keeps the reactor for a few milliseconds.
+#: The limits of one commit; a single entry may be larger.  Making and sending a statement of this size blocks the
+#: reactor for a few milliseconds.
 BATCH_ENTRIES = 1000
 BATCH_BYTES = 2**19
 
-#: What an entry that waits takes beside its update, in bytes: the objects around it, and whoever waits for it.
+#: The memory that a queued entry takes besides its update, in bytes, with the callbacks that wait for its commit.
 ENTRY_OVERHEAD = 512
 
 
 @define(eq=False)
-class Queued:
-    """An entry, and where it stands among all that were ever queued."""
+class QueuedEntry:
+    """A log entry, and its position among all entries that were ever queued."""
 
     position: int
     entry: LogEntry
 
     @property
     def size(self) -> int:
-        """How many bytes it takes while it waits."""
+        """The memory that it takes, in bytes."""
         return len(self.entry.update) + ENTRY_OVERHEAD
 
 
-def next_batch(entries: Sequence[Queued], most: int) -> list[Queued]:
-    """The first of these that make one commit, at most so many."""
+def next_batch(entries: Sequence[QueuedEntry], limit: int) -> list[QueuedEntry]:
+    """Return the first of `entries` that fit into one commit, at most `limit`."""
     size = 0
-    batch: list[Queued] = []
-    for queued in entries[: min(most, BATCH_ENTRIES)]:
+    batch: list[QueuedEntry] = []
+    for queued in entries[: min(limit, BATCH_ENTRIES)]:
         size += len(queued.entry.update)
         if batch and size > BATCH_BYTES:
             break
@@ -42,8 +42,8 @@ def next_batch(entries: Sequence[Queued], most: int) -> list[Queued]:
     return batch
 
 
-def sizes_of(batch: Sequence[Queued]) -> dict[str, int]:
-    """How many bytes of updates there are of each document."""
+def bytes_by_document(batch: Sequence[QueuedEntry]) -> dict[str, int]:
+    """Return how many bytes of updates the batch has of each document."""
     sizes: dict[str, int] = {}
     for queued in batch:
         entry = queued.entry

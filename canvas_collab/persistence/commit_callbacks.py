@@ -1,6 +1,7 @@
-"""Who is told when what they have edited is in the database, each document's in the order of asking.
+"""Calls functions when the log entries that they wait for are committed.
 
-An entry that cannot be committed as things are holds back whoever waits for its document, and nobody else.
+Callbacks that wait for one document are called in the order in which they were added.  An entry whose commit is
+postponed delays the callbacks that wait for its document, and no others.
 """
 
 from __future__ import annotations
@@ -12,80 +13,84 @@ from attrs import Factory, define, frozen
 
 
 @frozen
-class _Waiting:
-    """Somebody who waits until everything before a position is committed: of one document, or of all."""
+class _Callback:
+    """A function to call when all entries before a position are committed: those of one document, or all."""
 
     position: int
     document_id: str | None
-    act: Callable[[], None]
+    function: Callable[[], None]
 
 
 @define(eq=False)
-class _Held:
-    """The positions of a document's entries that are held up, the lowest of them, and who waits for them."""
+class _PostponedDocument:
+    """The positions of a document's postponed entries, the lowest of them, and the callbacks that wait for them."""
 
     positions: set[int] = Factory(set)
-    first: int = 0
-    waiting: deque[_Waiting] = Factory(deque)
+    lowest: int = 0
+    callbacks: deque[_Callback] = Factory(deque)
 
 
 class CommitCallbacks:
-    """Knows up to where entries are committed, save those that are held up, and who waits for what."""
+    """The callbacks that wait for commits; is told by the journal which entries are committed and which postponed."""
 
     def __init__(self) -> None:
-        # Everything before this position is committed or held up.
-        self._reached = 0
-        self._held: dict[str, _Held] = {}
-        self._waiting: deque[_Waiting] = deque()
-        # Who waits for all documents, where one is held up.
-        self._waiting_for_all: deque[_Waiting] = deque()
+        # Every entry before this position is committed or postponed.
+        self._position = 0
+        self._postponed: dict[str, _PostponedDocument] = {}
+        # The callbacks whose position is not reached; and those of which it is, and that wait for postponed entries of
+        # any document.
+        self._waiting: deque[_Callback] = deque()
+        self._waiting_for_postponed: deque[_Callback] = deque()
 
-    def ask(self, position: int, document_id: str | None, act: Callable[[], None]) -> None:
-        """Call `act`, which must not raise, when everything of a document, or of all, before a position is there."""
-        self._waiting.append(_Waiting(position, document_id, act))
-        self._release()
+    def add(self, position: int, document_id: str | None, function: Callable[[], None]) -> None:
+        """Call `function`, which must not raise, when all entries before `position` are committed.
 
-    def hold(self, document_id: str, position: int) -> None:
-        """The entry at a position is not committed when those around it are."""
-        held = self._held.setdefault(document_id, _Held())
-        held.first = min(held.first, position) if held.positions else position
-        held.positions.add(position)
+        :param document_id: the document whose entries count; None if those of all documents do.
+        """
+        self._waiting.append(_Callback(position, document_id, function))
+        self._run_due()
 
-    def let_go(self, document_id: str, position: int) -> None:
-        """One that was held up is committed."""
-        held = self._held.get(document_id)
-        if held is None:
+    def postpone(self, document_id: str, position: int) -> None:
+        """The entry at `position` is not committed together with those before and after it."""
+        postponed = self._postponed.setdefault(document_id, _PostponedDocument())
+        postponed.lowest = min(postponed.lowest, position) if postponed.positions else position
+        postponed.positions.add(position)
+
+    def commit_postponed(self, document_id: str, position: int) -> None:
+        """The postponed entry at `position` is committed."""
+        postponed = self._postponed.get(document_id)
+        if postponed is None:
             return
-        held.positions.discard(position)
-        if held.positions:
-            if position == held.first:
-                held.first = min(held.positions)
-            while held.waiting and held.waiting[0].position <= held.first:
-                held.waiting.popleft().act()
+        postponed.positions.discard(position)
+        if postponed.positions:
+            if position == postponed.lowest:
+                postponed.lowest = min(postponed.positions)
+            while postponed.callbacks and postponed.callbacks[0].position <= postponed.lowest:
+                postponed.callbacks.popleft().function()
         else:
-            del self._held[document_id]
-            for waiting in held.waiting:
-                waiting.act()
-        first = min((held.first for held in self._held.values()), default=None)
-        while self._waiting_for_all and (first is None or self._waiting_for_all[0].position <= first):
-            self._waiting_for_all.popleft().act()
+            del self._postponed[document_id]
+            for callback in postponed.callbacks:
+                callback.function()
+        lowest = min((postponed.lowest for postponed in self._postponed.values()), default=None)
+        while self._waiting_for_postponed and (lowest is None or self._waiting_for_postponed[0].position <= lowest):
+            self._waiting_for_postponed.popleft().function()
 
-    def reach(self, position: int) -> None:
-        """Everything before a position is committed or held up."""
-        self._reached = position
-        self._release()
+    def advance(self, position: int) -> None:
+        """Every entry before `position` is committed or postponed."""
+        self._position = position
+        self._run_due()
 
-    def _release(self) -> None:
-        while self._waiting and self._waiting[0].position <= self._reached:
-            waiting = self._waiting.popleft()
-            if waiting.document_id is None:
-                is_reading_paused = any(held.first < waiting.position for held in self._held.values())
-                others = self._waiting_for_all
+    def _run_due(self) -> None:
+        while self._waiting and self._waiting[0].position <= self._position:
+            callback = self._waiting.popleft()
+            if callback.document_id is None:
+                is_postponed = any(postponed.lowest < callback.position for postponed in self._postponed.values())
+                queue = self._waiting_for_postponed
             else:
-                held = self._held.get(waiting.document_id)
-                is_reading_paused = held is not None and held.first < waiting.position
-                others = held.waiting if held is not None else self._waiting
-            if is_reading_paused:
-                others.append(waiting)
+                postponed = self._postponed.get(callback.document_id)
+                is_postponed = postponed is not None and postponed.lowest < callback.position
+                queue = postponed.callbacks if postponed is not None else self._waiting
+            if is_postponed:
+                queue.append(callback)
             else:
-                waiting.act()
+                callback.function()

@@ -1,7 +1,10 @@
-"""Compacting beside the reactor: a tiny document in a thread, every other in a process of its own.
+"""Compacts documents outside the reactor's thread: tiny ones in another thread, all others in a process each.
 
-A thread would share the interpreter's lock with the reactor for as long as it takes, which is seconds for a document of
-megabytes; and it cannot be ended.  A process has bounds: so many seconds, and memory in proportion to the document.
+A thread shares the interpreter's lock with the reactor for the whole duration, which is seconds for a document of
+megabytes, and it cannot be killed.  A process can, and has limits of time and memory.
+
+``python -m canvas_collab.persistence.compactor`` is that process: it reads one document from its standard input and
+writes the compacted one to its standard output.
 """
 
 from __future__ import annotations
@@ -23,55 +26,55 @@ from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.layout import decode_laid_out
 from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_bytes
 
-#: A document of more bytes is compacted in a process of its own; in a thread it is a matter of milliseconds.
-TINY = 2**14
+#: A document of up to so many bytes is compacted in a thread, which takes milliseconds.
+MAX_SIZE_IN_THREAD = 2**14
 
-#: That process leaves the processor to those who have people waiting.
-NICENESS = 10
+#: By how much the process lowers its priority: clients do not wait for it.
+NICE_INCREMENT = 10
 
-#: It is given up after so many seconds.
+#: The process is killed after so many seconds.
 TIMEOUT = 60.0
 
-#: It may take so many bytes of memory, and so many times what it is given.
-MEMORY = 2**28
-MEMORY_FACTOR = 500
+#: The limit of the process's memory, in bytes: the first of these, and the second for every byte of its input.
+BASE_MEMORY = 2**28
+MEMORY_PER_BYTE = 500
 
-#: So many processes run at once; a document that waits for longer than so many seconds stays as it is until the next
-#: time, so that those that take long hold up no other.
-AT_ONCE = 2
-PATIENCE = 5.0
+#: So many processes run at once.  A document that waits for a process for longer than the timeout, in seconds, is not
+#: compacted this time, so that its snapshot does not wait for compactions that take long.
+MAX_PROCESSES = 2
+SLOT_TIMEOUT = 5.0
 
 
 class CompactionFailed(Exception):
-    """A document could not be compacted; it stays as it is."""
+    """A document could not be compacted, and stays as it is."""
 
 
 class CompactionDeferred(Exception):
-    """A document cannot be compacted now; it stays as it is until the next time."""
+    """A document cannot be compacted now, and stays as it is until the next time."""
 
 
 class Compactor:
-    """Compacts documents, a few at a time, and can be told to stop."""
+    """Compacts documents, a few at a time, until :meth:`abort` is called."""
 
     def __init__(self) -> None:
-        self._slots = DeferredSemaphore(AT_ONCE)
-        self._gave_up = False
+        self._slots = DeferredSemaphore(MAX_PROCESSES)
+        self._is_aborted = False
         self._processes: set[subprocess.Popen[bytes]] = set()
 
     async def compact(self, document: Document, droppable: DeleteSet) -> Document:
-        """A document in fewer bytes, without the content of the deletions that are `droppable`.
+        """Return the document in fewer bytes, without the content of the `droppable` deletions.
 
-        :raises CompactionFailed: if it cannot be done, or takes more time or memory than it may.
-        :raises CompactionPutOff: if others are being compacted that take long.
+        :raises CompactionFailed: if it cannot be compacted within the limits of time and memory.
+        :raises CompactionDeferred: if the documents that are being compacted take too long.
         """
-        # Choosing a reactor is not for a process that only compacts.
+        # Imported here, since it installs a reactor, which the process that compacts has no use for.
         from twisted.internet import reactor
 
         ranges = sum(len(ranges) for _, ranges in document.deletions.items())
-        if document.size + ranges <= TINY:
-            return await deferToThread(_compact_here, document, droppable)
+        if document.size + ranges <= MAX_SIZE_IN_THREAD:
+            return await deferToThread(_compact_in_thread, document, droppable)
         try:
-            await self._slots.acquire().addTimeout(PATIENCE, reactor)
+            await self._slots.acquire().addTimeout(SLOT_TIMEOUT, reactor)
         except TookTooLong as error:
             raise CompactionDeferred("others are being compacted") from error
         try:
@@ -80,7 +83,7 @@ class Compactor:
             self._slots.release()
 
     def compact_in_process(self, document: Document, droppable: DeleteSet) -> Document:
-        """Compact in a process, and wait for that.
+        """Compact in a process, and block until that has ended.
 
         :raises CompactionFailed: as :meth:`compact` does.
         """
@@ -92,7 +95,7 @@ class Compactor:
             ) as process:
                 self._processes.add(process)
                 try:
-                    if self._gave_up:
+                    if self._is_aborted:
                         process.kill()
                     answer, errors = process.communicate(request, TIMEOUT)
                 finally:
@@ -102,59 +105,59 @@ class Compactor:
             raise CompactionFailed(str(error)) from error
         if process.returncode != 0:
             reason = errors.decode(errors="replace").strip().rpartition("\n")[2]
-            raise CompactionFailed(reason or "the process was ended")
+            raise CompactionFailed(reason or "the process was killed")
         try:
             return decode(Decoder(answer))
         except Malformed as error:
             raise CompactionFailed(f"the answer is not a document: {error}") from error
 
     def abort(self) -> None:
-        """End what is being done, and begin nothing more: those who wait are told that compaction failed."""
-        self._gave_up = True
+        """Kill the processes, and start no more: these and later compactions raise :exc:`CompactionFailed`."""
+        self._is_aborted = True
         for process in list(self._processes):
             process.kill()
 
 
-def _compact_here(document: Document, droppable: DeleteSet) -> Document:
+def _compact_in_thread(document: Document, droppable: DeleteSet) -> Document:
     try:
         return compacted(document, droppable)
     except TooMuchWork as error:
         raise CompactionFailed(str(error)) from error
 
 
-#: The daemon's own.
+#: The daemon's compactor.
 _compactor = Compactor()
 compact_in_background = _compactor.compact
-abort = _compactor.abort
+abort_compactions = _compactor.abort
 
 
 def encode(document: Document) -> bytes:
-    """A document on its way between the processes."""
+    """Encode a document for the other process."""
     return encode_var_bytes(document.encode()) + encode_var_bytes(document.layout)
 
 
 def decode(decoder: Decoder) -> Document:
-    """The document again."""
+    """Decode a document from the other process."""
     return Document([decode_laid_out(decoder.var_bytes(), decoder.var_bytes())])
 
 
 def main(source: BinaryIO, target: BinaryIO) -> None:
-    """Compact one document."""
-    os.nice(NICENESS)
+    """Compact the document that `source` has, and write it to `target`."""
+    os.nice(NICE_INCREMENT)
     request = source.read()
-    _limit(resource.RLIMIT_AS, MEMORY + MEMORY_FACTOR * len(request))
-    # Also where the daemon that would end it has been killed.
-    _limit(resource.RLIMIT_CPU, int(TIMEOUT))
+    _lower_limit(resource.RLIMIT_AS, BASE_MEMORY + MEMORY_PER_BYTE * len(request))
+    # Besides the daemon's timeout, since the daemon may be killed before that.
+    _lower_limit(resource.RLIMIT_CPU, int(TIMEOUT))
     decoder = Decoder(request)
     document = decode(decoder)
     target.write(encode(compacted(document, DeleteSet.decode(decoder.var_bytes()))))
 
 
-def _limit(what: int, most: int) -> None:
-    """Let this process have no more of something, if that is less than it may have already."""
-    _, hard = resource.getrlimit(what)
-    if hard == resource.RLIM_INFINITY or most < hard:
-        resource.setrlimit(what, (most, most))
+def _lower_limit(limit: int, value: int) -> None:
+    """Limit a resource of this process to `value`, unless its hard limit is lower."""
+    _, hard = resource.getrlimit(limit)
+    if hard == resource.RLIM_INFINITY or value < hard:
+        resource.setrlimit(limit, (value, value))
 
 
 if __name__ == "__main__":

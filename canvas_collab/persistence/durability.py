@@ -1,4 +1,4 @@
-"""Whether what PostgreSQL calls committed is on its disk: settings of the server may have it otherwise."""
+"""Warns if PostgreSQL's settings allow it to report commits that are not on its disk yet."""
 
 from __future__ import annotations
 
@@ -8,46 +8,47 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from canvas_collab.database.pool import Database, DatabaseUnavailable
+from canvas_collab.database.errors import DatabaseUnavailable
+from canvas_collab.database.pool import Database
 
-#: How often the settings are looked at, in seconds.
+#: How often the settings are read, in seconds.
 INTERVAL = 60.0
 
 _SETTINGS = "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit') AND setting = 'off'"
 
 
 class DurabilityCheck(Service):
-    """Looks at the settings, and says so when what is acknowledged can be lost."""
+    """Reads the settings from time to time, and logs when commits can be lost."""
 
     log = Logger()
 
     def __init__(self, reactor: IReactorTime, database: Database) -> None:
         self._database = database
-        #: Why what is committed may be lost when the server fails, or None if it cannot be.
-        self.trouble: str | None = None
-        self._looking = LoopingCall(self._look)
-        self._looking.clock = reactor
+        #: Why commits can be lost when the server fails; None if they cannot.
+        self.problem: str | None = None
+        self._checking = LoopingCall(self._check)
+        self._checking.clock = reactor
 
     def startService(self) -> None:
-        """Begin to look."""
+        """Start reading the settings."""
         Service.startService(self)
-        self._looking.start(INTERVAL)
+        self._checking.start(INTERVAL)
 
     def stopService(self) -> None:
-        """Stop looking."""
+        """Stop reading the settings."""
         Service.stopService(self)
-        self._looking.stop()
+        self._checking.stop()
 
-    def _look(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._ask())
+    def _check(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._read_settings())
 
-    async def _ask(self) -> None:
+    async def _read_settings(self) -> None:
         try:
             rows = await self._database.query(_SETTINGS)
         except DatabaseUnavailable:
             return
         names = " and ".join(sorted(f"{name}={value}" for name, value in rows))
-        trouble = f"PostgreSQL has {names}: what is saved may be lost when it fails" if names else None
-        if trouble is not None and trouble != self.trouble:
-            self.log.warn("commits may be lost", reason=trouble)
-        self.trouble = trouble
+        problem = f"PostgreSQL has {names}: what is saved may be lost when it fails" if names else None
+        if problem is not None and problem != self.problem:
+            self.log.warn("commits may be lost", reason=problem)
+        self.problem = problem

@@ -1,4 +1,4 @@
-"""Reading a stored document, however large it is or long its log: page by page, and others have turns in between."""
+"""Reads stored documents: small ones in one query, others page by page, with other work in between."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from attrs import frozen
 from twisted.internet.task import Cooperator
 from twisted.internet.threads import deferToThread
 
-from canvas_collab.database.chunks import PIECE, receive
-from canvas_collab.database.pool import Cursor, Row
+from canvas_collab.database.large_values import CHUNK_SIZE, read_in_chunks
+from canvas_collab.database.pool import Database, Transaction
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import DocumentDamaged, Snapshot
 from canvas_collab.protocol.lib0 import Malformed
@@ -19,13 +19,13 @@ from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import read_update
 from canvas_collab.scheduling import run
 
-#: So many entries of the log are read, or marked, in one statement, and about so many bytes.
-AT_A_TIME = 500
+#: So many log entries are read, or marked as merged, in one statement at most.
+PAGE_ENTRIES = 500
 
-#: A snapshot of more bytes is checked and read in a thread: most of that happens outside the interpreter.
-LARGE = 2**18
+#: A snapshot of more bytes is verified and decoded in a thread: most of that releases the interpreter's lock.
+LARGE_SNAPSHOT = 2**18
 
-# Entries from some id on, without those bytes that would be too many at a time.
+# The log entries with an id above some id; the updates beyond the page's limit of bytes are NULL.
 _PAGE = """
     SELECT id, size, CASE WHEN total <= %(bytes)s THEN update END
       FROM (
@@ -38,9 +38,9 @@ _PAGE = """
      ORDER BY id
 """
 
-# One statement, so that it sees one state of the database: with two, a row that a snapshot takes in between them
-# would be in neither answer.
-_ALL_OF_A_SMALL_ONE = f"""
+# One statement, so that it sees one state of the database: with two, an entry that is folded in between them would be
+# in the result of neither.
+_SNAPSHOT_AND_PAGE = f"""
     SELECT 0 AS id, octet_length(data) AS size, CASE WHEN octet_length(data) <= %(bytes)s THEN data END,
            layout, checksum, reset_at
       FROM yjs_document WHERE id = %(id)s
@@ -49,113 +49,112 @@ _ALL_OF_A_SMALL_ONE = f"""
     ORDER BY id
 """
 
-_ONE_STATE = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;"
+_REPEATABLE_READ = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;"
 _HEAD = "SELECT octet_length(data), layout, checksum, reset_at FROM yjs_document WHERE id = %s"
-_SNAPSHOT_PIECE = "SELECT substring(data FROM %(first)s FOR %(count)s) FROM yjs_document WHERE id = %(key)s"
-_ENTRY_PIECE = "SELECT substring(update FROM %(first)s FOR %(count)s) FROM yjs_update_log WHERE id = %(key)s"
+_SNAPSHOT_CHUNK = "SELECT substring(data FROM %(first)s FOR %(count)s) FROM yjs_document WHERE id = %(key)s"
+_ENTRY_CHUNK = "SELECT substring(update FROM %(first)s FOR %(count)s) FROM yjs_update_log WHERE id = %(key)s"
 
-#: Entries of the log, by their ids.
+#: The ids and updates of some log entries.
 Page = list[tuple[int, bytes]]
 
 
 @frozen
-class Stored:
-    """All that is stored of a document, and when it was made anew the last time, if it ever was."""
+class SnapshotAndLog:
+    """What is stored of a document: its snapshot, the log entries that are not in that, the time of its last reset."""
 
     snapshot: Snapshot
     updates: list[bytes]
     reset_at: datetime | None
 
 
-def small_document_query(document_id: str) -> tuple[str, dict[str, object]]:
-    """A statement that answers all of a document, if that is not much."""
-    return _ALL_OF_A_SMALL_ONE, {"id": document_id, "after": 0, "count": AT_A_TIME, "bytes": PIECE}
-
-
-def read_small_document(rows: list[Row]) -> Stored | None:
-    """What that statement has answered; None where there is more."""
+async def read_in_one_query(database: Database, document_id: str) -> SnapshotAndLog | None:
+    """Read a document if it is small; return None if it has a large snapshot or update, or many of them."""
+    values = {"id": document_id, "after": 0, "count": PAGE_ENTRIES, "bytes": CHUNK_SIZE}
     snapshot = Snapshot()
     reset_at = None
     updates = []
-    for row_id, _, data, layout, checksum, made_anew in rows:
+    for row_id, _, data, layout, checksum, row_reset_at in await database.query(_SNAPSHOT_AND_PAGE, values):
         if data is None:
             return None
         if row_id == 0:
             snapshot = make_snapshot(bytes(data), layout, checksum)
-            reset_at = made_anew
+            reset_at = row_reset_at
         else:
             updates.append(bytes(data))
-    return None if len(updates) == AT_A_TIME else Stored(snapshot, updates, reset_at)
+    return None if len(updates) == PAGE_ENTRIES else SnapshotAndLog(snapshot, updates, reset_at)
 
 
-async def read_large_document(cursor: Cursor, document_id: str) -> Stored:
-    """All that is stored of a document, in a transaction that has just begun."""
+async def read_in_pages(transaction: Transaction, document_id: str) -> SnapshotAndLog:
+    """Read a document of any size, as the first thing that `transaction` does."""
     snapshot = Snapshot()
     reset_at = None
-    for *head, made_anew in await cursor.query(_ONE_STATE + _HEAD, (document_id,)):
-        snapshot = await read_snapshot(cursor, document_id, head)
-        reset_at = made_anew
+    for *head, row_reset_at in await transaction.query(_REPEATABLE_READ + _HEAD, (document_id,)):
+        snapshot = await read_snapshot(transaction, document_id, head)
+        reset_at = row_reset_at
     updates: list[bytes] = []
-    async for page in entries(cursor, document_id):
+    async for page in unmerged_entries(transaction, document_id):
         updates += [update for _, update in page]
-    return Stored(snapshot, updates, reset_at)
+    return SnapshotAndLog(snapshot, updates, reset_at)
 
 
-async def read_snapshot(cursor: Cursor, document_id: str, head: Sequence[Any]) -> Snapshot:
-    """A document's snapshot; takes its size, its layout and its checksum."""
+async def read_snapshot(transaction: Transaction, document_id: str, head: Sequence[Any]) -> Snapshot:
+    """Read a document's snapshot.
+
+    :param head: the size of its data, its layout and its checksum.
+    """
     size, layout, checksum = head
-    return make_snapshot(await receive(cursor, _SNAPSHOT_PIECE, document_id, size), layout, checksum)
+    return make_snapshot(await read_in_chunks(transaction, _SNAPSHOT_CHUNK, document_id, size), layout, checksum)
 
 
-async def entries(cursor: Cursor, document_id: str) -> AsyncIterator[Page]:
-    """The log's entries of a document that are not in its snapshot, page by page."""
+async def unmerged_entries(transaction: Transaction, document_id: str) -> AsyncIterator[Page]:
+    """Yield the document's log entries that are not in its snapshot, page by page."""
     after = 0
-    values: dict[str, object] = {"id": document_id, "count": AT_A_TIME, "bytes": PIECE}
+    values: dict[str, object] = {"id": document_id, "count": PAGE_ENTRIES, "bytes": CHUNK_SIZE}
     while True:
-        rows = await cursor.query(_PAGE, {**values, "after": after})
+        rows = await transaction.query(_PAGE, {**values, "after": after})
         page = [(row_id, bytes(update)) for row_id, _, update in rows if update is not None]
         if rows and not page:
             row_id, size, _ = rows[0]
-            page = [(row_id, await receive(cursor, _ENTRY_PIECE, row_id, size))]
+            page = [(row_id, await read_in_chunks(transaction, _ENTRY_CHUNK, row_id, size))]
         if page:
             yield page
             after = page[-1][0]
-        if len(rows) < AT_A_TIME and len(page) == len(rows):
+        if len(rows) < PAGE_ENTRIES and len(page) == len(rows):
             return
 
 
 def make_snapshot(data: bytes, layout: memoryview | None, checksum: memoryview | None) -> Snapshot:
-    """A snapshot of the columns that hold it."""
+    """Return the snapshot that is in these columns."""
     return Snapshot(data, None if layout is None else bytes(layout), None if checksum is None else bytes(checksum))
 
 
-class Merging:
-    """A document that is being put together, in turns with other work."""
+class DocumentBuilder:
+    """Merges a snapshot and log entries into a document, interleaved with other work."""
 
     def __init__(self, cooperator: Cooperator) -> None:
         self.document = Document()
         self._cooperator = cooperator
 
-    async def begin(self, snapshot: Snapshot) -> None:
-        """It begins with its snapshot.
+    async def add_snapshot(self, snapshot: Snapshot) -> None:
+        """Merge a snapshot into the document.
 
-        :raises DocumentDamaged: if that cannot be read.
+        :raises DocumentDamaged: if it does not match its checksum, or cannot be decoded.
         """
-        held = await deferToThread(snapshot.read) if snapshot.size > LARGE else snapshot.read()
-        await run(self._cooperator, self.document.merge(held))
+        runs = await deferToThread(snapshot.read) if snapshot.size > LARGE_SNAPSHOT else snapshot.read()
+        await run(self._cooperator, self.document.merge(runs))
 
-    async def add(self, updates: Iterable[bytes]) -> None:
-        """Then come these entries of its log.
+    async def add_updates(self, updates: Iterable[bytes]) -> None:
+        """Merge log entries into the document.
 
-        :raises DocumentDamaged: if one cannot be read.
+        :raises DocumentDamaged: if one of them cannot be decoded.
         """
         try:
-            await run(self._cooperator, _add(self.document, updates))
+            await run(self._cooperator, _merge(self.document, updates))
         except Malformed as error:
             raise DocumentDamaged(f"an entry of the log cannot be read: {error}") from error
 
 
-def _add(document: Document, updates: Iterable[bytes]) -> Steps[None]:
+def _merge(document: Document, updates: Iterable[bytes]) -> Steps[None]:
     for data in updates:
         yield from document.merge((yield from read_update(data, None)))
         yield

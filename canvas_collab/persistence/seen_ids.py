@@ -1,7 +1,7 @@
-"""Which entries of the log this daemon has seen, by their ids.
+"""The ids of the log entries that this daemon has seen: that it has appended, or read and applied.
 
-Ids become visible out of order: an entry may appear long after one with a higher id.  So none is believed to be the
-last below some id before every transaction has ended that was under way when that id was seen.
+Ids become visible out of order: an entry may appear long after one with a higher id, if its transaction takes longer.
+So the ids below some id are complete only when every transaction has ended that was running when that id was read.
 """
 
 from __future__ import annotations
@@ -10,43 +10,49 @@ from bisect import bisect_left, bisect_right
 
 from attrs import frozen
 
-#: At the beginning so many of the newest ids count as not seen, for transactions that were under way before.
-MARGIN = 10_000
+#: At the start so many of the newest ids count as not seen: some may belong to transactions that are still running.
+INITIAL_MARGIN = 10_000
 
-#: So many stretches of ids are remembered at most.
-MOST_STRETCHES = 10_000
+#: So many ranges of ids are remembered at most.
+MAX_RANGES = 10_000
 
-#: No transaction that has added to the log is believed to be under way for more seconds than this.
+#: A transaction that has appended to the log is assumed to have ended after so many seconds.
 LONGEST_TRANSACTION = 3600.0
 
-#: Above every id.
-END = 2**63 - 1
+#: The highest possible id.
+MAX_ID = 2**63 - 1
 
 
 @frozen
-class Mark:
-    """The newest id at some time; the oldest transaction that was under way then, and the next that would begin."""
+class LogHorizon:
+    """What was visible of the log at some moment.
 
-    newest: int
+    `newest_id` is the highest id of an entry.  `oldest_running` and `next_transaction` are the numbers of the oldest
+    transaction that was still running and of the next that would start: the ``xmin`` and ``xmax`` of PostgreSQL's
+    snapshot.
+    """
+
+    newest_id: int
     oldest_running: int
     next_transaction: int
 
 
 class SeenIds:
-    """The ids that were seen, as stretches, above one below which nothing new appears."""
+    """The ids that were seen, as ranges, above a floor: no new entry can appear with an id up to that."""
 
     def __init__(self) -> None:
         self._floor: int | None = None
-        # Below this nothing new appears either, as far as transactions have numbers. One gets its number a moment
-        # after the id of its first entry, so that is believed only the next time.
-        self._settled = 0
-        self._mark: Mark | None = None
-        self._marked_at = 0.0
+        # The next floor.  It is not used at once: a transaction gets its number a moment after the id of its first
+        # entry, so one may exist that the horizon does not know of.
+        self._next_floor = 0
+        self._horizon: LogHorizon | None = None
+        self._horizon_time = 0.0
+        # The first and last ids of the ranges, in ascending order.
         self._firsts: list[int] = []
         self._lasts: list[int] = []
 
     def add(self, first: int, last: int) -> None:
-        """All entries with ids from the first to the last were seen."""
+        """All entries with ids from `first` to `last` were seen."""
         if self._floor is not None:
             if last <= self._floor:
                 return
@@ -58,47 +64,50 @@ class SeenIds:
             last = max(last, self._lasts[end - 1])
         self._firsts[begin:end] = [first]
         self._lasts[begin:end] = [last]
-        if len(self._firsts) > MOST_STRETCHES:
-            self._forget_short_ones()
+        if len(self._firsts) > MAX_RANGES:
+            self._drop_short_ranges()
 
     def gaps(self) -> tuple[list[int], list[int]]:
-        """The stretches between what was seen: their first ids and their last ones; none before the first mark."""
+        """Return the first and the last ids of the ranges that were not seen; none before :meth:`start`."""
         if self._floor is None:
             return [], []
-        return [self._floor + 1, *(last + 1 for last in self._lasts)], [*(first - 1 for first in self._firsts), END]
+        return [self._floor + 1, *(last + 1 for last in self._lasts)], [*(first - 1 for first in self._firsts), MAX_ID]
 
-    def begin(self, mark: Mark) -> None:
-        """Nothing was looked for yet; from now on that is done from somewhat below the newest id."""
+    def start(self, horizon: LogHorizon) -> None:
+        """Set the first floor, somewhat below the newest id."""
         if self._floor is None:
-            self._floor = self._settled = max(mark.newest - MARGIN, 0)
-            self._forget_below()
+            self._floor = self._next_floor = max(horizon.newest_id - INITIAL_MARGIN, 0)
+            self._drop_below_floor()
 
     @property
-    def has_begun(self) -> bool:
-        """Whether it is known from where to look."""
+    def is_started(self) -> bool:
+        """Whether there is a floor."""
         return self._floor is not None
 
-    def settle(self, mark: Mark, now: float) -> None:
-        """All entries in the gaps that were visible at the time of a mark have been seen."""
-        former = self._mark
-        if former is not None:
-            is_over = mark.oldest_running >= former.next_transaction or now - self._marked_at > LONGEST_TRANSACTION
-            if not is_over:
-                return
-            self._floor, self._settled = self._settled, max(former.newest, self._settled)
-            self._forget_below()
-        self._mark, self._marked_at = mark, now
+    def advance(self, horizon: LogHorizon, now: float) -> None:
+        """All entries in the gaps that were visible at the horizon were seen: raise the floor if possible.
 
-    def _forget_below(self) -> None:
+        :param now: the time, in seconds.
+        """
+        previous = self._horizon
+        if previous is not None:
+            have_ended = horizon.oldest_running >= previous.next_transaction
+            if not have_ended and now - self._horizon_time <= LONGEST_TRANSACTION:
+                return
+            self._floor, self._next_floor = self._next_floor, max(previous.newest_id, self._next_floor)
+            self._drop_below_floor()
+        self._horizon, self._horizon_time = horizon, now
+
+    def _drop_below_floor(self) -> None:
         assert self._floor is not None
-        place = bisect_right(self._lasts, self._floor)
-        del self._firsts[:place], self._lasts[:place]
+        count = bisect_right(self._lasts, self._floor)
+        del self._firsts[:count], self._lasts[:count]
         if self._firsts and self._firsts[0] <= self._floor:
             self._firsts[0] = self._floor + 1
 
-    def _forget_short_ones(self) -> None:
-        """What is forgotten is only read again."""
-        stretches = sorted(zip(self._firsts, self._lasts, strict=True), key=lambda one: one[0] - one[1])
-        kept = sorted(stretches[: MOST_STRETCHES // 2])
+    def _drop_short_ranges(self) -> None:
+        """Drop the shorter half of the ranges: their entries are only read again."""
+        longest_first = sorted(zip(self._firsts, self._lasts, strict=True), key=lambda one: one[0] - one[1])
+        kept = sorted(longest_first[: MAX_RANGES // 2])
         self._firsts = [first for first, _ in kept]
         self._lasts = [last for _, last in kept]

@@ -1,7 +1,9 @@
-"""The flusher: folds the log of a document into its snapshot, once it rests, or has not rested for too long.
+"""Decides when the log of a document is folded into its snapshot.
 
-Everything is in the log already, so this is never urgent; and a snapshot is written whole.  So a large document waits
-until its log has grown to some part of it: what is written to the database stays in proportion to what was edited.
+That is when the document has not changed for the debounce time, or has kept changing for the maximum wait.  It is never
+urgent, since the log has every update; and a snapshot is always written whole.  So the log of a large document is
+folded only when it has grown to some fraction of the snapshot, which keeps what is written to the database in
+proportion to what was edited.
 """
 
 from __future__ import annotations
@@ -15,25 +17,27 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from canvas_collab.persistence.store import Folded
+from canvas_collab.persistence.store import FoldResult
 
-#: How often the flusher looks, in parts of the debounce time.
-LOOKS_PER_DEBOUNCE = 4
+#: How many times in each debounce time it is checked which snapshots are due.
+CHECKS_PER_DEBOUNCE = 4
 
-#: How many snapshots are made at once: more than may wait for compaction, so that those hold up no other.
-AT_ONCE = 4
+#: How many snapshots are made at once: more than there are processes that compact, so that snapshots which wait for
+#: those do not delay all others.
+MAX_CONCURRENT = 4
 
-#: A document whose snapshot has up to so many bytes is folded however little there is to fold.
-SMALL = 64 * 2**10
+#: A document whose snapshot has up to so many bytes is folded however little its log has.
+SMALL_SNAPSHOT = 64 * 2**10
 
-#: A larger one is folded when its log has this part of its size, while people are in it and when they have left.
-SHARE_WHILE_BUSY = 1 / 8
-SHARE_WHEN_IDLE = 1 / 64
+#: A larger document is folded when its log has this fraction of the snapshot's size: while it is open, and when the
+#: last client has closed it or the daemon stops.
+OPEN_FRACTION = 1 / 8
+CLOSED_FRACTION = 1 / 64
 
 
 @define
 class _Change:
-    """When a document changed, for the first time since its last snapshot and for the last, and by how many bytes."""
+    """The changes of a document since its last snapshot: the times of the first and of the last, and their bytes."""
 
     first: float
     last: float
@@ -41,20 +45,20 @@ class _Change:
 
 
 class Snapshots(Service):
-    """Knows which documents have log entries that are not in their snapshot, and takes care of them."""
+    """Keeps track of the documents with log entries that are not in their snapshot, and writes snapshots when due."""
 
     log = Logger()
 
     def __init__(
         self,
         reactor: IReactorTime,
-        fold: Callable[[str, bool], Awaitable[Folded]],
+        fold: Callable[[str, bool], Awaitable[FoldResult]],
         debounce: float,
         max_wait: float,
     ) -> None:
-        """:param fold: writes one document's snapshot; takes whether there is time to compact it.
-        :param debounce: a document that has not changed for so many seconds is written.
-        :param max_wait: one that goes on changing is written after so many.
+        """:param fold: folds the log of a document; takes its id, and whether there is time to compact it.
+        :param debounce: a snapshot is due when its document has not changed for so many seconds.
+        :param max_wait: a snapshot is due so many seconds after the first change at the latest.
         """
         self._reactor = reactor
         self._fold = fold
@@ -63,31 +67,31 @@ class Snapshots(Service):
         self._changes: dict[str, _Change] = {}
         self._sizes: dict[str, int] = {}
         self._locks: dict[str, DeferredLock] = {}
-        self._slots = DeferredSemaphore(AT_ONCE)
-        self._flusher = LoopingCall(self._look)
-        self._flusher.clock = reactor
+        self._slots = DeferredSemaphore(MAX_CONCURRENT)
+        self._checking = LoopingCall(self._write_due)
+        self._checking.clock = reactor
 
     def startService(self) -> None:
-        """Begin to look."""
+        """Start writing snapshots."""
         Service.startService(self)
-        self._flusher.start(self._debounce / LOOKS_PER_DEBOUNCE, now=False)
+        self._checking.start(self._debounce / CHECKS_PER_DEBOUNCE, now=False)
 
     def stopService(self) -> None:
-        """Stop looking.  What is still to be written can be, with :meth:`write_all`."""
+        """Stop writing snapshots by itself; :meth:`write_all` still works."""
         Service.stopService(self)
-        self._flusher.stop()
+        self._checking.stop()
 
     def loaded(self, document_id: str, snapshot_size: int, unmerged_size: int) -> None:
-        """A document has been loaded, with a snapshot of some size and log entries that are not in that."""
+        """A document was loaded, with a snapshot and log entries of so many bytes."""
         self._sizes[document_id] = snapshot_size
         if unmerged_size:
-            # Not added to what is known of a change: those entries may be the same.
+            # Not added to the size of a known change: the log entries may be the same.
             now = self._reactor.seconds()
             change = self._changes.setdefault(document_id, _Change(now, now, 0))
             change.size = max(change.size, unmerged_size)
 
     def changed(self, sizes: Mapping[str, int]) -> None:
-        """These documents have so many bytes more in their log."""
+        """So many bytes were added to the logs of these documents."""
         now = self._reactor.seconds()
         for document_id, size in sizes.items():
             change = self._changes.setdefault(document_id, _Change(now, now, 0))
@@ -95,20 +99,20 @@ class Snapshots(Service):
             change.size += size
 
     async def unloaded(self, document_id: str) -> None:
-        """The last one has left a document: write its snapshot, if that is worth it, and forget it.
+        """The last client has closed a document: write its snapshot if its log is large enough, and forget it.
 
-        :raises Exception: whatever folding raised; the document then still counts as changed.
+        :raises Exception: what folding has raised; the document remains changed.
         """
-        if document_id in self._changes and not self._is_worth(document_id, SHARE_WHEN_IDLE):
+        if document_id in self._changes and not self._has_grown(document_id, CLOSED_FRACTION):
             del self._changes[document_id]
         await self.write(document_id)
         if document_id not in self._changes:
             self._sizes.pop(document_id, None)
 
     async def write(self, document_id: str, compact: bool = True) -> None:
-        """Write a document's snapshot now, if it has changed since the last one.
+        """Write a document's snapshot now if it has changed since the last one.
 
-        :raises Exception: whatever folding raised; the document then still counts as changed.
+        :raises Exception: what folding has raised; the document remains changed.
         """
         lock = self._locks.setdefault(document_id, DeferredLock())
         await lock.acquire()
@@ -121,19 +125,19 @@ class Snapshots(Service):
                 self._locks.pop(document_id, None)
 
     async def write_all(self) -> None:
-        """Write every document that has changed by as much as is worth it, and wait for those that are being written.
+        """Write the snapshots of all documents whose logs are large enough, and wait for those that are being written.
 
         Failures are logged.
         """
         for document_id in [*self._changes, *self._locks]:
-            # Others write, too, while one of them is waited for.
-            has_changed = document_id in self._changes and self._is_worth(document_id, SHARE_WHEN_IDLE)
+            # While this waits for one snapshot, others may be written and removed from both.
+            has_changed = document_id in self._changes and self._has_grown(document_id, CLOSED_FRACTION)
             if has_changed or document_id in self._locks:
-                await self._attempt(document_id, compact=False)
+                await self._write_and_log(document_id, compact=False)
 
-    def _is_worth(self, document_id: str, share: float) -> bool:
+    def _has_grown(self, document_id: str, fraction: float) -> bool:
         size = self._sizes.get(document_id, 0)
-        return size <= SMALL or self._changes[document_id].size >= size * share
+        return size <= SMALL_SNAPSHOT or self._changes[document_id].size >= size * fraction
 
     async def _write_changed(self, document_id: str, compact: bool) -> None:
         change = self._changes.pop(document_id)
@@ -142,7 +146,7 @@ class Snapshots(Service):
             folded = await self._fold(document_id, compact)
         except BaseException:
             newer = self._changes.get(document_id)
-            # The wait begins again, so that a document that cannot be written does not take all the time there is.
+            # The maximum wait begins anew, so that a snapshot that always fails is not retried all the time.
             now = self._reactor.seconds()
             self._changes[document_id] = _Change(now, change.last, change.size + (newer.size if newer else 0))
             raise
@@ -157,15 +161,15 @@ class Snapshots(Service):
             seconds=self._reactor.seconds() - started,
         )
 
-    def _look(self) -> None:
+    def _write_due(self) -> None:
         now = self._reactor.seconds()
         for document_id, change in list(self._changes.items()):
-            rested = now - max(change.last, change.first) >= self._debounce
-            due = rested or now - change.first >= self._max_wait
-            if due and document_id not in self._locks and self._is_worth(document_id, SHARE_WHILE_BUSY):
-                Deferred.fromCoroutine(self._attempt(document_id, compact=True))
+            is_quiet = now - max(change.last, change.first) >= self._debounce
+            is_due = is_quiet or now - change.first >= self._max_wait
+            if is_due and document_id not in self._locks and self._has_grown(document_id, OPEN_FRACTION):
+                Deferred.fromCoroutine(self._write_and_log(document_id, compact=True))
 
-    async def _attempt(self, document_id: str, compact: bool) -> None:
+    async def _write_and_log(self, document_id: str, compact: bool) -> None:
         try:
             await self.write(document_id, compact)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""The statements about stored documents and their log."""
+"""SQL statements about stored documents and their log."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ LOG_CHANNEL = "canvas_collab_log"
 #: transaction, with the document's name.
 RESET_CHANNEL = "canvas_collab_reset"
 
-# One statement, so that it sees one state of the database: with two, a row that a snapshot takes in between them
-# would be in neither answer.
+# One statement, so that it sees one state of the database: with two, an entry that is folded in between them would be
+# in the result of neither.
 LOAD = """
     SELECT 0 AS id, data, layout, checksum FROM yjs_document WHERE id = %(id)s
     UNION ALL
@@ -19,13 +19,13 @@ LOAD = """
     ORDER BY id
 """
 
-#: How long the log waits for a lock, in milliseconds: everybody's entries wait with it. Nothing that the daemon does
-#: locks what is waited for.
+#: How long a commit of the journal waits for a lock, in milliseconds: every document's entries wait with it.  No
+#: statement of the daemon takes a lock that it would have to wait for.
 LOCK_TIMEOUT_MS = 100
 
-PATIENCE = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};"
+SET_LOCK_TIMEOUT = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};"
 
-# The join gives up the name, and keeps the edit, of a user whose account was deleted in the meantime.
+# The join replaces the id of a user whose account was deleted in the meantime by NULL; the edit is kept.
 APPEND = """
     WITH batch AS (
         SELECT * FROM unnest(%s::text[], %s::text[]::{user_id_type}[], %s::bytea[])
@@ -44,12 +44,12 @@ APPEND = """
     SELECT min(id), max(id), count(id), pg_notify('{channel}', concat_ws(' ', %s::text, min(id), max(id))) FROM added
 """
 
-LOCKED = """
+LOCKED_DOCUMENTS = """
     WITH free AS (SELECT id FROM yjs_document WHERE id = ANY(%(ids)s) FOR KEY SHARE SKIP LOCKED)
     SELECT id FROM yjs_document WHERE id = ANY(%(ids)s) AND id NOT IN (SELECT id FROM free)
 """
 
-WORTH_COMPACTING = """
+COMPACTION_STATE = """
     SELECT octet_length(data) + (
                SELECT coalesce(sum(octet_length(update)), 0) FROM yjs_update_log
                 WHERE document_id = document.id AND merged_at IS NULL
@@ -57,13 +57,14 @@ WORTH_COMPACTING = """
       FROM yjs_document AS document WHERE id = %s
 """
 
-# The lock leaves room for appending: a foreign key needs no more than FOR KEY SHARE of the document's row.
+# This lock does not block appending: a foreign key needs no more than FOR KEY SHARE of the document's row.
 LOCK_SNAPSHOT = "SELECT data, layout, checksum FROM yjs_document WHERE id = %s FOR NO KEY UPDATE"
 
-#: How long folding waits for somebody else who has locked the document, in milliseconds: other documents wait with it.
+#: How long folding waits for another transaction that has locked the document, in milliseconds: the folding of other
+#: documents waits with it.
 FOLD_LOCK_TIMEOUT_MS = 1000
 
-LOCK = f"""
+LOCK_DOCUMENT = f"""
     SET LOCAL lock_timeout = {FOLD_LOCK_TIMEOUT_MS};
     SELECT octet_length(data), layout, checksum FROM yjs_document WHERE id = %s FOR NO KEY UPDATE
 """
@@ -74,16 +75,17 @@ WRITE_SNAPSHOT = """
     UPDATE yjs_document SET data = %s, layout = %s, checksum = %s, updated_at = now() WHERE id = %s
 """
 
-WRITE_COMPACTED = """
+WRITE_COMPACTED_SIZE = """
     UPDATE yjs_document SET compacted_size = octet_length(data) WHERE id = %s
 """
 
 WRITE_DELETIONS = "UPDATE yjs_document SET deletions = %s, deletions_at = now() WHERE id = %s"
 
-# Exactly the rows that were read: ids become visible out of order, so "all below" could mark a row nobody has merged.
+# By id, and not every entry up to some id: ids become visible out of order, so that would mark entries that were not
+# read.
 MARK_MERGED = "UPDATE yjs_update_log SET merged_at = now() WHERE id = ANY(%s)"
 
-# A batch at a time, and none that somebody else is at.
+# SKIP LOCKED leaves the entries that another daemon is deleting to that daemon.
 PRUNE = """
     DELETE FROM yjs_update_log WHERE id IN (
         SELECT id FROM yjs_update_log WHERE merged_at < now() - greatest(%s, %s) * interval '1 second'

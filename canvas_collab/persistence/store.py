@@ -1,4 +1,4 @@
-"""The stored documents: loading one, appending updates to its log, and folding the log into its snapshot."""
+"""The stored documents: loading them, appending updates to their log, and folding the log into their snapshots."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ from twisted.logger import Logger
 
 from canvas_collab.database.bytea import ByteaArray
 from canvas_collab.database.catalogue import Catalogue
-from canvas_collab.database.chunks import PIECE, ChunkSender
-from canvas_collab.database.pool import Cursor, Database, Locked, Row
+from canvas_collab.database.errors import LockTimeout
+from canvas_collab.database.large_values import CHUNK_SIZE, ChunkSender
+from canvas_collab.database.pool import Database, Row, Transaction
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import Snapshot, fold, wants_compaction, with_checksum
 from canvas_collab.persistence.compactor import CompactionDeferred, CompactionFailed
 from canvas_collab.persistence.loading import (
-    AT_A_TIME,
-    Merging,
-    entries,
-    read_large_document,
-    read_small_document,
+    PAGE_ENTRIES,
+    DocumentBuilder,
+    read_in_one_query,
+    read_in_pages,
     read_snapshot,
-    small_document_query,
+    unmerged_entries,
 )
 from canvas_collab.persistence.seen_ids import SeenIds
 from canvas_collab.persistence.statements import (
     APPEND,
-    LOCK,
-    LOCKED,
+    COMPACTION_STATE,
+    LOCK_DOCUMENT,
+    LOCKED_DOCUMENTS,
     LOG_CHANNEL,
     MARK_MERGED,
-    PATIENCE,
     PRUNE,
     RESET_AT,
-    WORTH_COMPACTING,
-    WRITE_COMPACTED,
+    SET_LOCK_TIMEOUT,
+    WRITE_COMPACTED_SIZE,
     WRITE_DELETIONS,
     WRITE_SNAPSHOT,
 )
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.scheduling import run
 
-#: The checksum of so many bytes takes less time than to have a thread work it out.
-SMALL = 2**16
+#: The checksum of up to so many bytes is computed on the reactor's thread: handing it to another takes longer.
+SMALL_SNAPSHOT = 2**16
 
 
 @frozen
 class LogEntry:
-    """An update that is to be kept, and who made it."""
+    """An update to append to the log, and the id of the user who made it."""
 
     document_id: str
     user_id: str
@@ -60,42 +60,61 @@ class LogEntry:
 
 
 class DocumentsLocked(Exception):
-    """Entries cannot be kept now since somebody else holds a row's lock: that of `documents`, if it is known which."""
+    """Entries cannot be appended now: another transaction has locked a row that they refer to.
+
+    `documents` are the ids of the documents whose rows are locked.  It is empty if that is unknown: a user's row is
+    locked, or that of a document which the other transaction is adding.
+    """
 
     def __init__(self, documents: Iterable[str] = ()) -> None:
-        super().__init__("somebody else has locked a row")
+        super().__init__("another transaction has locked a row")
         self.documents = frozenset(documents)
 
 
 @frozen
 class StoredDocument:
-    """A document as it was stored; `snapshot_size` and `unmerged_size` are the bytes of its snapshot, and of its log
-    entries that are not in that yet; `reset_at` is when it had been made anew the last time, if it ever was.
+    """A document as it was read from the database.
+
+    `snapshot_size` and `unmerged_size` are the bytes of its snapshot and of the log entries that are not in that yet.
+    `reset_at` is the time of its last reset, or None if it was never reset.
     """
 
     document: Document
     snapshot_size: int
     unmerged_size: int
-    reset_at: datetime | None = None
+    reset_at: datetime | None
 
 
 @frozen
-class Folded:
-    """What folding did: how many entries went into the snapshot, how large that is now, whether it was compacted."""
+class FoldResult:
+    """What folding has done: the number of entries merged, the snapshot's new size, and whether it was compacted."""
 
     entries: int
     size: int
     compacted: bool
 
 
-#: Compacts a document; takes the deletions whose content may go.
+#: Compacts a document; takes the document, and the deletions whose content may be dropped.
 Compact = Callable[[Document, DeleteSet], Awaitable[Document]]
+
+
+@frozen
+class _Compacted:
+    """A document that was compacted before its row is locked.
+
+    `deletions` are the encoded deletions to remember, or None if those that are stored stay.  `reset_at` is the time of
+    the last reset when the document was read.
+    """
+
+    document: Document
+    deletions: bytes | None
+    reset_at: datetime | None
 
 
 class DocumentStore:
     """The tables ``yjs_document`` and ``yjs_update_log``.
 
-    Every method raises :exc:`~canvas_collab.database.pool.DatabaseUnavailable` if the database cannot be reached.
+    Every method raises :exc:`~canvas_collab.database.errors.DatabaseUnavailable` if the database cannot be reached.
     """
 
     log = Logger()
@@ -106,146 +125,149 @@ class DocumentStore:
         catalogue: Catalogue,
         compact: Compact,
         retention: float,
-        journal_database: Database | None = None,
-        cooperator: Cooperator | None = None,
+        journal_database: Database,
+        cooperator: Cooperator,
     ) -> None:
-        """:param retention: for how many seconds what was deleted, and who edited what, can be looked up.
-        :param journal_database: where the journal's connections are not those of everything else.
-        :param cooperator: what documents are read in, in turns with other work.
+        """:param retention: for how many seconds deleted content and the log's entries are kept.
+        :param journal_database: the pool that :meth:`append` uses.
+        :param cooperator: interleaves reading and merging documents with other work.
         """
         self._database = database
-        self._journal_database = journal_database or database
+        self._journal_database = journal_database
         self._append = APPEND.format(
             user_table=catalogue.user_table, user_id_type=catalogue.user_id_type, channel=LOG_CHANNEL
         )
-        #: By this others know what this daemon has added.
+        #: Identifies this daemon in the notifications of appends.
         self.origin = secrets.token_hex(8)
-        #: What of the log need not be looked at.
+        #: The log entries that this daemon has appended or read.
         self.seen = SeenIds()
-        self._cooperator = cooperator or Cooperator()
+        self._cooperator = cooperator
         self._compact = compact
         self._folding = DeferredSemaphore(1)
         self._reading = DeferredSemaphore(1)
         self._retention = retention
 
     async def load(self, document_id: str) -> StoredDocument:
-        """A document; one that is not stored is empty.
+        """Read a document.  One that is not stored is empty.
 
-        :raises DocumentDamaged: if the snapshot does not match its checksum, or something cannot be read.
+        :raises DocumentDamaged: if the snapshot does not match its checksum, or something cannot be decoded.
         """
-        stored = read_small_document(await self._database.query(*small_document_query(document_id)))
+        stored = await read_in_one_query(self._database, document_id)
         if stored is None:
-            # One at a time, and nothing is worked out meanwhile: others want the connections.
+            # One large document at a time, and merging only after its transaction: others need the pool's connections.
             stored = await self._reading.run(
                 lambda: Deferred.fromCoroutine(
-                    self._database.transaction(lambda cursor: read_large_document(cursor, document_id))
+                    self._database.transaction(lambda transaction: read_in_pages(transaction, document_id))
                 )
             )
-        merging = Merging(self._cooperator)
-        await merging.begin(stored.snapshot)
-        await merging.add(stored.updates)
+        builder = DocumentBuilder(self._cooperator)
+        await builder.add_snapshot(stored.snapshot)
+        await builder.add_updates(stored.updates)
         unmerged_size = sum(map(len, stored.updates))
-        return StoredDocument(merging.document, stored.snapshot.size, unmerged_size, stored.reset_at)
+        return StoredDocument(builder.document, stored.snapshot.size, unmerged_size, stored.reset_at)
 
     async def append(self, entries: Sequence[LogEntry]) -> None:
         """Append entries to the log, in their order, all or none.
 
-        :raises DocumentsLocked: if somebody else holds the lock of a row that one of them refers to.
+        :raises ValuesRefused: if a constraint or a trigger refuses one of them.
+        :raises DocumentsLocked: if another transaction has locked a row that one of them refers to.
         """
         document_ids = [entry.document_id for entry in entries]
         user_ids = [entry.user_id for entry in entries]
         updates = [entry.update for entry in entries]
 
-        async def add(patience: str) -> Row:
-            if len(updates) == 1 and len(updates[0]) > PIECE:
-                [row] = await self._journal_database.transaction(lambda cursor: add_large(cursor, patience))
+        async def insert(prefix: str) -> Row:
+            if len(updates) == 1 and len(updates[0]) > CHUNK_SIZE:
+                [row] = await self._journal_database.transaction(lambda transaction: insert_large(transaction, prefix))
             else:
                 values = document_ids, user_ids, ByteaArray(updates), self.origin
-                [row] = await self._journal_database.query(patience + self._append, values)
+                [row] = await self._journal_database.query(prefix + self._append, values)
             return row
 
-        async def add_large(cursor: Cursor, patience: str) -> list[Row]:
-            sent = await ChunkSender(cursor).send(updates[0])
-            return await cursor.query(patience + self._append, (document_ids, user_ids, sent.array(), self.origin))
+        async def insert_large(transaction: Transaction, prefix: str) -> list[Row]:
+            sent = await ChunkSender(transaction).send(updates[0])
+            values = document_ids, user_ids, sent.as_array(), self.origin
+            return await transaction.query(prefix + self._append, values)
 
         try:
-            first, last, count, _ = await add(PATIENCE)
-        except Locked as error:
-            if error.is_row:
-                locked = await self._journal_database.query(LOCKED, {"ids": list(set(document_ids))})
-                raise DocumentsLocked(name for (name,) in locked) from error
-            # A whole table is locked: there is nothing that could be kept meanwhile.
-            first, last, count, _ = await add("")
+            first, last, count, _ = await insert(SET_LOCK_TIMEOUT)
+        except LockTimeout as error:
+            if error.is_row_lock:
+                rows = await self._journal_database.query(LOCKED_DOCUMENTS, {"ids": list(set(document_ids))})
+                raise DocumentsLocked(name for (name,) in rows) from error
+            # A whole table is locked, so no document's entries can be appended until it is unlocked.
+            first, last, count, _ = await insert("")
         if last - first + 1 == count:
-            # Otherwise somebody else's are among them.
+            # Otherwise ids of other daemons' entries are among these.
             self.seen.add(first, last)
 
-    async def fold(self, document_id: str, compact: bool = True) -> Folded:
-        """Fold what the log has of a document into its snapshot, and compact that where it is worth it.
+    async def fold(self, document_id: str, compact: bool) -> FoldResult:
+        """Merge the document's log entries into its snapshot, and compact that if it is worth it.
 
-        :param compact: whether there is time for that.
+        The entries that are stored at that moment are merged, whoever has appended them, so several daemons on one
+        database can fold a document in any order and lose nothing.
 
-        Whatever is stored at that moment is merged, whoever wrote it, so that several daemons on one database can do
-        this in any order and lose nothing.
-
-        :raises DocumentDamaged: if the snapshot does not match its checksum, or something cannot be read.
-        :raises Locked: if somebody else has locked the document, and is not quick.
+        :param compact: whether there is time to compact.
+        :raises DocumentDamaged: if the snapshot does not match its checksum, or something cannot be decoded.
+        :raises LockTimeout: if another transaction has locked the document, and does not end in time.
         """
-        ready = await self._prepare(document_id) if compact else None
+        compacted = await self._compact_stored(document_id) if compact else None
 
-        async def steps(cursor: Cursor) -> Folded:
-            heads = await cursor.query(LOCK, (document_id,))
+        async def steps(transaction: Transaction) -> FoldResult:
+            heads = await transaction.query(LOCK_DOCUMENT, (document_id,))
             if not heads:
-                # It may be added in this moment: later, then.
-                return Folded(0, 0, False)
-            prepared = ready
-            if ready and await cursor.query(RESET_AT, (document_id,)) != [(ready.reset_at,)]:
-                # What was compacted holds what has been taken out since.
-                prepared = None
+                # It is not stored, or its first entries are being committed right now and will be folded later.
+                return FoldResult(0, 0, False)
+            usable = compacted
+            if compacted and await transaction.query(RESET_AT, (document_id,)) != [(compacted.reset_at,)]:
+                # The compacted document has content that was removed since.
+                usable = None
             ids: list[int] = []
-            merging = Merging(self._cooperator)
-            async for page in entries(cursor, document_id):
+            builder = DocumentBuilder(self._cooperator)
+            async for page in unmerged_entries(transaction, document_id):
                 if not ids:
-                    await merging.begin(await read_snapshot(cursor, document_id, heads[0]))
-                await merging.add([update for _, update in page])
+                    await builder.add_snapshot(await read_snapshot(transaction, document_id, heads[0]))
+                await builder.add_updates([update for _, update in page])
                 ids += [row_id for row_id, _ in page]
-            if not (ids or prepared):
-                return Folded(0, 0, False)
+            if not (ids or usable):
+                return FoldResult(0, 0, False)
             if not ids:
-                await merging.begin(await read_snapshot(cursor, document_id, heads[0]))
-            folded = await run(self._cooperator, fold(prepared.document if prepared else None, merging.document))
-            is_large = folded.size > SMALL
+                await builder.add_snapshot(await read_snapshot(transaction, document_id, heads[0]))
+            folded = await run(self._cooperator, fold(usable.document if usable else None, builder.document))
+            is_large = folded.size > SMALL_SNAPSHOT
             folded = await deferToThread(with_checksum, folded) if is_large else with_checksum(folded)
-            sender = ChunkSender(cursor)
-            await _write(cursor, sender, document_id, folded)
-            if prepared:
-                await cursor.execute(WRITE_COMPACTED, (document_id,))
-                if prepared.deletions is not None:
-                    await cursor.execute(WRITE_DELETIONS, (await sender.value(prepared.deletions), document_id))
-            for start in range(0, len(ids), AT_A_TIME):
-                await cursor.execute(MARK_MERGED, (ids[start : start + AT_A_TIME],))
-            return Folded(len(ids), folded.size, prepared is not None)
+            sender = ChunkSender(transaction)
+            await _write(transaction, sender, document_id, folded)
+            if usable:
+                await transaction.execute(WRITE_COMPACTED_SIZE, (document_id,))
+                if usable.deletions is not None:
+                    deletions = await sender.parameter(usable.deletions)
+                    await transaction.execute(WRITE_DELETIONS, (deletions, document_id))
+            for start in range(0, len(ids), PAGE_ENTRIES):
+                await transaction.execute(MARK_MERGED, (ids[start : start + PAGE_ENTRIES],))
+            return FoldResult(len(ids), folded.size, usable is not None)
 
-        # One at a time; the pool's other connections stay free for sessions and the journal.
+        # One document at a time: the pool's other connections stay free for opening documents.
         return await self._folding.run(lambda: Deferred.fromCoroutine(self._database.transaction(steps)))
 
-    async def prune(self, limit: int, at_least: float = 0.0) -> int:
-        """Delete entries of the log, at most `limit`, that have been history for long enough; returns how many.
+    async def prune(self, limit: int, min_retention: float) -> int:
+        """Delete log entries that have been in a snapshot for longer than the retention, and return how many.
 
-        :param at_least: for how many seconds they stay however short the retention is.
+        :param limit: how many are deleted at most.
+        :param min_retention: for how many seconds they are kept even if the retention is shorter.
         """
-        return len(await self._database.query(PRUNE, (self._retention, at_least, limit)))
+        return len(await self._database.query(PRUNE, (self._retention, min_retention, limit)))
 
-    async def _prepare(self, document_id: str) -> _Prepared | None:
-        """Compact what is stored, if that is worth it, before anything is locked."""
-        rows = await self._database.query(WORTH_COMPACTING, (self._retention, document_id))
+    async def _compact_stored(self, document_id: str) -> _Compacted | None:
+        """Compact what is stored of a document, if it is worth it, without locking anything."""
+        rows = await self._database.query(COMPACTION_STATE, (self._retention, document_id))
         if not rows:
             return None
-        size, compacted_size, deletions, is_ripe, reset_at = rows[0]
-        if not is_ripe and not wants_compaction(size, compacted_size):
+        size, compacted_size, deletions, is_retention_over, reset_at = rows[0]
+        if not is_retention_over and not wants_compaction(size, compacted_size):
             return None
         stored = await self.load(document_id)
-        droppable = DeleteSet.decode(bytes(deletions)) if is_ripe else DeleteSet()
+        droppable = DeleteSet.decode(bytes(deletions)) if is_retention_over else DeleteSet()
         try:
             document = await self._compact(stored.document, droppable)
         except CompactionDeferred:
@@ -253,23 +275,11 @@ class DocumentStore:
         except CompactionFailed as error:
             self.log.error("compaction failed", room=document_id, reason=str(error))
             return None
-        # The deletions that are known now are the next that can go, when their time has come.
-        remembered = stored.document.deletions.encode() if is_ripe or deletions is None else None
-        return _Prepared(document, remembered, reset_at)
+        # The content of the deletions that are remembered now is dropped when they are as old as the retention.
+        remembered = stored.document.deletions.encode() if is_retention_over or deletions is None else None
+        return _Compacted(document, remembered, reset_at)
 
 
-async def _write(cursor: Cursor, sender: ChunkSender, document_id: str, snapshot: Snapshot) -> None:
-    """Write a document's snapshot."""
+async def _write(transaction: Transaction, sender: ChunkSender, document_id: str, snapshot: Snapshot) -> None:
     columns = snapshot.data, snapshot.layout or b"", snapshot.checksum or b""
-    await cursor.execute(WRITE_SNAPSHOT, (*[await sender.value(column) for column in columns], document_id))
-
-
-@frozen
-class _Prepared:
-    """A compacted document, the deletions to be remembered, encoded, if it is time for that, and when what is stored
-    was made anew the last time before it was read.
-    """
-
-    document: Document
-    deletions: bytes | None
-    reset_at: datetime | None
+    await transaction.execute(WRITE_SNAPSHOT, (*[await sender.parameter(column) for column in columns], document_id))

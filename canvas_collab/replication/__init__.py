@@ -1,1 +1,1 @@
-"""Several daemons on one database: each follows what the others and operators commit to the log."""
+"""Applies to this daemon's rooms what other daemons and commands write to the database."""

@@ -1,13 +1,11 @@
-"""Others who edit the same documents past this daemon: a second daemon on the database, or an operator's command.
+"""Follows the log: applies to the rooms in memory what other daemons and commands have appended to it.
 
-What they put into the log is taken into the rooms that are in memory here, and everybody in those follows.  Who adds
-something says so, and that is followed at once.  From time to time, and whenever something may have gone unheard, it is
-looked whether the log has anything that was not seen; that is tried until it succeeds.
+Each append is notified, and its entries are read at once.  Besides, the log is searched for unseen entries at regular
+intervals, and whenever notifications may have been missed; a search that fails is retried until it succeeds.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 from twisted.application.service import Service
@@ -16,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 
+from canvas_collab.backoff import Backoff
 from canvas_collab.document.folding import DocumentDamaged
 from canvas_collab.persistence.snapshots import Snapshots
 from canvas_collab.persistence.store import DocumentStore
@@ -29,21 +28,21 @@ from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
 from canvas_collab.scheduling import run
 
-#: While additions are not heard of, the log is looked at so often, in seconds.
+#: How often the log is searched while notifications are not received, in seconds.
 POLL_INTERVAL = 1.0
 
-#: After looking has failed, the next try follows after about the first of these, doubled each time up to the second.
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 2.0
+#: The bounds of the delays after which a failed search is retried, in seconds.
+FIRST_RETRY_DELAY = 0.1
+LONGEST_RETRY_DELAY = 2.0
 
-#: So many entries, or bytes of them, are read at a time, and so many additions are asked for together.
+#: How many entries, or bytes of them, are read at a time, and how many notifications are handled in one query.
 READ_ENTRIES = 200
 READ_BYTES = 2**18
-READ_ADDITIONS = 16
+READ_NOTIFICATIONS = 16
 
 
 class LogFollower(Service):
-    """Takes over what others have added."""
+    """Applies to rooms the log entries that others have appended."""
 
     log = Logger()
 
@@ -55,15 +54,15 @@ class LogFollower(Service):
         rooms: Rooms,
         snapshots: Snapshots,
         interval: float,
-        longest_gap: float,
-        hears: Callable[[], bool],
-        look_for_resets: Callable[[], Awaitable[object]],
+        retention: float,
+        are_notified: Callable[[], bool],
+        find_missed_resets: Callable[[], Awaitable[object]],
         cooperator: Cooperator,
     ) -> None:
-        """:param interval: how often it is looked for what was missed, in seconds.
-        :param longest_gap: for how many seconds nothing goes from the log once it has come.
-        :param hears: whether additions are heard of.
-        :param look_for_resets: lets rooms go whose stored document was made anew.
+        """:param interval: how often the log is searched for unseen entries, in seconds.
+        :param retention: for how many seconds at least an entry stays in the log.
+        :param are_notified: returns whether notifications of appends are received.
+        :param find_missed_resets: discards rooms whose document was reset without a notification having arrived.
         """
         self._reactor = reactor
         self._store = store
@@ -71,25 +70,26 @@ class LogFollower(Service):
         self._rooms = rooms
         self._snapshots = snapshots
         self._interval = interval
-        self._longest_gap = longest_gap
-        self._hears = hears
-        self._look_for_resets = look_for_resets
-        self._was_deaf = False
+        self._retention = retention
+        self._are_notified = are_notified
+        self._find_missed_resets = find_missed_resets
         self._cooperator = cooperator
-        self._heard: list[AppendNotification] = []
-        # Whether the log is to be looked at, and when that was done last.
-        self._is_due = False
-        self._looked: float | None = None
+        self._notifications: list[AppendNotification] = []
+        # Whether the log is to be searched, whether the notification of a reset may have been missed, and when the last
+        # complete search began.
+        self._is_search_due = False
+        self._may_have_missed_resets = False
+        self._searched_at: float | None = None
         self._is_working = False
-        # The next look, and whether that is one more try.
+        # The next search, and whether it is a retry.
         self._call: IDelayedCall | None = None
-        self._failed = False
-        self._pause = FIRST_PAUSE
+        self._has_failed = False
+        self._backoff = Backoff(FIRST_RETRY_DELAY, LONGEST_RETRY_DELAY)
 
     def startService(self) -> None:
-        """Begin to look."""
+        """Start following."""
         Service.startService(self)
-        self.missed()
+        self.catch_up()
 
     def stopService(self) -> None:
         """Stop after what is being read."""
@@ -98,20 +98,20 @@ class LogFollower(Service):
             self._call.cancel()
             self._call = None
 
-    def added(self, addition: AppendNotification) -> None:
-        """Somebody has added entries to the log."""
-        # Where a look has failed, the next one will find these.
-        if addition.origin != self._store.origin and self._rooms.names() and not self._failed:
-            self._heard.append(addition)
+    def appended(self, notification: AppendNotification) -> None:
+        """A notification of an append has arrived."""
+        # If the last search has failed, its retry will find these entries.
+        if notification.origin != self._store.origin and self._rooms.names() and not self._has_failed:
+            self._notifications.append(notification)
             self._wake()
 
-    def missed(self) -> None:
-        """For a time nobody could be heard: look at everything that is in memory."""
-        self._was_deaf = True
-        self._look_soon()
+    def catch_up(self) -> None:
+        """Notifications may have been missed: find the resets and appends that they were about."""
+        self._may_have_missed_resets = True
+        self._search_soon()
 
-    def _look_soon(self) -> None:
-        self._is_due = True
+    def _search_soon(self) -> None:
+        self._is_search_due = True
         self._wake()
 
     def _wake(self) -> None:
@@ -120,25 +120,24 @@ class LogFollower(Service):
             Deferred.fromCoroutine(self._work())
 
     async def _work(self) -> None:
-        """Follow until there is nothing to be followed."""
-        self._failed = False
+        """Search the log, and read what notifications announce, until there is nothing left to do."""
+        self._has_failed = False
         try:
-            while self.running and (self._is_due or self._heard):
-                if self._is_due:
-                    self._is_due = False
-                    # What those say can be seen by now.
-                    self._heard.clear()
-                    await self._look()
-                    self._schedule(self._interval if self._hears() else POLL_INTERVAL)
+            while self.running and (self._is_search_due or self._notifications):
+                if self._is_search_due:
+                    self._is_search_due = False
+                    # The entries that these announce are visible by now, so the search finds them.
+                    self._notifications.clear()
+                    await self._search()
+                    self._schedule(self._interval if self._are_notified() else POLL_INTERVAL)
                 else:
-                    additions = self._heard[:READ_ADDITIONS]
-                    del self._heard[:READ_ADDITIONS]
-                    await self._take(await self._log_reader.added(additions, self._rooms.names()))
-            self._pause = FIRST_PAUSE
+                    notifications = self._notifications[:READ_NOTIFICATIONS]
+                    del self._notifications[:READ_NOTIFICATIONS]
+                    await self._apply(await self._log_reader.read_appended(notifications, self._rooms.names()))
+            self._backoff.reset()
         except Exception as error:
-            self._is_due = self._failed = True
-            delay = self._pause * random.uniform(0.5, 1.0)
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            self._is_search_due = self._has_failed = True
+            delay = self._backoff.next_delay()
             self._schedule(delay)
             if self.running:
                 self.log.error("following failed", reason=" ".join(str(error).split()), retry_in=delay)
@@ -150,83 +149,84 @@ class LogFollower(Service):
             self._call.cancel()
             self._call = None
         if self.running:
-            self._call = self._reactor.callLater(delay, self._look_again)
+            self._call = self._reactor.callLater(delay, self._search_scheduled)
 
-    def _look_again(self) -> None:
+    def _search_scheduled(self) -> None:
         self._call = None
-        self._look_soon()
+        self._search_soon()
 
-    async def _look(self) -> None:
-        """Look whether the log has entries of documents in memory that were not seen, and take them over."""
+    async def _search(self) -> None:
+        """Find the unseen log entries of documents in memory, and apply them."""
         seen = self._store.seen
         began = self._reactor.seconds()
-        if self._was_deaf or not self._hears():
-            self._was_deaf = False
-            # Before anything is taken into a room that is to go.
+        if self._may_have_missed_resets or not self._are_notified():
+            self._may_have_missed_resets = False
+            # First, since nothing may be applied to a room that is to be discarded.
             try:
-                await self._look_for_resets()
+                await self._find_missed_resets()
             except BaseException:
-                # What may have been missed still may have, and the next try looks for it.
-                self._was_deaf = True
+                self._may_have_missed_resets = True
                 raise
-        if not seen.has_begun:
-            seen.begin((await self._log_reader.missing(seen.gaps(), [])).mark)
-        # What was missed may be in the snapshots alone by now.
-        may_have_gone = self._looked is not None and began - self._looked > self._longest_gap
+        if not seen.is_started:
+            seen.start((await self._log_reader.find_unseen(seen.gaps(), [])).horizon)
+        # Entries that were appended since the last search may have been merged and pruned.
+        may_be_pruned = self._searched_at is not None and began - self._searched_at > self._retention
         while True:
-            missing = await self._log_reader.missing(seen.gaps(), self._rooms.names())
-            if may_have_gone:
+            unseen = await self._log_reader.find_unseen(seen.gaps(), self._rooms.names())
+            if may_be_pruned:
                 for document_id in self._rooms.names():
                     await self._reload(document_id)
-                may_have_gone = False
-            for ids in _pages(missing.entries):
-                await self._take(await self._log_reader.read(ids))
-            if missing.is_all:
-                seen.settle(missing.mark, self._reactor.seconds())
-                self._looked = began
+                may_be_pruned = False
+            for ids in _pages(unseen.entries):
+                await self._apply(await self._log_reader.read(ids))
+            if unseen.is_complete:
+                seen.advance(unseen.horizon, self._reactor.seconds())
+                self._searched_at = began
                 return
 
     async def _reload(self, document_id: str) -> None:
+        """Apply the whole stored document to its room."""
         try:
             stored = await self._store.load(document_id)
         except DocumentDamaged as error:
             self.log.error("following failed", room=document_id, reason=str(error))
             return
-        await self._follow(document_id, [stored.document.as_update()])
+        await self._apply_to_room(document_id, [stored.document.as_update()])
 
-    async def _take(self, entries: Sequence[ReadEntry]) -> None:
+    async def _apply(self, entries: Sequence[ReadEntry]) -> None:
         by_document: dict[str, list[bytes]] = {}
         for entry in entries:
             by_document.setdefault(entry.document_id, []).append(entry.update)
         for document_id, updates in by_document.items():
-            await self._follow(document_id, updates)
+            await self._apply_to_room(document_id, updates)
         for entry in entries:
             self._store.seen.add(entry.id, entry.id)
 
-    async def _follow(self, document_id: str, updates: Iterable[bytes | Update]) -> None:
-        """Take updates of a document over, if it is in memory; bytes are entries of its log."""
+    async def _apply_to_room(self, document_id: str, updates: Iterable[bytes | Update]) -> None:
+        """Apply updates to a document if it is in memory; those that are bytes are entries of its log."""
         if document_id not in self._rooms:
             return
         try:
-            # One that is being loaded may have been read before the addition, so this waits for it.
+            # Waits for a room that is being loaded: its document may have been read before the append.
             room = await self._rooms.enter(document_id)
         except Exception:
-            # It could not be loaded, and is not in memory: whoever opens it reads all of it, or is told why not.
+            # Loading has failed, so it is not in memory, and the next client that opens it loads it with these updates.
             return
         try:
             for update in updates:
-                is_news = await self._has_news(room, update)
-                if is_news and isinstance(update, bytes):
+                has_changed = await self._apply_update(room, update)
+                if has_changed and isinstance(update, bytes):
                     self._snapshots.changed({document_id: len(update)})
         finally:
             if not room.is_discarded:
                 self._rooms.leave(document_id)
 
-    async def _has_news(self, room: Room[Connection], update: bytes | Update) -> bool:
+    async def _apply_update(self, room: Room[Connection], update: bytes | Update) -> bool:
+        """Apply an update to a room, and return whether the room's document lacked something of it."""
         try:
             return await run(self._cooperator, _follow(room, update))
         except Malformed as error:
-            # It stays so. Whoever opens the document is told.
+            # Reading it again would fail again, so this is no reason to retry.
             reason = f"an entry of the log cannot be read: {error}"
             self.log.error("following failed", room=room.name, reason=reason)
             return False
@@ -239,7 +239,10 @@ def _follow(room: Room[Connection], update: bytes | Update) -> Steps[bool]:
 
 
 def _pages(entries: Sequence[tuple[int, int]]) -> Iterator[list[int]]:
-    """Ids, as many at a time as are read together; takes ids and sizes."""
+    """Yield the ids of the entries, as many at a time as are read together.
+
+    :param entries: their ids and sizes.
+    """
     page: list[int] = []
     total = 0
     for row_id, size in entries:

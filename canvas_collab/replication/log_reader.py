@@ -1,4 +1,4 @@
-"""What others have added to the log: which entries there are that were not seen, and what is in them."""
+"""Reads from the log what other daemons and commands have appended."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from canvas_collab.database.pool import Database
-from canvas_collab.persistence.seen_ids import Mark
+from canvas_collab.persistence.seen_ids import LogHorizon
 from canvas_collab.replication.notifications import AppendNotification
 
-#: Of so many entries it is found out at a time that they were not seen.
-AT_A_TIME = 2000
+#: How many unseen entries one query returns at most.
+UNSEEN_LIMIT = 2000
 
-# The stretches seldom hold more than a few entries that are not known, so most of the log is not looked at.
-_IN_STRETCHES = """
-      FROM unnest(%(firsts)s::bigint[], %(lasts)s::bigint[]) AS stretch (first, last)
-      JOIN yjs_update_log AS log ON log.id BETWEEN stretch.first AND stretch.last
+# By ranges of ids, so that most of the log is not read: few entries in the gaps between those that were seen exist.
+_IN_RANGES = """
+      FROM unnest(%(firsts)s::bigint[], %(lasts)s::bigint[]) AS range (first, last)
+      JOIN yjs_update_log AS log ON log.id BETWEEN range.first AND range.last
      WHERE log.document_id = ANY(%(documents)s::text[])
      ORDER BY log.id
 """
 
-_ADDED = f"SELECT log.document_id, log.id, log.update {_IN_STRETCHES}"
+_APPENDED = f"SELECT log.document_id, log.id, log.update {_IN_RANGES}"
 
-# One statement, so that the numbers of transactions are those of the moment for which the entries are looked at.
-_MISSING = f"""
+# One statement, so that the transaction numbers belong to the moment at which the entries are read.
+_UNSEEN = f"""
     SELECT NULL, coalesce(max(id), 0), txid_snapshot_xmin(txid_current_snapshot()),
            txid_snapshot_xmax(txid_current_snapshot())
       FROM yjs_update_log
     UNION ALL
-    (SELECT log.document_id, log.id, octet_length(log.update), NULL {_IN_STRETCHES} LIMIT %(limit)s)
+    (SELECT log.document_id, log.id, octet_length(log.update), NULL {_IN_RANGES} LIMIT %(limit)s)
 """
 
 _READ = "SELECT document_id, id, update FROM yjs_update_log WHERE id = ANY(%s) ORDER BY id"
@@ -37,7 +37,7 @@ _READ = "SELECT document_id, id, update FROM yjs_update_log WHERE id = ANY(%s) O
 
 @frozen
 class ReadEntry:
-    """An update as it is in the log."""
+    """A log entry that was read."""
 
     document_id: str
     id: int
@@ -46,37 +46,44 @@ class ReadEntry:
 
 @frozen
 class UnseenEntries:
-    """The ids and sizes of some entries, whether these are all there are, and when that was."""
+    """The ids and sizes of entries that were not seen, the horizon of the query, and whether there are no more."""
 
-    mark: Mark
+    horizon: LogHorizon
     entries: list[tuple[int, int]]
-    is_all: bool
+    is_complete: bool
 
 
 class LogReader:
-    """The log, as far as others have added to it."""
+    """Queries for log entries that this daemon has not appended."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def added(self, additions: Sequence[AppendNotification], document_ids: Sequence[str]) -> list[ReadEntry]:
-        """The entries that somebody has added to the log, of those documents that are asked for."""
-        stretches = [addition.first for addition in additions], [addition.last for addition in additions]
-        rows = await self._database.query(_ADDED, _in_stretches(*stretches, document_ids))
+    async def read_appended(
+        self, notifications: Sequence[AppendNotification], document_ids: Sequence[str]
+    ) -> list[ReadEntry]:
+        """Read the entries that these notifications announce, as far as they are of these documents."""
+        firsts = [notification.first for notification in notifications]
+        lasts = [notification.last for notification in notifications]
+        rows = await self._database.query(_APPENDED, _range_parameters(firsts, lasts, document_ids))
         return [ReadEntry(document_id, row_id, bytes(update)) for document_id, row_id, update in rows]
 
-    async def missing(self, gaps: tuple[list[int], list[int]], document_ids: Sequence[str]) -> UnseenEntries:
-        """Which entries of those documents there are in these gaps, and what time it is for the database."""
-        values = {**_in_stretches(*gaps, document_ids), "limit": AT_A_TIME}
-        rows = await self._database.query(_MISSING, values)
-        [mark] = [rows.pop(place)[1:] for place, row in enumerate(rows) if row[0] is None]
-        return UnseenEntries(Mark(*mark), [(row_id, size) for _, row_id, size, _ in rows], len(rows) < AT_A_TIME)
+    async def find_unseen(self, gaps: tuple[list[int], list[int]], document_ids: Sequence[str]) -> UnseenEntries:
+        """Find the entries of these documents whose ids are in the gaps.
+
+        :param gaps: the first and the last ids of ranges, as :meth:`.SeenIds.gaps` returns them.
+        """
+        parameters = {**_range_parameters(*gaps, document_ids), "limit": UNSEEN_LIMIT}
+        rows = await self._database.query(_UNSEEN, parameters)
+        [horizon] = [rows.pop(index)[1:] for index, row in enumerate(rows) if row[0] is None]
+        entries = [(row_id, size) for _, row_id, size, _ in rows]
+        return UnseenEntries(LogHorizon(*horizon), entries, len(rows) < UNSEEN_LIMIT)
 
     async def read(self, ids: Sequence[int]) -> list[ReadEntry]:
-        """The entries with these ids."""
+        """Read the entries with these ids."""
         rows = await self._database.query(_READ, (list(ids),))
         return [ReadEntry(document_id, row_id, bytes(update)) for document_id, row_id, update in rows]
 
 
-def _in_stretches(firsts: list[int], lasts: list[int], document_ids: Sequence[str]) -> dict[str, object]:
+def _range_parameters(firsts: list[int], lasts: list[int], document_ids: Sequence[str]) -> dict[str, object]:
     return {"firsts": firsts, "lasts": lasts, "documents": list(document_ids)}

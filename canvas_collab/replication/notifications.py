@@ -1,4 +1,4 @@
-"""Hearing of what others have put into the log, by PostgreSQL's LISTEN and NOTIFY."""
+"""Receives PostgreSQL's notifications (``LISTEN`` and ``NOTIFY``) of appends to the log and of resets."""
 
 from __future__ import annotations
 
@@ -13,24 +13,27 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from canvas_collab.database.pool import Database, DatabaseUnavailable, connection, wait_at_most, with_liveness
+from canvas_collab.database.connection import ReconnectingConnection, with_keepalive
+from canvas_collab.database.errors import DatabaseUnavailable
+from canvas_collab.database.pool import Database
 from canvas_collab.persistence.statements import LOG_CHANNEL, RESET_CHANNEL
+from canvas_collab.timeouts import wait_at_most
 
-#: What a daemon sends itself begins with this.
-_CHECK = "check"
+#: The payloads of the notifications by which the daemon tests whether it receives any begin with this.
+_TEST = "check"
 
-#: What is sent to oneself arrives within so many seconds.
-HEARING_TIMEOUT = 5.0
+#: A test notification arrives within so many seconds.
+TEST_TIMEOUT = 5.0
 
-#: What is said where it does not.
-NOT_HEARD = "what is sent to oneself does not arrive: is there a transaction pooler before the database?"
+#: The problem that is reported if it does not.
+NOT_RECEIVED = "the daemon does not receive its own notifications: is there a transaction pooler before the database?"
 
 
 @frozen
 class AppendNotification:
-    """Entries that were added to the log, by the lowest of their ids and the highest; `origin` is who added them.
+    """A notification that `origin` has appended entries to the log, with ids from `first` to `last`.
 
-    Some between these may be somebody else's.
+    Ids in between may belong to entries of others.
     """
 
     origin: str
@@ -39,7 +42,7 @@ class AppendNotification:
 
 
 def parse_append_notification(payload: str) -> AppendNotification | None:
-    """Read a notification's payload, ``ORIGIN FIRST LAST``; None if it is none of ours."""
+    """Parse a notification's payload, ``ORIGIN FIRST LAST``; return None if it has another form."""
     try:
         origin, first, last = payload.split(" ")
         return AppendNotification(origin, int(first), int(last))
@@ -48,10 +51,10 @@ def parse_append_notification(payload: str) -> AppendNotification | None:
 
 
 class Notifications(Service):
-    """A connection of its own that listens, and listens again after the database was away.
+    """Listens on a connection of its own, and listens again after that was reconnected.
 
-    That it listens does not say that it hears: a connection pooler in between may give every transaction another
-    connection to the server.  So the daemon sends itself something from time to time.
+    A connection that listens may receive nothing all the same: a connection pooler in between may run each transaction
+    on another connection to the server.  So the daemon regularly sends a test notification to itself.
     """
 
     log = Logger()
@@ -66,95 +69,96 @@ class Notifications(Service):
         on_gap: Callable[[], None],
         on_reset: Callable[[str], None],
     ) -> None:
-        """:param database: by which the daemon sends itself something.
-        :param interval: how often it does that, in seconds.
-        :param on_addition: is told of every addition, one's own included.
-        :param on_gap: is told when some may have been missed.
-        :param on_reset: is told of every document that was made anew without some of it.
+        """:param database: the pool that sends the test notifications.
+        :param interval: how often one is sent, in seconds.
+        :param on_append: called for every append, those of this daemon included.
+        :param on_gap: called when notifications may have been missed.
+        :param on_reset: called with the id of every document that was reset.
         """
         self._reactor = reactor
         self._url = url
         self._database = database
-        self._on_addition = on_append
+        self._on_append = on_append
         self._on_gap = on_gap
         self._on_reset = on_reset
-        #: Why additions are not heard of, or None if they are.
-        self.trouble: str | None = None
-        self._awaited: dict[str, Deferred[bool]] = {}
-        self._connection = connection(reactor)
+        #: Why notifications are not received; None if they are.
+        self.problem: str | None = None
+        # By their nonces, the test notifications that have not arrived yet.
+        self._tests: dict[str, Deferred[bool]] = {}
+        self._connection = ReconnectingConnection(reactor)
         self._connection.addNotifyObserver(self._notified)
-        self._connection.detector.addRecoveryHandler(self._recovered)
-        self._checking = LoopingCall(self._check)
-        self._checking.clock = reactor
+        self._connection.detector.addRecoveryHandler(self._reconnected)
+        self._testing = LoopingCall(self._test)
+        self._testing.clock = reactor
         self._interval = interval
 
     def startService(self) -> None:
         """Connect and listen."""
         Service.startService(self)
-        connecting = self._connection.connect(with_liveness(self._url), application_name="canvas-collab listening")
+        connecting = self._connection.connect(with_keepalive(self._url), application_name="canvas-collab listening")
         connecting.addErrback(self._connection.detector.checkForDeadConnection)
         connecting.addErrback(
             lambda failure: self.log.error("database connection failed", reason=failure.getErrorMessage())
         )
-        connecting.addCallback(lambda _: self._checking.start(self._interval) if self.running else None)
+        connecting.addCallback(lambda _: self._testing.start(self._interval) if self.running else None)
 
     def stopService(self) -> None:
         """Stop listening."""
         Service.stopService(self)
-        if self._checking.running:
-            self._checking.stop()
+        if self._testing.running:
+            self._testing.stop()
         try:
             self._connection.close()
         except psycopg2.Error:
-            # It was just being made again.
+            # It is being reconnected.
             return
 
-    def _recovered(self) -> Deferred[None]:
+    def _reconnected(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._listen_again())
 
     async def _listen_again(self) -> None:
         try:
             await self._listen()
         finally:
-            # What was added before is visible, and what is added from now on is heard of.
+            # What was appended before this moment is visible, and notifications of what is appended later arrive.
             self._on_gap()
-        await self._check()
+        await self._test()
 
     def _listen(self) -> Deferred[Any]:
         listening: Deferred[Any] = self._connection.runOperation(f"LISTEN {LOG_CHANNEL}; LISTEN {RESET_CHANNEL}")
         return listening
 
-    async def _check(self) -> None:
-        """Listen, and find out whether what is sent to oneself arrives."""
+    async def _test(self) -> None:
+        """Listen, send a test notification, and set :attr:`problem` by whether that arrives."""
         nonce = secrets.token_hex(8)
-        heard = self._awaited[nonce] = Deferred()
-        trouble = None
+        arrival = self._tests[nonce] = Deferred()
+        problem = None
         try:
             try:
                 await self._listen()
             except Exception as error:
-                trouble = " ".join(str(error).split()) or "the connection that listens is lost"
-            await self._database.execute("SELECT pg_notify(%s, %s)", (LOG_CHANNEL, f"{_CHECK} {nonce}"))
-            if trouble is None and not await wait_at_most(self._reactor, heard, HEARING_TIMEOUT, False):
-                trouble = NOT_HEARD
+                problem = " ".join(str(error).split()) or "the connection that listens is lost"
+            await self._database.execute("SELECT pg_notify(%s, %s)", (LOG_CHANNEL, f"{_TEST} {nonce}"))
+            if problem is None and not await wait_at_most(self._reactor, arrival, TEST_TIMEOUT, False):
+                problem = NOT_RECEIVED
         except DatabaseUnavailable:
-            # Nobody can be heard now, and when the database is back one listens again.
+            # Nothing can be said now.  When the database is reachable again, so is this connection, and listens again.
             return
         finally:
-            del self._awaited[nonce]
+            del self._tests[nonce]
         if self.running:
-            self._conclude(trouble)
+            self._set_problem(problem)
 
-    def _conclude(self, trouble: str | None) -> None:
-        was_well, self.trouble = self.trouble is None, trouble
-        is_well = trouble is None
-        if was_well == is_well:
+    def _set_problem(self, problem: str | None) -> None:
+        had_problem, self.problem = self.problem is not None, problem
+        has_problem = problem is not None
+        if has_problem == had_problem:
             return
-        if is_well:
-            self.log.info("notifications received again")
+        if has_problem:
+            self.log.warn("notifications not received", reason=problem)
         else:
-            self.log.warn("notifications not received", reason=trouble)
-        # When it is well again, too: what came between the last look and this moment was not heard.
+            self.log.info("notifications received again")
+        # Also when they are received again: those sent since the log was last read have not arrived.
         self._on_gap()
 
     def _notified(self, notification: Any) -> None:
@@ -162,10 +166,10 @@ class Notifications(Service):
             self._on_reset(notification.payload)
             return
         kind, _, rest = notification.payload.partition(" ")
-        if kind == _CHECK and rest in self._awaited:
-            if not self._awaited[rest].called:
-                self._awaited[rest].callback(True)
+        if kind == _TEST and rest in self._tests:
+            if not self._tests[rest].called:
+                self._tests[rest].callback(True)
             return
-        addition = parse_append_notification(notification.payload)
-        if addition is not None:
-            self._on_addition(addition)
+        append = parse_append_notification(notification.payload)
+        if append is not None:
+            self._on_append(append)

@@ -1,7 +1,7 @@
-"""Documents that somebody made anew without some of what was in them: an operator's command, beside the daemon.
+"""Discards rooms whose stored document was reset: replaced, by an operator's command, by one with less content.
 
-What is in memory of such a document is not what is stored any more, and its clients hold what was taken out.  So the
-room goes as it is, and they are told to load the document afresh.
+The document in the room's memory is then no longer the stored one, and the clients still have the content that was
+removed.  So the room is discarded without being saved, and its clients are told to reload the document.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _RESETS = "SELECT id, reset_at FROM yjs_document WHERE id = ANY(%s::text[]) AND 
 
 
 class ResetHandler:
-    """Lets rooms go whose stored document was made anew.
+    """Discards rooms when it is notified of a reset, or finds one that it was not notified of.
 
-    What is read of a document says when it was made anew the last time before that.  These times are never compared
-    with a clock, nor for which is later, only for whether they are the same.
+    A stored document has the time of its last reset.  These times are compared only for equality, never with a clock,
+    nor for which is later.
     """
 
     log = Logger()
@@ -28,23 +28,26 @@ class ResetHandler:
     def __init__(self, database: Database, rooms: Rooms) -> None:
         self._database = database
         self._rooms = rooms
-        # When documents were made anew, if they ever were: as it was read with those in memory, and as it was found
-        # of those that were on their way there.
-        self._read: dict[str, datetime] = {}
+        # The times of the last resets, by document, without those that were never reset: as read with the document of a
+        # room, and as found by `find_missed` for a room that was being loaded.
+        self._loaded: dict[str, datetime] = {}
         self._found: dict[str, datetime] = {}
 
     def loaded(self, document_id: str, reset_at: datetime | None) -> None:
-        """A document was read for a room; `reset_at` is when it had been made anew the last time, if it ever was."""
+        """A document was read for a room.
+
+        :param reset_at: the time of its last reset that was read with it, or None.
+        """
         if reset_at is None:
-            self._read.pop(document_id, None)
+            self._loaded.pop(document_id, None)
         else:
-            self._read[document_id] = reset_at
-        # Only once for each time that it was looked: what is read after that is not older.
+            self._loaded[document_id] = reset_at
+        # Compared once only: a room that is loaded again is read after this reset, and may be read after a later one.
         if self._found.pop(document_id, reset_at) != reset_at:
             self._rooms.discard(document_id)
 
     def reset(self, document_id: str) -> None:
-        """A stored document was made anew."""
+        """A stored document was reset: discard its room, and close the room's connections."""
         room = self._rooms.discard(document_id)
         if room is None:
             return
@@ -53,16 +56,16 @@ class ResetHandler:
         for member in members:
             member.reset()
 
-    async def missed(self) -> None:
-        """For a time nobody could be heard: look whether anything that is in memory was made anew meanwhile.
+    async def find_missed(self) -> None:
+        """Find resets of documents in memory whose notifications may have been missed.
 
         :raises DatabaseUnavailable: if that cannot be found out now.
         """
         rows = await self._database.query(_RESETS, (self._rooms.names(),))
         names = set(self._rooms.names())
-        on_their_way = names.difference(room.name for room in self._rooms.loaded_rooms())
-        self._read = {name: reset_at for name, reset_at in self._read.items() if name in names}
-        self._found = {name: reset_at for name, reset_at in rows if name in on_their_way}
+        loading = names.difference(room.name for room in self._rooms.loaded_rooms())
+        self._loaded = {name: reset_at for name, reset_at in self._loaded.items() if name in names}
+        self._found = {name: reset_at for name, reset_at in rows if name in loading}
         for document_id, reset_at in rows:
-            if document_id not in on_their_way and self._read.get(document_id) != reset_at:
+            if document_id not in loading and self._loaded.get(document_id) != reset_at:
                 self.reset(document_id)

@@ -10,7 +10,7 @@ from canvas_collab.access.authorization import Authorization, Authorizer, Denied
 from canvas_collab.access.fair_semaphore import FairSemaphore, Requester
 from canvas_collab.access.roles import MAX_ROOM_NAME_LENGTH, Access
 from canvas_collab.config.connections import ConnectionLimits
-from canvas_collab.database.pool import DatabaseUnavailable
+from canvas_collab.database.errors import DatabaseUnavailable
 from canvas_collab.document.folding import DocumentDamaged
 from canvas_collab.logs import LogRateLimiter
 from canvas_collab.protocol.close_codes import CloseCode

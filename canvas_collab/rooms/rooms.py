@@ -12,10 +12,10 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from canvas_collab.database.pool import wait_at_most
 from canvas_collab.rooms.awareness import STALE_AFTER
 from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.room import Room
+from canvas_collab.timeouts import wait_at_most
 
 #: The interval in which stale awareness states are removed, in seconds.
 EXPIRY_INTERVAL = STALE_AFTER / 10

@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from canvas_collab.database.pool import wait_at_most
 from canvas_collab.descriptors import raise_descriptor_limit
 from canvas_collab.protocol.close_codes import CloseCode
+from canvas_collab.timeouts import wait_at_most
 from canvas_collab.websocket.server import ServerFactory
 
 #: File descriptors that are not for clients: the log, the database, the listening sockets, compaction.

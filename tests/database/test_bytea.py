@@ -1,4 +1,4 @@
-"""Bytes that go to PostgreSQL come back as they were."""
+"""Byte strings are stored by PostgreSQL as they are."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from canvas_collab.database.bytea import CHUNK, Bytea, ByteaArray
+from canvas_collab.database.bytea import CHUNK_SIZE, Bytea, ByteaArray
 from tests.support.databases import TestDatabase
 
-VALUES = [b"", b"\x00", b"'\"\\{},NULL", bytes(range(256)), random.Random(1).randbytes(2 * CHUNK + 1)]
+VALUES = [b"", b"\x00", b"'\"\\{},NULL", bytes(range(256)), random.Random(1).randbytes(2 * CHUNK_SIZE + 1)]
 
 
 @pytest.mark.parametrize("value", VALUES, ids=len)

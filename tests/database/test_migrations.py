@@ -1,4 +1,4 @@
-"""Making a database ready, and saying why it is not: migrations, and what the catalogue tells."""
+"""Preparing a database: migrations, the catalogue, and the problems that are reported."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_migrating_again_changes_nothing(auth_database: TestDatabase) -> None:
     assert prepare_database(auth_database.url, migrate=False) == first
 
 
-def test_daemons_that_start_together_take_turns(auth_database: TestDatabase) -> None:
+def test_daemons_that_start_together_apply_each_migration_once(auth_database: TestDatabase) -> None:
     failures: list[Exception] = []
 
     def start() -> None:
@@ -71,22 +71,22 @@ def test_a_database_newer_than_the_code_is_refused(database: TestDatabase) -> No
     assert "9999" in problems(database)
 
 
-def test_without_leave_to_migrate_the_missing_migrations_are_named(auth_database: TestDatabase) -> None:
-    said = problems(auth_database, migrate=False)
-    assert "0001_documents" in said
-    assert "MIGRATE=on" in said
+def test_without_permission_to_migrate_the_missing_migrations_are_named(auth_database: TestDatabase) -> None:
+    reported = problems(auth_database, migrate=False)
+    assert "0001_documents" in reported
+    assert "MIGRATE=on" in reported
     assert "yjs_document" not in tables(auth_database)
 
 
 def test_without_better_auths_tables_nothing_is_made(empty_database: TestDatabase) -> None:
-    said = problems(empty_database)
-    assert '"user"' in said
-    assert '"session"' in said
-    assert "Better Auth" in said
+    reported = problems(empty_database)
+    assert '"user"' in reported
+    assert '"session"' in reported
+    assert "Better Auth" in reported
     assert tables(empty_database) == set()
 
 
-def test_a_database_that_cannot_be_reached_is_one_sentence() -> None:
+def test_a_database_that_cannot_be_reached_is_reported_in_one_sentence() -> None:
     with pytest.raises(UnsuitableDatabase) as caught:
         prepare_database("postgresql://nobody@127.0.0.1:1/nothing", migrate=True)
     [sentence] = caught.value.problems
@@ -103,22 +103,22 @@ def test_a_view_of_the_applications_own_is_used_and_no_table_is_made(auth_databa
     assert "diagram" not in tables(auth_database)
 
 
-def test_a_foreign_table_named_diagram_is_left_alone_and_the_view_asked_for(auth_database: TestDatabase) -> None:
+def test_another_table_named_diagram_is_left_alone_and_the_view_is_required(auth_database: TestDatabase) -> None:
     auth_database.query("CREATE TABLE diagram (id UUID PRIMARY KEY)")
-    said = problems(auth_database)
-    assert "collab_access(diagram_id, user_id, role)" in said
+    reported = problems(auth_database)
+    assert "collab_access(diagram_id, user_id, role)" in reported
     assert auth_database.query("SELECT * FROM diagram") == []
 
 
 def test_a_view_with_other_columns_is_refused_by_name(auth_database: TestDatabase) -> None:
     auth_database.query('CREATE VIEW collab_access AS SELECT id AS diagram_id, id AS member FROM "user"')
-    said = problems(auth_database)
-    assert "user_id" in said
-    assert "role" in said
-    assert "diagram_id, member" in said
+    reported = problems(auth_database)
+    assert "user_id" in reported
+    assert "role" in reported
+    assert "diagram_id, member" in reported
 
 
-def test_a_dropped_view_is_asked_for_again(database: TestDatabase) -> None:
+def test_a_dropped_view_is_reported(database: TestDatabase) -> None:
     database.query("DROP VIEW collab_access")
     assert "There is no view collab_access" in problems(database)
 

@@ -7,22 +7,15 @@ from __future__ import annotations
 
 import re
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import psutil
 import pytest
-import pytest_twisted
 from attrs import frozen
-from twisted.internet import reactor
-from twisted.internet.task import Clock
-from twisted.internet.threads import deferToThread
 
-from canvas_collab.database import pool
-from canvas_collab.database.pool import FIRST_PAUSE, LONGEST_PAUSE, Database, DatabaseUnavailable, _pauses
-from canvas_collab.persistence.compactor import TINY
+from canvas_collab.persistence.compactor import MAX_SIZE_IN_THREAD
 from tests.conftest import StartDaemon
 from tests.support.daemons import ROOT, Daemon
 from tests.support.databases import TestDatabase
@@ -289,7 +282,7 @@ def test_a_compaction_that_takes_long_does_not_hold_up_the_end_and_the_snapshot_
 ) -> None:
     diagram = stage.diagram(DATABASE_URL=stage.database.url)
     writer = diagram.provide(providers, "writer")
-    writer.insert_text("text", 0, "x" * 2 * TINY)
+    writer.insert_text("text", 0, "x" * 2 * MAX_SIZE_IN_THREAD)
     daemon = psutil.Process(diagram.daemon.pid)
     diagram.daemon.wait_until(lambda: daemon.children() != [])
     [compactor] = daemon.children()
@@ -300,7 +293,7 @@ def test_a_compaction_that_takes_long_does_not_hold_up_the_end_and_the_snapshot_
     assert time.monotonic() - began < 5
     assert not compactor.is_running()
     [[size]] = stage.database.query("SELECT octet_length(data) FROM yjs_document")
-    assert size > 2 * TINY
+    assert size > 2 * MAX_SIZE_IN_THREAD
 
 
 def test_connections_that_were_lost_are_made_again_without_anybody_asking(stage: Stage) -> None:
@@ -320,59 +313,6 @@ def test_connections_that_were_lost_are_made_again_without_anybody_asking(stage:
     # Those three, and the one that listens.
     daemon.wait_until(lambda: len(daemon.events("database connection lost")) == 4)
     assert is_ready(daemon)
-
-
-def test_connections_are_made_again_with_growing_pauses_that_differ() -> None:
-    pauses, others = _pauses(), _pauses()
-    assert next(pauses) == next(others) == 0
-    longest = FIRST_PAUSE
-    first = [next(pauses) for _ in range(10)]
-    for pause in first:
-        assert longest / 2 <= pause <= longest
-        longest = min(2 * longest, LONGEST_PAUSE)
-    assert longest == LONGEST_PAUSE
-    assert first != [next(others) for _ in range(10)]
-
-
-def test_a_connection_that_is_there_is_taken_before_one_that_is_being_made_again() -> None:
-    connections = Database(Clock(), "postgresql://nobody@nowhere/nothing", 4)._pool.connections
-    for count in range(1, 5):
-        list(connections)[count - 1].detector.connectionIsDead = count < 4
-    [alive] = [one for one in connections if not one.detector.connectionIsDead]
-    assert connections.pop() is alive
-    assert alive not in connections
-    assert connections.pop().detector.connectionIsDead
-
-
-@pytest_twisted.ensureDeferred
-async def test_an_attempt_to_connect_that_is_not_answered_is_given_up_and_followed_by_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pool, "CONNECT_TIMEOUT", 0.1)
-    with socket.create_server(("127.0.0.1", 0)) as deaf:
-        deaf.settimeout(SOON)
-        database = Database(reactor, f"postgresql://nobody@127.0.0.1:{deaf.getsockname()[1]}/nothing", 1)
-        kept: list[tuple[socket.socket, object]] = []
-        database.startService()
-        try:
-            for _ in range(3):
-                # It stays open, and silent.
-                kept.append(await deferToThread(deaf.accept))
-            with pytest.raises(DatabaseUnavailable):
-                await database.query("SELECT 1")
-        finally:
-            database.stopService()
-            for connection, _ in kept:
-                connection.close()
-
-
-@pytest.mark.parametrize(
-    ("query", "expected"), [("", "tcp_user_timeout=30000"), ("?tcp_user_timeout=7", "tcp_user_timeout=7")]
-)
-def test_a_network_that_is_gone_is_noticed_and_the_url_may_say_when(query: str, expected: str) -> None:
-    [dsn] = Database(Clock(), f"postgresql://nobody@nowhere/nothing{query}", 1)._pool.connargs
-    assert expected in dsn.split()
-    assert "keepalives_idle=10" in dsn.split()
 
 
 def test_every_test_that_the_page_on_outages_names_is_there_and_every_fault_has_its_row() -> None:

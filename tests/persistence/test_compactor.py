@@ -1,4 +1,4 @@
-"""Compacting in a process of its own, and what becomes of a document when that fails."""
+"""Compaction in a thread and in a process, its limits, and its failures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -25,7 +26,7 @@ from canvas_collab.protocol.update import decode_update
 
 @pytest.fixture
 def document() -> Document:
-    doc: Doc = Doc()
+    doc: Doc[Any] = Doc()
     updates: list[bytes] = []
     subscription = doc.observe(lambda event: updates.append(event.update))
     text = doc.get("text", type=Text)
@@ -36,23 +37,23 @@ def document() -> Document:
     return Document(map(decode_update, updates))
 
 
-def test_a_process_gives_what_a_thread_would(document: Document) -> None:
+def test_a_process_returns_the_same_document_as_a_thread(document: Document) -> None:
     here = compacted(document, document.deletions)
     assert Compactor().compact_in_process(document, document.deletions).encode() == here.encode()
     assert len(here.encode()) < len(document.encode()) / 5
 
 
-def test_what_the_process_does(document: Document, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps: list[int] = []
+def test_the_process_lowers_its_priority_and_its_limits(document: Document, monkeypatch: pytest.MonkeyPatch) -> None:
+    increments: list[int] = []
     limits: dict[int, int] = {}
-    monkeypatch.setattr(os, "nice", steps.append)
-    monkeypatch.setattr(resource, "setrlimit", lambda what, most: limits.update({what: most[0]}))
+    monkeypatch.setattr(os, "nice", increments.append)
+    monkeypatch.setattr(resource, "setrlimit", lambda limit, values: limits.update({limit: values[0]}))
     answer = io.BytesIO()
     main(io.BytesIO(encode(document) + encode_var_bytes(document.deletions.encode())), answer)
     assert decode(Decoder(answer.getvalue())).encode() == compacted(document, document.deletions).encode()
-    assert steps == [compactor.NICENESS]
+    assert increments == [compactor.NICE_INCREMENT]
     assert limits[resource.RLIMIT_CPU] == compactor.TIMEOUT
-    assert compactor.MEMORY < limits[resource.RLIMIT_AS] < 2 * compactor.MEMORY
+    assert compactor.BASE_MEMORY < limits[resource.RLIMIT_AS] < 2 * compactor.BASE_MEMORY
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_a_process_that_fails_says_why(
         Compactor().compact_in_process(document, DeleteSet())
 
 
-def test_a_process_that_takes_too_long_is_given_up(document: Document, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_takes_too_long_is_killed(document: Document, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compactor, "TIMEOUT", 0.01)
     with pytest.raises(CompactionFailed, match="timed out"):
         Compactor().compact_in_process(document, DeleteSet())
@@ -78,7 +79,7 @@ def test_a_process_that_takes_too_long_is_given_up(document: Document, monkeypat
 def test_a_process_that_takes_too_much_memory_fails(document: Document, monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
         "import sys; from canvas_collab.persistence import compactor;"
-        "compactor.MEMORY = 2**27; compactor.compacted = lambda *_: bytearray(2**28);"
+        "compactor.BASE_MEMORY = 2**27; compactor.compacted = lambda *_: bytearray(2**28);"
         "compactor.main(sys.stdin.buffer, sys.stdout.buffer)"
     )
     start = subprocess.Popen
@@ -97,29 +98,29 @@ def test_a_tiny_document_that_would_take_too_many_steps_is_left_as_it_is(
 
     monkeypatch.setattr(compactor, "compacted", never_ends)
     with pytest.raises(CompactionFailed, match="more steps"):
-        compactor._compact_here(document, DeleteSet())
+        compactor._compact_in_thread(document, DeleteSet())
 
 
 @pytest_twisted.ensureDeferred
-async def test_those_that_take_long_hold_up_no_other_and_end_when_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_compactions_delay_no_other_and_end_when_aborted(monkeypatch: pytest.MonkeyPatch) -> None:
     start = subprocess.Popen
     never_ends = [sys.executable, "-c", "import signal; signal.pause()"]
     monkeypatch.setattr(subprocess, "Popen", lambda _command, **options: start(never_ends, **options))
-    monkeypatch.setattr(compactor, "PATIENCE", 0.05)
-    doc: Doc = Doc()
+    monkeypatch.setattr(compactor, "SLOT_TIMEOUT", 0.05)
+    doc: Doc[Any] = Doc()
     text = doc.get("text", type=Text)
-    text += "x" * (compactor.TINY + 1)
+    text += "x" * (compactor.MAX_SIZE_IN_THREAD + 1)
     large = Document([decode_update(doc.get_update())])
-    ours = Compactor()
-    slow = [Deferred.fromCoroutine(ours.compact(large, DeleteSet())) for _ in range(compactor.AT_ONCE)]
+    instance = Compactor()
+    slow = [Deferred.fromCoroutine(instance.compact(large, DeleteSet())) for _ in range(compactor.MAX_PROCESSES)]
     with pytest.raises(CompactionDeferred):
-        await ours.compact(large, DeleteSet())
+        await instance.compact(large, DeleteSet())
     tiny = Document([decode_update(b"\x00\x00")])
-    assert (await ours.compact(tiny, DeleteSet())).encode() == tiny.encode()
+    assert (await instance.compact(tiny, DeleteSet())).encode() == tiny.encode()
     assert not any(each.called for each in slow)
-    ours.abort()
+    instance.abort()
     for each in slow:
         with pytest.raises(CompactionFailed):
             await each
     with pytest.raises(CompactionFailed):
-        await ours.compact(large, DeleteSet())
+        await instance.compact(large, DeleteSet())

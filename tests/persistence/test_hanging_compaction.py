@@ -1,4 +1,4 @@
-"""A daemon whose compaction of one document does not end: others' snapshots are written, and it stops in time."""
+"""A compaction that hangs: snapshots of other documents are written, and the daemon stops in time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pycrdt import Doc, Map
@@ -28,8 +29,8 @@ def ada(database: TestDatabase) -> User:
     return ada
 
 
-def compactions(pid: int) -> list[int]:
-    """The processes that compact for a daemon; one that it is just forking does not count yet."""
+def compaction_processes(pid: int) -> list[int]:
+    """Return the daemon's child processes that compact, without one that is still being started."""
     found = []
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
@@ -39,7 +40,7 @@ def compactions(pid: int) -> list[int]:
 
 
 def large_update() -> bytes:
-    doc: Doc = Doc()
+    doc: Doc[Any] = Doc()
     shapes = doc.get("shapes", type=Map)
     with doc.transaction():
         for number in range(20_000):
@@ -53,15 +54,15 @@ def edit(daemon: Daemon, diagram: str, user: User, update: bytes) -> None:
         client.flush()
 
 
-def test_a_compaction_that_hangs_holds_up_no_other_snapshot_and_ends_with_the_daemon(
+def test_a_hanging_compaction_delays_no_other_snapshot_and_ends_with_the_daemon(
     database: TestDatabase, start_daemon: StartDaemon, ada: User
 ) -> None:
     if not Path("/proc/self/task").is_dir():
-        pytest.skip("which processes there are is not told here")
+        pytest.skip("this system does not list the children of a process")
     daemon = start_daemon(database, LOG_LEVEL="debug")
     edit(daemon, "large", ada, large_update())
-    daemon.wait_until(lambda: bool(compactions(daemon.pid)))
-    [child] = compactions(daemon.pid)
+    daemon.wait_until(lambda: bool(compaction_processes(daemon.pid)))
+    [child] = compaction_processes(daemon.pid)
     os.kill(child, signal.SIGSTOP)
     edit(daemon, "small", ada, typed("small"))
     assert daemon.wait_for_event("snapshot written", room="diagram-small")["entries"] == 1
@@ -71,11 +72,11 @@ def test_a_compaction_that_hangs_holds_up_no_other_snapshot_and_ends_with_the_da
     assert time.monotonic() - began < 6
     assert daemon.events("stopped")
     assert not Path(f"/proc/{child}").exists()
-    # It is written all the same.
+    # The snapshot is written without compaction.
     assert database.query("SELECT count(*) FROM yjs_update_log WHERE merged_at IS NULL") == [(0,)]
 
 
-def test_origins_that_go_round_in_a_circle_are_compacted_like_any_others(
+def test_origins_that_form_a_cycle_are_compacted_like_any_others(
     database: TestDatabase, start_daemon: StartDaemon, ada: User
 ) -> None:
     daemon = start_daemon(database, LOG_LEVEL="debug", HISTORY_RETENTION=0)

@@ -1,4 +1,4 @@
-"""Reading and writing what is large, in parts: each is small, and together they are what one statement would see."""
+"""Documents are read and folded in chunks and pages, with the same result as in one statement."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ import pytest_twisted
 from pycrdt import Doc, Map, Text
 from twisted.internet import reactor
 
-from canvas_collab.database import chunks
+from canvas_collab.database import large_values
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.migrations import prepare_database
-from canvas_collab.database.pool import Cursor, Database
+from canvas_collab.database.pool import Database, Transaction
 from canvas_collab.persistence import loading, store
 from canvas_collab.persistence.compactor import compact_in_background
-from canvas_collab.persistence.store import DocumentStore, LogEntry
-from tests.replication.test_two_daemons import StoreInterleaving, content, expect_all
+from canvas_collab.persistence.store import LogEntry
+from tests.support.authors import content, expect_all
 from tests.support.databases import TestDatabase
+from tests.support.interleavings import StoreInterleaving
+from tests.support.stores import document_store
 
-ROWS, BYTES = 7, 300
+PAGE_ENTRIES, CHUNK_SIZE = 7, 300
 
 
 @pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is read and written at a time is little."""
-    monkeypatch.setattr(loading, "AT_A_TIME", ROWS)
-    monkeypatch.setattr(store, "AT_A_TIME", ROWS)
-    for module in (loading, store, chunks):
-        monkeypatch.setattr(module, "PIECE", BYTES)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lowers how much is read and written at a time."""
+    monkeypatch.setattr(loading, "PAGE_ENTRIES", PAGE_ENTRIES)
+    monkeypatch.setattr(store, "PAGE_ENTRIES", PAGE_ENTRIES)
+    for module in (loading, store, large_values):
+        monkeypatch.setattr(module, "CHUNK_SIZE", CHUNK_SIZE)
 
 
 @pytest.fixture
@@ -47,7 +49,7 @@ def pool(database: TestDatabase) -> Iterator[Database]:
 
 
 def edits(chance: random.Random, count: int) -> list[bytes]:
-    """Updates, some of them larger than what is read at a time."""
+    """Return updates, some of them larger than a chunk."""
     doc: Doc[Any] = Doc()
     updates: list[bytes] = []
     subscription = doc.observe(lambda event: updates.append(event.update))
@@ -55,56 +57,56 @@ def edits(chance: random.Random, count: int) -> list[bytes]:
     keys: Map[Any] = doc.get("keys", type=Map)
     for number in range(count):
         if chance.random() < 0.1:
-            keys[str(number)] = "".join(chance.choices("abc", k=chance.randrange(3 * BYTES)))
+            keys[str(number)] = "".join(chance.choices("abc", k=chance.randrange(3 * CHUNK_SIZE)))
         else:
             text.insert(chance.randrange(len(text) + 1), f"{number} ")
     doc.unobserve(subscription)
     return updates
 
 
-@pytest.mark.usefixtures("small_parts")
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("seed", range(5))
 @pytest_twisted.ensureDeferred
-async def test_a_document_is_read_in_parts_and_folded_and_is_the_same(
+async def test_a_document_read_in_chunks_and_folded_is_the_same(
     pool: Database, catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    answers: list[list[tuple[Any, ...]]] = []
-    ask = Cursor.query
+    results: list[list[tuple[Any, ...]]] = []
+    original = Transaction.query
 
-    async def query(cursor: Cursor, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
-        rows = await ask(cursor, sql, parameters)
-        answers.append(rows)
+    async def query(transaction: Transaction, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        rows = await original(transaction, sql, parameters)
+        results.append(rows)
         return rows
 
-    monkeypatch.setattr(Cursor, "query", query)
+    monkeypatch.setattr(Transaction, "query", query)
     chance = random.Random(seed)
     updates = edits(chance, 100)
-    kept = DocumentStore(pool, catalogue, compact_in_background, 3600)
+    documents = document_store(pool, catalogue, compact_in_background, 3600)
     for count, update in enumerate(updates):
-        await kept.append([LogEntry("document", "nobody", update)])
+        await documents.append([LogEntry("document", "nobody", update)])
         if count in (50, 99):
-            stored = await kept.load("document")
+            stored = await documents.load("document")
             expect_all(stored.document, updates[: count + 1])
             assert content([stored.document.encode()]) == content(updates[: count + 1])
-            folded = await kept.fold("document", compact=False)
+            folded = await documents.fold("document", compact=False)
             assert folded.entries == (51 if count == 50 else 49)
-    stored = await kept.load("document")
+    stored = await documents.load("document")
     assert content([stored.document.encode()]) == content(updates)
-    assert (stored.snapshot_size > 5 * BYTES, stored.unmerged_size) == (True, 0)
-    # No answer has more than what is read at a time.
-    assert max(map(len, answers)) == ROWS
-    sizes = [sum(len(value) for row in rows for value in row if isinstance(value, memoryview)) for rows in answers]
+    assert (stored.snapshot_size > 5 * CHUNK_SIZE, stored.unmerged_size) == (True, 0)
+    # No result has more than a page or a chunk.
+    assert max(map(len, results)) == PAGE_ENTRIES
+    sizes = [sum(len(value) for row in rows for value in row if isinstance(value, memoryview)) for rows in results]
     layouts = 200
-    assert BYTES * 0.9 < max(sizes) <= BYTES + layouts
+    assert CHUNK_SIZE * 0.9 < max(sizes) <= CHUNK_SIZE + layouts
 
 
-@pytest.mark.usefixtures("small_parts")
+@pytest.mark.usefixtures("small_chunks")
 @pytest_twisted.ensureDeferred
-async def test_in_parts_as_well_a_load_sees_all_that_was_appended_before_it(
+async def test_a_load_in_chunks_sees_all_that_was_appended_before_it(
     database: TestDatabase, catalogue: Catalogue
 ) -> None:
     databases = [Database(reactor, database.url, 3) for _ in range(2)]
-    stores = [DocumentStore(each, catalogue, compact_in_background, 0) for each in databases]
+    stores = [document_store(each, catalogue, compact_in_background) for each in databases]
     for each in databases:
         each.startService()
     try:
@@ -113,19 +115,3 @@ async def test_in_parts_as_well_a_load_sees_all_that_was_appended_before_it(
     finally:
         for each in databases:
             each.stopService()
-
-
-@pytest.mark.usefixtures("small_parts")
-@pytest_twisted.ensureDeferred
-async def test_a_value_that_is_sent_in_parts_arrives_whole_and_leaves_nothing_behind(pool: Database) -> None:
-    values = [random.Random(size).randbytes(size) for size in (0, 1, BYTES, BYTES + 1, 10 * BYTES + 7)]
-
-    async def steps(cursor: Cursor) -> list[bytes]:
-        sender = chunks.ChunkSender(cursor)
-        sent = [await sender.value(value) for value in values]
-        rows = await cursor.query("SELECT " + ", ".join("%s" for _ in sent), sent)
-        return [bytes(value) for value in rows[0]]
-
-    assert await pool.transaction(steps) == values
-    for _ in range(4):
-        assert await pool.query("SELECT coalesce(current_setting('canvas_collab.piece_0', true), '')") == [("",)]

@@ -1,4 +1,4 @@
-"""Somebody else holds a lock: an operator's transaction, or a command.  Only what is locked waits."""
+"""Another transaction holds a lock: only what is locked waits for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from canvas_collab.persistence.journal import LONGEST_PAUSE
+from canvas_collab.persistence.postponed import LONGEST_LOCKED_RETRY_DELAY
 from tests.conftest import StartDaemon
 from tests.support.clients import Client, typed
 from tests.support.databases import TestDatabase
@@ -16,7 +16,7 @@ from tests.support.databases import TestDatabase
 
 @contextmanager
 def transaction(database: TestDatabase, statement: str, *values: str) -> Iterator[None]:
-    """A transaction that has run a statement, and does not end."""
+    """A transaction that has run a statement, open for the duration of the ``with`` block."""
     connection = database.connect()
     try:
         with connection.cursor() as cursor:
@@ -36,14 +36,14 @@ def saved(database: TestDatabase, diagram: str, count: int) -> Callable[[], bool
     "statement",
     [
         "SELECT FROM yjs_document WHERE id = 'diagram-locked' FOR UPDATE",
-        # One that has not ended may turn out never to have been.
+        # It may still be rolled back.
         "DELETE FROM yjs_document WHERE id = 'diagram-locked'",
         "INSERT INTO yjs_document (id, data) VALUES ('diagram-new', '\\x0000')",
         "SELECT FROM \"user\" WHERE name = 'bob' FOR UPDATE",
     ],
     ids=["a document's row", "a document that is being deleted", "a document that is being added", "a user's row"],
 )
-def test_a_row_that_somebody_has_locked_holds_up_no_other_documents_edits(
+def test_a_locked_row_delays_no_other_documents_edits(
     database: TestDatabase, start_daemon: StartDaemon, statement: str
 ) -> None:
     ada, bob = database.add_user("ada"), database.add_user("bob")
@@ -57,7 +57,7 @@ def test_a_row_that_somebody_has_locked_holds_up_no_other_documents_edits(
         Client(daemon, "other", ada) as other,
         Client(daemon, victim, bob) as locked,
     ):
-        # All but the new one are there already.
+        # All documents but the new one are stored before the lock is taken.
         for client in (free, other, *([locked] if victim == "locked" else [])):
             client.edit(typed("before "))
         daemon.wait_until(lambda: daemon.get("/health")[1]["unsaved_updates"] == 0)
@@ -73,19 +73,19 @@ def test_a_row_that_somebody_has_locked_holds_up_no_other_documents_edits(
                     daemon.wait_until(saved(database, name, number + 2), 5)
                 slowest = max(slowest, time.monotonic() - began)
                 locked.edit(typed(str(number)))
-            print(f"{statement}: others' edits saved after {slowest * 1000:.0f} ms at most")
+            print(f"{statement}: edits of other documents saved after {slowest * 1000:.0f} ms at most")
             assert slowest < 0.5
             assert saved(database, victim, before)()
             assert daemon.wait_for_event("document locked")["room"] == f"diagram-{victim}"
             assert daemon.get("/ready")[0] == 200
             assert daemon.get("/health")[1]["unsaved_updates"] == 11
-        daemon.wait_until(saved(database, victim, before + 11), 2 * LONGEST_PAUSE)
+        daemon.wait_until(saved(database, victim, before + 11), 2 * LONGEST_LOCKED_RETRY_DELAY)
         daemon.wait_until(lambda: daemon.get("/health")[1]["unsaved_updates"] == 0)
     assert len(daemon.events("document locked")) == 1
     assert daemon.events("database connection lost") == []
 
 
-def test_a_document_that_is_locked_holds_up_no_other_documents_snapshot(
+def test_a_locked_document_delays_no_other_documents_snapshot(
     database: TestDatabase, start_daemon: StartDaemon
 ) -> None:
     ada = database.add_user("ada")
@@ -97,7 +97,7 @@ def test_a_document_that_is_locked_holds_up_no_other_documents_snapshot(
             client.edit(typed("before "))
         daemon.wait_for_event("snapshot written", room="diagram-free")
         daemon.wait_for_event("snapshot written", room="diagram-locked")
-        # Appending goes on under this lock, as it does while somebody folds.
+        # The lock that folding takes, which does not block appending.
         with transaction(database, "SELECT FROM yjs_document WHERE id = 'diagram-locked' FOR NO KEY UPDATE"):
             locked.edit(typed("while it is locked "))
             daemon.wait_for_event("snapshot failed", room="diagram-locked")

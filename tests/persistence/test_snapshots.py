@@ -1,4 +1,4 @@
-"""The flusher: when a document is written."""
+"""When snapshots are written."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from canvas_collab.persistence.snapshots import SMALL, Snapshots
-from canvas_collab.persistence.store import Folded
+from canvas_collab.persistence.snapshots import SMALL_SNAPSHOT, Snapshots
+from canvas_collab.persistence.store import FoldResult
 
 DEBOUNCE, MAX_WAIT = 1.0, 10.0
 
 
-def folded(entries: int, size: int = 1000) -> Folded:
-    return Folded(entries, size, False)
+def folded(entries: int, size: int = 1000) -> FoldResult:
+    return FoldResult(entries, size, False)
 
 
 class Stage:
-    """A flusher whose writing ends when the test says so."""
+    """Snapshots whose folding ends when the test fires the Deferreds in `writing`."""
 
     def __init__(self) -> None:
         self.clock = Clock()
         self.written: list[str] = []
         self.compacted: list[bool] = []
-        self.writing: list[Deferred[Folded]] = []
+        self.writing: list[Deferred[FoldResult]] = []
         self.snapshots = Snapshots(self.clock, self.fold, DEBOUNCE, MAX_WAIT)
         self.snapshots.startService()
 
-    def fold(self, document_id: str, compact: bool) -> Deferred[Folded]:
+    def fold(self, document_id: str, compact: bool) -> Deferred[FoldResult]:
         self.written.append(document_id)
         self.compacted.append(compact)
         self.writing.append(Deferred())
@@ -46,7 +46,7 @@ def stage() -> Iterator[Stage]:
     stage.snapshots.stopService()
 
 
-def test_a_document_is_written_once_it_rests(stage: Stage) -> None:
+def test_a_snapshot_is_written_when_its_document_has_not_changed_for_the_debounce_time(stage: Stage) -> None:
     stage.snapshots.changed({"a": 100})
     stage.pass_time(DEBOUNCE / 2)
     stage.snapshots.changed({"a": 100})
@@ -59,7 +59,7 @@ def test_a_document_is_written_once_it_rests(stage: Stage) -> None:
     assert stage.written == ["a"]
 
 
-def test_a_document_that_never_rests_is_written_after_the_longest_wait(stage: Stage) -> None:
+def test_a_document_that_keeps_changing_is_written_after_the_maximum_wait(stage: Stage) -> None:
     for _ in range(int(MAX_WAIT / 0.5) - 1):
         stage.snapshots.changed({"a": 100})
         stage.pass_time(0.5)
@@ -69,7 +69,7 @@ def test_a_document_that_never_rests_is_written_after_the_longest_wait(stage: St
     assert stage.written == ["a"]
 
 
-def test_a_change_while_it_is_written_is_written_again(stage: Stage) -> None:
+def test_a_change_during_a_write_is_written_afterwards(stage: Stage) -> None:
     stage.snapshots.changed({"a": 100})
     stage.pass_time(2)
     stage.snapshots.changed({"a": 100})
@@ -80,7 +80,7 @@ def test_a_change_while_it_is_written_is_written_again(stage: Stage) -> None:
     assert stage.written == ["a", "a"]
 
 
-def test_a_document_that_could_not_be_written_is_tried_again(stage: Stage) -> None:
+def test_a_failed_write_is_retried(stage: Stage) -> None:
     stage.snapshots.changed({"a": 100})
     stage.pass_time(2)
     stage.writing[0].errback(RuntimeError("away"))
@@ -88,7 +88,7 @@ def test_a_document_that_could_not_be_written_is_tried_again(stage: Stage) -> No
     assert stage.written == ["a", "a"]
 
 
-def test_writing_on_request_waits_for_the_writing_under_way_and_for_nothing_else(stage: Stage) -> None:
+def test_writing_on_request_waits_for_the_write_in_progress_only(stage: Stage) -> None:
     stage.snapshots.changed({"a": 100})
     first = Deferred.fromCoroutine(stage.snapshots.write("a"))
     stage.snapshots.changed({"a": 100})
@@ -103,7 +103,7 @@ def test_writing_on_request_waits_for_the_writing_under_way_and_for_nothing_else
     assert stage.written == ["a", "a"]
 
 
-def test_writing_on_request_says_when_it_fails(stage: Stage) -> None:
+def test_writing_on_request_raises_what_folding_raised(stage: Stage) -> None:
     stage.snapshots.changed({"a": 100})
     writing = Deferred.fromCoroutine(stage.snapshots.write("a"))
     stage.writing[0].errback(RuntimeError("away"))
@@ -112,7 +112,7 @@ def test_writing_on_request_says_when_it_fails(stage: Stage) -> None:
     assert len(failures) == 1
 
 
-def test_writing_everything_goes_on_after_a_failure(stage: Stage) -> None:
+def test_writing_everything_continues_after_a_failure(stage: Stage) -> None:
     stage.snapshots.changed({"a": 100})
     stage.snapshots.changed({"b": 100})
     everything = Deferred.fromCoroutine(stage.snapshots.write_all())
@@ -122,42 +122,42 @@ def test_writing_everything_goes_on_after_a_failure(stage: Stage) -> None:
     assert stage.written == ["a", "b"]
 
 
-def test_a_large_document_waits_until_its_log_has_grown_to_some_part_of_it(stage: Stage) -> None:
-    stage.snapshots.loaded("large", 100 * SMALL, 0)
+def test_a_large_document_is_written_when_its_log_has_grown_to_a_fraction_of_it(stage: Stage) -> None:
+    stage.snapshots.loaded("large", 100 * SMALL_SNAPSHOT, 0)
     for _ in range(12):
-        stage.snapshots.changed({"large": SMALL})
+        stage.snapshots.changed({"large": SMALL_SNAPSHOT})
         stage.pass_time(MAX_WAIT)
     assert stage.written == []
-    stage.snapshots.changed({"large": SMALL})
+    stage.snapshots.changed({"large": SMALL_SNAPSHOT})
     stage.pass_time(DEBOUNCE * 2)
     assert stage.written == ["large"]
-    stage.writing[0].callback(folded(13, 113 * SMALL))
-    stage.snapshots.changed({"large": 13 * SMALL})
+    stage.writing[0].callback(folded(13, 113 * SMALL_SNAPSHOT))
+    stage.snapshots.changed({"large": 13 * SMALL_SNAPSHOT})
     stage.pass_time(DEBOUNCE * 2)
     assert stage.written == ["large"]
 
 
-def test_when_the_last_one_leaves_a_large_document_less_is_enough(stage: Stage) -> None:
-    stage.snapshots.loaded("large", 128 * SMALL, 0)
-    stage.snapshots.changed({"large": SMALL})
+def test_a_large_document_that_is_closed_is_written_when_less_has_changed(stage: Stage) -> None:
+    stage.snapshots.loaded("large", 128 * SMALL_SNAPSHOT, 0)
+    stage.snapshots.changed({"large": SMALL_SNAPSHOT})
     assert Deferred.fromCoroutine(stage.snapshots.unloaded("large")).called
     assert stage.written == []
     # What is in the log counts when it is loaded again.
-    stage.snapshots.loaded("large", 128 * SMALL, SMALL)
-    stage.snapshots.changed({"large": SMALL})
+    stage.snapshots.loaded("large", 128 * SMALL_SNAPSHOT, SMALL_SNAPSHOT)
+    stage.snapshots.changed({"large": SMALL_SNAPSHOT})
     unloading = Deferred.fromCoroutine(stage.snapshots.unloaded("large"))
     assert stage.written == ["large"]
-    stage.writing[0].callback(folded(2, 130 * SMALL))
+    stage.writing[0].callback(folded(2, 130 * SMALL_SNAPSHOT))
     assert unloading.called
 
 
 def test_a_small_document_is_written_however_little_has_changed(stage: Stage) -> None:
-    stage.snapshots.loaded("small", SMALL, 1)
+    stage.snapshots.loaded("small", SMALL_SNAPSHOT, 1)
     assert not Deferred.fromCoroutine(stage.snapshots.unloaded("small")).called
     assert stage.written == ["small"]
 
 
-def test_at_the_end_there_is_no_time_to_compact(stage: Stage) -> None:
+def test_writing_everything_does_not_compact(stage: Stage) -> None:
     stage.snapshots.changed({"a": 100})
     Deferred.fromCoroutine(stage.snapshots.write_all())
     assert stage.compacted == [False]
@@ -174,9 +174,9 @@ def test_writing_everything_waits_for_what_is_being_written(stage: Stage) -> Non
     assert stage.written == ["a"]
 
 
-def test_writing_everything_leaves_out_what_others_have_written_meanwhile(stage: Stage) -> None:
-    stage.snapshots.loaded("b", 2 * SMALL, 0)
-    stage.snapshots.changed({"a": 100, "b": SMALL, "c": 100})
+def test_writing_everything_skips_what_was_written_meanwhile(stage: Stage) -> None:
+    stage.snapshots.loaded("b", 2 * SMALL_SNAPSHOT, 0)
+    stage.snapshots.changed({"a": 100, "b": SMALL_SNAPSHOT, "c": 100})
     everything = Deferred.fromCoroutine(stage.snapshots.write_all())
     leaving = Deferred.fromCoroutine(stage.snapshots.unloaded("b"))
     for number in range(3):

@@ -1,21 +1,23 @@
-"""What is kept: the log with its authors, snapshots, loading, and what a damaged snapshot leads to."""
+"""The daemon stores documents: the log with the users who edited, snapshots, loading, damaged snapshots."""
 
 from __future__ import annotations
 
 import signal
 import time
+from typing import Any
 
 import pytest
 from pycrdt import Doc, Text, merge_updates
 
+from canvas_collab.protocol import sync
 from tests.conftest import StartDaemon
 from tests.support.clients import Client, Refused
 from tests.support.databases import TestDatabase
 
 
 def edits(count: int) -> list[bytes]:
-    """The updates of somebody who types."""
-    doc: Doc = Doc()
+    """Return the updates of a user who types."""
+    doc: Doc[Any] = Doc()
     updates: list[bytes] = []
     doc.observe(lambda event: updates.append(event.update))
     text = doc.get("text", type=Text)
@@ -25,7 +27,7 @@ def edits(count: int) -> list[bytes]:
 
 
 def text_of(*updates: bytes) -> str:
-    doc: Doc = Doc()
+    doc: Doc[Any] = Doc()
     doc.apply_update(merge_updates(*updates))
     return str(doc.get("text", type=Text))
 
@@ -41,7 +43,7 @@ def test_every_update_is_in_the_log_with_the_user_who_made_it(
         for update in updates:
             first.edit(update)
         second.wait_for(text_of(*updates))
-        more: Doc = Doc()
+        more: Doc[Any] = Doc()
         more["text"] = Text("more")
         second.edit(more.get_update())
         first.wait_for_update()
@@ -51,7 +53,7 @@ def test_every_update_is_in_the_log_with_the_user_who_made_it(
     assert [bytes(update) for _, update in rows[:20]] == updates
 
 
-def test_a_snapshot_follows_and_holds_what_the_log_holds(database: TestDatabase, start_daemon: StartDaemon) -> None:
+def test_the_snapshot_has_what_the_log_has(database: TestDatabase, start_daemon: StartDaemon) -> None:
     ada = database.add_user("ada")
     database.add_diagram("one", ada)
     daemon = start_daemon(database)
@@ -65,7 +67,7 @@ def test_a_snapshot_follows_and_holds_what_the_log_holds(database: TestDatabase,
     assert text_of(bytes(data)) == "0 1 2 3 4 "
 
 
-def test_a_document_is_there_again_after_the_daemon_was_stopped(
+def test_a_document_is_the_same_after_the_daemon_was_restarted(
     database: TestDatabase, start_daemon: StartDaemon
 ) -> None:
     ada = database.add_user("ada")
@@ -115,13 +117,13 @@ def test_what_was_committed_is_there_after_a_kill(database: TestDatabase, start_
     daemon = start_daemon(database)
     with Client(daemon, "one", ada) as client:
         assert client.text == text_of(*edits(10))
-        # What a crash left in the log is taken into the snapshot without anybody editing.
+        # The log entries that a crash has left are folded without another edit.
         daemon.wait_until(
             lambda: database.query("SELECT count(*) FROM yjs_update_log WHERE merged_at IS NULL") == [(0,)]
         )
 
 
-def test_a_document_leaves_memory_when_the_last_has_gone(database: TestDatabase, start_daemon: StartDaemon) -> None:
+def test_a_document_is_unloaded_when_the_last_client_leaves(database: TestDatabase, start_daemon: StartDaemon) -> None:
     ada = database.add_user("ada")
     database.add_diagram("one", ada)
     daemon = start_daemon(database)
@@ -135,9 +137,7 @@ def test_a_document_leaves_memory_when_the_last_has_gone(database: TestDatabase,
         assert client.text == "0 "
 
 
-def test_the_edit_of_somebody_whose_account_is_deleted_is_kept(
-    database: TestDatabase, start_daemon: StartDaemon
-) -> None:
+def test_the_edit_of_a_user_whose_account_is_deleted_is_kept(database: TestDatabase, start_daemon: StartDaemon) -> None:
     ada, bob = database.add_user("ada"), database.add_user("bob")
     database.add_diagram("one", ada, editor=bob)
     daemon = start_daemon(database)
@@ -149,7 +149,7 @@ def test_the_edit_of_somebody_whose_account_is_deleted_is_kept(
 
 
 @pytest.mark.parametrize(("reject_with", "answer"), [("http", 500), ("close", 4500)])
-def test_a_damaged_snapshot_is_refused_loudly_and_left_as_it_is(
+def test_a_damaged_snapshot_is_reported_and_left_as_it_is(
     database: TestDatabase, start_daemon: StartDaemon, reject_with: str, answer: int
 ) -> None:
     ada = database.add_user("ada")
@@ -166,3 +166,30 @@ def test_a_damaged_snapshot_is_refused_loudly_and_left_as_it_is(
         assert client.text == ""
     [stored] = database.query("SELECT data, checksum FROM yjs_document WHERE id = 'diagram-one'")
     assert [bytes(column) for column in stored] == [b"\x00\x00", b"\xba\xd0"]
+
+
+def test_a_full_document_can_be_read_and_reduced_but_not_extended(
+    database: TestDatabase, start_daemon: StartDaemon
+) -> None:
+    ada = database.add_user("ada")
+    database.add_diagram("one", ada)
+    daemon = start_daemon(database, MAX_DOCUMENT_SIZE=20_000)
+    doc: Doc[Any] = Doc()
+    updates: list[bytes] = []
+    doc.observe(lambda event: updates.append(event.update))
+    text = doc.get("text", type=Text)
+    text += "x" * 18_000
+    text += "y" * 2000
+    with Client(daemon, "one", ada) as client, Client(daemon, "one", ada) as bystander:
+        client.edit(updates[0])
+        client.edit(updates[1])
+        code, reason = client.wait_for_close()
+        assert (code, "20000 bytes" in reason) == (4413, True)
+        bystander.wait_for("x" * 18_000)
+        state = bystander.doc.get_state()
+        content = bystander.doc.get("text", type=Text)
+        del content[0:17_999]
+        bystander.send(sync.encode_update(bystander.doc.get_update(state)))
+        bystander.flush()
+    with Client(daemon, "one", ada) as client:
+        assert client.text == "x"

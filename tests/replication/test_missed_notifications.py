@@ -1,4 +1,4 @@
-"""Following others when something fails: whatever goes unheard is seen all the same, within seconds.
+"""Entries whose notifications were missed are found within seconds.
 
 ``RESTARTS`` is how often PostgreSQL is restarted under two daemons.
 """
@@ -18,7 +18,7 @@ from tests.support.servers import MortalPostgreSQL
 
 RESTARTS = int(os.environ.get("RESTARTS", "4"))
 
-#: Both daemons show the same so many seconds after PostgreSQL is back, at the latest.
+#: The clients of both daemons have the same text so many seconds after PostgreSQL has started.
 SOON = 5.0
 
 
@@ -36,8 +36,8 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MortalPostgreSQ
         yield server
 
 
-def show_all(clients: list[Client], words: list[str], deadline: float) -> None:
-    """Wait until every client shows all words."""
+def wait_for_all(clients: list[Client], words: list[str], deadline: float) -> None:
+    """Wait until every client's text has all words."""
     for client in clients:
         while not all(word in client.text for word in words):
             assert time.monotonic() < deadline, f"{[word for word in words if word not in client.text]} are missing"
@@ -72,14 +72,14 @@ def test_two_daemons_show_the_same_soon_after_postgresql_was_restarted_each_time
                 mortal.start()
                 began = time.monotonic()
                 edit(there, f"after-{number}")
-                show_all([here, there], words, began + SOON)
+                wait_for_all([here, there], words, began + SOON)
                 slowest = max(slowest, time.monotonic() - began)
         print(f"{RESTARTS} restarts: both show the same after {slowest:.1f} s at most")
         for daemon in daemons:
             daemon.stop()
 
 
-def test_what_was_never_told_is_found_from_time_to_time_though_its_id_is_low(
+def test_an_entry_without_notification_is_found_though_its_id_is_low(
     database: TestDatabase, start_daemon: StartDaemon, ada: User
 ) -> None:
     daemon = start_daemon(database, RECONCILE_INTERVAL=0.2)
@@ -87,7 +87,7 @@ def test_what_was_never_told_is_found_from_time_to_time_though_its_id_is_low(
     with Client(daemon, "one", ada) as client, connection.cursor() as cursor:
         client.edit(typed("first "))
         daemon.wait_until(lambda: daemon.get("/health")[1]["unsaved_updates"] == 0)
-        # Somebody writes to the table without a word, and takes their time to commit.
+        # An INSERT without a notification, committed after entries with higher ids.
         cursor.execute("BEGIN")
         cursor.execute("INSERT INTO yjs_update_log (document_id, update) VALUES ('diagram-one', %s)", (typed("slow "),))
         for number in range(20):
@@ -99,7 +99,7 @@ def test_what_was_never_told_is_found_from_time_to_time_though_its_id_is_low(
     connection.close()
 
 
-def test_an_entry_that_cannot_be_read_is_reported_and_holds_up_no_other(
+def test_an_entry_that_cannot_be_read_is_reported_and_delays_no_other(
     database: TestDatabase, start_daemon: StartDaemon, ada: User
 ) -> None:
     database.add_diagram("two", ada)

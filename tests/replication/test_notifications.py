@@ -1,4 +1,4 @@
-"""Hearing of what others add: that nothing is heard is noticed, and so is that something is heard again."""
+"""Notifications are parsed, and it is noticed when they do not arrive, and when they arrive again."""
 
 from __future__ import annotations
 
@@ -6,17 +6,34 @@ from typing import Any, cast
 
 import pytest
 import pytest_twisted
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from canvas_collab.database.pool import Database
 from canvas_collab.replication import notifications
-from canvas_collab.replication.notifications import NOT_HEARD, Notifications
+from canvas_collab.replication.notifications import (
+    NOT_RECEIVED,
+    AppendNotification,
+    Notifications,
+    parse_append_notification,
+)
 from tests.support.databases import TestDatabase
 
 
+@given(st.integers(0), st.integers(0))
+def test_a_notification_is_parsed(first: int, last: int) -> None:
+    assert parse_append_notification(f"origin {first} {last}") == AppendNotification("origin", first, last)
+
+
+@pytest.mark.parametrize("payload", ["", "hello", "a b c", "a 1 x", "a 1 2 d"])
+def test_any_other_payload_is_no_append_notification(payload: str) -> None:
+    assert parse_append_notification(payload) is None
+
+
 class Pooler:
-    """What is sent by this is heard by nobody, as behind a transaction pooler, until it is told to let it pass."""
+    """A database whose notifications get lost, as behind a transaction pooler, unless `passes` is true."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -28,28 +45,28 @@ class Pooler:
 
 
 @pytest_twisted.ensureDeferred
-async def test_something_may_have_been_missed_when_nothing_is_heard_and_until_it_is_heard_again(
+async def test_a_gap_is_reported_when_notifications_do_not_arrive_and_when_they_arrive_again(
     empty_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notifications, "HEARING_TIMEOUT", 0.1)
+    monkeypatch.setattr(notifications, "TEST_TIMEOUT", 0.1)
     database = Database(reactor, empty_database.url, 1)
     pooler = Pooler(database)
     gap: Deferred[Any] = Deferred()
 
     def on_gap() -> None:
-        gap.callback(listening.trouble)
+        gap.callback(notifications_service.problem)
 
-    listening = Notifications(
+    notifications_service = Notifications(
         reactor, empty_database.url, cast(Database, pooler), 0.2, lambda _: None, on_gap, lambda _: None
     )
     database.startService()
-    listening.startService()
+    notifications_service.startService()
     try:
-        assert await gap == NOT_HEARD
+        assert await gap == NOT_RECEIVED
         gap = Deferred()
         pooler.passes = True
-        # Told when it is heard again, so that what was sent until then is looked for, and not before.
+        # The gap is reported again when notifications arrive, so that what was missed until then is searched for.
         assert await gap.addTimeout(10, reactor) is None
     finally:
-        listening.stopService()
+        notifications_service.stopService()
         database.stopService()

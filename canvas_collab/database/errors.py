@@ -41,24 +41,34 @@ class ValuesRefused(Exception):
     """A constraint or a trigger refuses the values of a statement, and will do so again if it is retried."""
 
 
+class StatementFailed(Exception):
+    """A statement failed for any other reason, for example because a right or a table is missing."""
+
+
 class InvalidValue(ValuesRefused):
     """A value does not fit the type of the column it is stored in or compared with."""
 
 
 def translate_error(error: Exception) -> Exception:
-    """Return the exception that callers of the pool get for `error`: `error` itself if it is of none of these kinds."""
+    """Return the exception that callers of the pool get for `error`: `error` itself if it is not the database's.
+
+    Its message is PostgreSQL's own sentence alone.  The details that follow it, and the part of the statement that it
+    quotes, can hold a document's content, and messages are logged.
+    """
     if isinstance(error, psycopg2.errors.LockNotAvailable):
         # A statement waits for a table's lock before it begins to run, and has a context only while it runs.
-        return LockTimeout(str(error).strip(), is_row_lock=error.diag.context is not None)
-    kind: type[Exception] | None = None
+        return LockTimeout(_message_of(error), is_row_lock=error.diag.context is not None)
     if isinstance(error, psycopg2.Error):
-        kind = _kind_of(error)
-    elif isinstance(error, _CONNECTION_ERRORS):
-        kind = DatabaseUnavailable
-    return error if kind is None else kind(str(error).strip() or type(error).__name__)
+        return _kind_of(error)(_message_of(error))
+    return DatabaseUnavailable(_message_of(error)) if isinstance(error, _CONNECTION_ERRORS) else error
 
 
-def _kind_of(error: psycopg2.Error) -> type[ValuesRefused | DatabaseUnavailable] | None:
+def _message_of(error: Exception) -> str:
+    primary = error.diag.message_primary if isinstance(error, psycopg2.Error) else None
+    return (primary or str(error)).strip() or type(error).__name__
+
+
+def _kind_of(error: psycopg2.Error) -> type[ValuesRefused | DatabaseUnavailable | StatementFailed]:
     if isinstance(error, psycopg2.DataError):
         return InvalidValue
     code = error.pgcode or ""
@@ -66,4 +76,4 @@ def _kind_of(error: psycopg2.Error) -> type[ValuesRefused | DatabaseUnavailable]
     has_custom_code = bool(code) and type(error) is psycopg2.DatabaseError
     if isinstance(error, psycopg2.IntegrityError) or code[:2] in VALUE_ERROR_CLASSES or has_custom_code:
         return ValuesRefused
-    return DatabaseUnavailable if isinstance(error, _UNAVAILABLE) else None
+    return DatabaseUnavailable if isinstance(error, _UNAVAILABLE) else StatementFailed

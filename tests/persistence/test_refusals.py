@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import psycopg2
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.python.failure import Failure
 
-from canvas_collab.database.errors import DatabaseUnavailable
+from canvas_collab.database.errors import DatabaseUnavailable, StatementFailed, ValuesRefused
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.database.pool import Database
 from canvas_collab.persistence.journal import Journal
@@ -84,7 +84,7 @@ async def test_an_error_that_may_concern_every_update_is_no_refusal(database: Te
     store = document_store(pool, prepare_database(database.url, migrate=True))
     pool.startService()
     try:
-        with pytest.raises((psycopg2.ProgrammingError, DatabaseUnavailable)):
+        with pytest.raises((StatementFailed, DatabaseUnavailable)):
             await store.append([LogEntry("bad", "nobody", b"poison")])
     finally:
         pool.stopService()
@@ -111,3 +111,32 @@ def test_a_daemon_saves_every_update_but_the_one_that_a_trigger_refuses(
         assert "no poison" in refused["reason"]
         daemon.wait_until(lambda: daemon.get("/health")[1]["unsaved_updates"] == 1)
         assert database.query("SELECT count(*) FROM yjs_update_log") == [(39,)]
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ("ADD CHECK (octet_length(update) < 5)", ValuesRefused),
+        ("ADD CHECK (octet_length(update) / 0 > 1)", ValuesRefused),
+        ("RENAME COLUMN update TO content", StatementFailed),
+        ("ALTER COLUMN update TYPE integer USING 0", StatementFailed),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_the_message_of_a_failed_append_has_nothing_of_the_update(
+    database: TestDatabase, change: str, error: type[Exception]
+) -> None:
+    pool = Database(reactor, database.url, 1)
+    store = document_store(pool, prepare_database(database.url, migrate=True))
+    pool.startService()
+    database.query(f"ALTER TABLE yjs_update_log {change}")
+    update = b"the content of a document"
+    try:
+        with pytest.raises(error) as raised:
+            await store.append([LogEntry("secret", "nobody", update)])
+    finally:
+        pool.stopService()
+    assert str(raised.value)
+    for content in (update.decode(), update.hex()):
+        assert content[:8] not in str(raised.value)
+        assert content[:8] not in Failure(raised.value).getTraceback()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class TooMuchWork(Exception):
+class BudgetExceeded(Exception):
     """Something would take more steps than it may."""
 
 
@@ -20,8 +20,8 @@ class Budget:
     def spend(self, steps: int = 1) -> None:
         """Take so many steps.
 
-        :raises TooMuchWork: if there are not so many left.
+        :raises BudgetExceeded: if there are not so many left.
         """
         self.left -= steps
         if self.left < 0:
-            raise TooMuchWork(f"{self.what} takes more steps than it may")
+            raise BudgetExceeded(f"{self.what} takes more steps than it may")

@@ -19,9 +19,9 @@ from canvas_collab.document.budget import Budget
 from canvas_collab.document.slicing import cut_items, runs_of
 from canvas_collab.document.struct_index import StructIndex
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.info import Kind
 from canvas_collab.protocol.items import Id, Item, collected, deleted, joined
 from canvas_collab.protocol.ranges import Range
+from canvas_collab.protocol.struct_info import Kind
 from canvas_collab.protocol.structs import RUN_SIZE, Run
 from canvas_collab.protocol.update import Update
 

@@ -30,8 +30,8 @@ from canvas_collab.document.budget import Budget
 from canvas_collab.document.document import Document
 from canvas_collab.document.integration import Integration, Node, SharedType
 from canvas_collab.document.values import UNDEFINED, read_json, values_of
-from canvas_collab.protocol.info import Kind
 from canvas_collab.protocol.lib0 import Decoder
+from canvas_collab.protocol.struct_info import Kind
 
 _ARRAY, _MAP, _TEXT, _ELEMENT, _FRAGMENT, _HOOK, _XML_TEXT = range(7)
 
@@ -49,7 +49,7 @@ def to_json(document: Document, texts: Collection[str] = ()) -> dict[str, object
     """The content of a document: its shared types by name, those that are empty left out.
 
     :param texts: the names of those that are texts even if nothing in them tells.
-    :raises TooMuchWork: if it takes too many steps to work out what the document shows, or that is too much.
+    :raises BudgetExceeded: if it takes too many steps to work out what the document shows, or that is too much.
     """
     integration = Integration(document.as_update())
     shown = _Shown()

@@ -15,7 +15,7 @@ from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.layout import encode_layout_in_steps
 from canvas_collab.protocol.ranges import Range
 from canvas_collab.protocol.state_vector import encode_state_vector_in_steps, read_state_vector
-from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, complete
+from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, run_to_completion
 from canvas_collab.protocol.structs import RUN_SIZE, Run, RunCutter, cut_run, join_runs
 from canvas_collab.protocol.update import RUN_WEIGHT, Update, decode_update, encode_update, encode_update_in_steps
 
@@ -63,7 +63,7 @@ class Document:
     @property
     def state_vector(self) -> bytes:
         """The document's state vector, encoded: for every client, up to which clock everything is there."""
-        return complete(self.encode_state_vector())
+        return run_to_completion(self.encode_state_vector())
 
     def encode_state_vector(self) -> Steps[bytes]:
         """:attr:`state_vector` in steps."""
@@ -93,7 +93,7 @@ class Document:
 
         Returns the update, less what was known of it; if nothing was, that very update.
         """
-        return complete(self.merge(update))
+        return run_to_completion(self.merge(update))
 
     def merge(self, update: Update) -> Steps[Update]:
         """:meth:`apply` in steps."""
@@ -123,9 +123,9 @@ class Document:
 
     def lacks_any_of(self, update: Update) -> bool:
         """Whether an update would bring any struct or deletion that is not known."""
-        return complete(self.check_lacks_any_of(update))
+        return run_to_completion(self.lacks_any_of_in_steps(update))
 
-    def check_lacks_any_of(self, update: Update) -> Steps[bool]:
+    def lacks_any_of_in_steps(self, update: Update) -> Steps[bool]:
         """:meth:`lacks_any_of` in steps."""
         left = RUNS_PER_STEP
         for client, runs in update.runs.items():
@@ -149,9 +149,9 @@ class Document:
 
         :raises Malformed: if the bytes are not a state vector.
         """
-        return complete(self.difference(state_vector))
+        return run_to_completion(self.encode_diff_in_steps(state_vector))
 
-    def difference(self, state_vector: bytes) -> Steps[bytes]:
+    def encode_diff_in_steps(self, state_vector: bytes) -> Steps[bytes]:
         """:meth:`encode_diff` in steps."""
         clocks = yield from read_state_vector(state_vector, self._runs)
         return (yield from self.diff(clocks))
@@ -183,10 +183,10 @@ class Document:
 
     @property
     def layout(self) -> bytes:
-        """Where in :meth:`encode`'s answer the runs lie, for :func:`~canvas_collab.protocol.layout.decode_laid_out`."""
-        return complete(self.lay_out())
+        """The layout of what :meth:`encode` returns, see :mod:`canvas_collab.protocol.layout`."""
+        return run_to_completion(self.encode_layout())
 
-    def lay_out(self) -> Steps[bytes]:
+    def encode_layout(self) -> Steps[bytes]:
         """:attr:`layout` in steps; nothing may come in meanwhile."""
         return encode_layout_in_steps(self._runs)
 

@@ -13,9 +13,9 @@ from attrs import evolve, field, frozen
 from canvas_collab.document.compaction import compact
 from canvas_collab.document.document import Document
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.layout import decode_laid_out
+from canvas_collab.protocol.layout import decode_with_layout
 from canvas_collab.protocol.lib0 import Malformed
-from canvas_collab.protocol.steps import Steps, complete
+from canvas_collab.protocol.steps import Steps, run_to_completion
 from canvas_collab.protocol.update import EMPTY_UPDATE, Update, decode_update
 
 #: A snapshot is compacted when it has grown by this share since the last time, and by so many bytes.
@@ -53,7 +53,7 @@ class Snapshot:
             raise DocumentDamaged("the snapshot does not match its checksum")
         try:
             if self.checksum is not None and self.layout is not None:
-                return decode_laid_out(self.data, self.layout)
+                return decode_with_layout(self.data, self.layout)
             return decode_update(self.data)
         except Malformed as error:
             raise DocumentDamaged(f"the snapshot cannot be read: {error}") from error
@@ -67,7 +67,7 @@ def _checksum(data: bytes, layout: bytes) -> bytes:
 
 def snapshot_of(document: Document) -> Snapshot:
     """The snapshot that holds a document as it is."""
-    return with_checksum(complete(fold(None, document)))
+    return with_checksum(run_to_completion(fold(None, document)))
 
 
 def fold(compacted: Document | None, document: Document) -> Steps[Snapshot]:
@@ -82,7 +82,7 @@ def fold(compacted: Document | None, document: Document) -> Steps[Snapshot]:
         yield from both.merge(document.as_update())
         document = both
     data = yield from document.diff({})
-    return Snapshot(data, (yield from document.lay_out()))
+    return Snapshot(data, (yield from document.encode_layout()))
 
 
 def with_checksum(snapshot: Snapshot) -> Snapshot:
@@ -104,11 +104,11 @@ def read_document(snapshot: Snapshot, updates: Iterable[bytes]) -> Document:
     return document
 
 
-def compacted(document: Document, droppable: DeleteSet) -> Document:
+def compact_document(document: Document, droppable: DeleteSet) -> Document:
     """The same document in fewer bytes, without the content of the deletions that are `droppable`."""
     return Document([compact(document.as_update(), droppable)])
 
 
-def wants_compaction(size: int, compacted_size: int | None) -> bool:
+def needs_compaction(size: int, compacted_size: int | None) -> bool:
     """Whether a snapshot of `size` bytes is worth compacting."""
     return size > (compacted_size or 0) * (1 + GROWTH) + GROWTH_BYTES

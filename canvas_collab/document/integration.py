@@ -16,9 +16,9 @@ from canvas_collab.document.budget import Budget
 from canvas_collab.document.ordering import Ordering
 from canvas_collab.document.slicing import cut_item, items_of
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.items import Id, Item
 from canvas_collab.protocol.lib0 import Decoder
+from canvas_collab.protocol.struct_info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.update import Update
 
 #: Where much was inserted at one place, that takes as many steps as its number squared.  So many are taken.
@@ -90,7 +90,7 @@ class Integration:
         """Integrate an update that holds a whole document.
 
         :param cut_at: no node is to be partly in one of these ranges.
-        :raises TooMuchWork: if that takes more steps than it may.
+        :raises BudgetExceeded: if that takes more steps than it may.
         """
         self.roots: dict[str, SharedType] = {}
         self._nodes: dict[int, list[Node]] = {}

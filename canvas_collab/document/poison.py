@@ -14,12 +14,12 @@ from attrs import define, frozen
 from canvas_collab.document.slicing import items_of
 from canvas_collab.document.struct_index import StructIndex
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.info import KEY, Kind
 from canvas_collab.protocol.items import Id, Item
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.poison import refuse_content
-from canvas_collab.protocol.steps import complete
-from canvas_collab.protocol.update import Update, decode_update
+from canvas_collab.protocol.steps import run_to_completion
+from canvas_collab.protocol.struct_info import KEY, Kind
+from canvas_collab.protocol.update import Update
 
 #: Types that are nested more deeply are reported: Yjs runs out of stack somewhere above a thousand.
 MAX_DEPTH = 500
@@ -38,15 +38,7 @@ class Poison:
     what: str
 
 
-def find_poison(data: bytes) -> list[str]:
-    """What is wrong with an update that holds all that it builds on, in words, each once.
-
-    :raises Malformed: if it is no update.
-    """
-    return sorted({poison.what for poison in poison_in(decode_update(data))})
-
-
-def poison_in(update: Update) -> list[Poison]:
+def find_poison(update: Update) -> list[Poison]:
     """The structs of a whole document that do harm."""
     return sorted(_Search(update).found())
 
@@ -179,6 +171,6 @@ def _needs(item: Item) -> Iterator[Id]:
 def _wrong_content(item: Item) -> Iterator[str]:
     """What is wrong with an item's content by itself."""
     try:
-        complete(refuse_content(item.content, 0, len(item.content), item.kind))
+        run_to_completion(refuse_content(item.content, 0, len(item.content), item.kind))
     except Malformed as error:
         yield str(error)

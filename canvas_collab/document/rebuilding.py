@@ -17,26 +17,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from attrs import define, frozen
 
 from canvas_collab.document.document import Document
-from canvas_collab.document.restoring import restoring_update, unused_client
+from canvas_collab.document.restoring import restoring_update, unused_client_id
 from canvas_collab.document.slicing import cut_items, runs_of
 from canvas_collab.document.struct_index import StructIndex
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.info import KEY, Kind
 from canvas_collab.protocol.items import Item, collected, deleted
 from canvas_collab.protocol.lib0 import MAX_SAFE_INTEGER
+from canvas_collab.protocol.struct_info import KEY, Kind
 from canvas_collab.protocol.structs import Run
 from canvas_collab.protocol.update import Update, clocks_of, decode_update
 
 
 @frozen
-class LeftOut:
+class Removal:
     """What is to be left out of a document: structs, by their clocks, and deletions of what stays."""
 
     clocks: DeleteSet
     deletions: DeleteSet
 
 
-def left_out(entries: Iterable[tuple[Update, bool]]) -> LeftOut:
+def removal_of(entries: Iterable[tuple[Update, bool]]) -> Removal:
     """What some entries of a log brought, of all of them in their order: each with whether it is to be left out."""
     clocks, known = DeleteSet(), DeleteSet()
     deletions, kept_deletions = DeleteSet(), DeleteSet()
@@ -49,33 +49,34 @@ def left_out(entries: Iterable[tuple[Update, bool]]) -> LeftOut:
         else:
             known.update(brought)
             kept_deletions.update(update.deletions)
-    return LeftOut(clocks, deletions.difference(kept_deletions).difference(clocks))
+    return Removal(clocks, deletions.difference(kept_deletions).difference(clocks))
 
 
 @frozen
-class Rebuilt:
+class RebuildResult:
     """A document without something.
 
     `change` is what has to be in the log for it: what was inserted again, and everything that is deleted now or is not
-    any more.  `lost` are the clocks of what stays and cannot be shown, since what it was in is gone; `places` says how
-    many structs have left their place.  `gone_for_good` are those of the deletions whose content nobody has any more.
+    any more.  `unreachable` are the clocks of what stays and cannot be shown, since what it was in is gone;
+    `placeholders` says how many structs have left their place.  `unrecoverable` are those of the deletions whose
+    content nobody has any more.
     """
 
     document: Document
     change: Update
-    lost: DeleteSet
-    places: int
-    gone_for_good: DeleteSet
+    unreachable: DeleteSet
+    placeholders: int
+    unrecoverable: DeleteSet
 
 
-def rebuilt(whole: Document, without: LeftOut, leave_places: bool = True) -> Rebuilt:
+def rebuild_without(whole: Document, without: Removal, keep_placeholders: bool = True) -> RebuildResult:
     """A document without some of its structs and deletions.
 
-    :param leave_places: whether of structs beside which something else was put the place stays.
-    :raises TooMuchWork: if it takes too long to find out what the document shows.
+    :param keep_placeholders: whether of structs beside which something else was put the place stays.
+    :raises BudgetExceeded: if it takes too long to find out what the document shows.
     """
     clocks = without.clocks.intersection(clocks_of(whole.as_update()))
-    parts = _Parts(whole.as_update().runs, clocks, leave_places)
+    parts = _Parts(whole.as_update().runs, clocks, keep_placeholders)
     displaced = parts.displaced().difference(whole.deletions)
     undone = without.deletions.intersection(whole.deletions)
     undone.update(displaced)
@@ -93,7 +94,7 @@ def rebuilt(whole: Document, without: LeftOut, leave_places: bool = True) -> Reb
     for part in (change.deletions, clocks, undone):
         changed.update(part)
     lost = parts.lost().difference(whole.deletions)
-    return Rebuilt(document, Update(change.runs, changed), lost, parts.places, parts.without_content(undone))
+    return RebuildResult(document, Update(change.runs, changed), lost, parts.places, parts.without_content(undone))
 
 
 def _last_client(whole: Document) -> int:
@@ -103,7 +104,7 @@ def _last_client(whole: Document) -> int:
     has to count for clients that still have what had replaced it.
     """
     client = max(whole.as_update().runs, default=0) + secrets.randbits(16) + 1
-    return client if client <= MAX_SAFE_INTEGER else unused_client(whole)
+    return client if client <= MAX_SAFE_INTEGER else unused_client_id(whole)
 
 
 @define(eq=False)
@@ -122,7 +123,7 @@ class _Part:
 class _Parts:
     """All structs of a document, and which of them need which others."""
 
-    def __init__(self, runs: Mapping[int, Iterable[Run]], clocks: DeleteSet, leave_places: bool) -> None:
+    def __init__(self, runs: Mapping[int, Iterable[Run]], clocks: DeleteSet, keep_placeholders: bool) -> None:
         self._parts: dict[int, list[_Part]] = {}
         for client, found in runs.items():
             ranges = clocks.ranges(client)
@@ -130,7 +131,7 @@ class _Parts:
                 _Part(client, item, clocks.has(client, item.clock)) for item in cut_items(client, found, ranges)
             ]
         self._index = StructIndex(self._parts)
-        if leave_places:
+        if keep_placeholders:
             self._keep_places()
         self._find_lost()
         #: How many structs leave their place.

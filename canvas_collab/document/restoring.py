@@ -14,14 +14,14 @@ from canvas_collab.document.document import Document
 from canvas_collab.document.integration import Integration, Node, SharedType
 from canvas_collab.protocol.contents import ContentCutter, cutter_of
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.items import Id, encode_id
 from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
+from canvas_collab.protocol.struct_info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.structs import Run, cut_run
 from canvas_collab.protocol.update import Update, clocks_of, encode_update
 
 
-def past(everything: Document, later: Iterable[Update], earlier: Iterable[Update] = ()) -> Document:
+def document_before(everything: Document, later: Iterable[Update], earlier: Iterable[Update] = ()) -> Document:
     """A document less what some updates brought, which are all that have come since some time.
 
     :param later: those. What they hold is taken for what was new when they came.
@@ -61,14 +61,14 @@ def restoring_update(now: Document, then: Document, client: int, beside_unknown:
 
     :param now: the document as it is, which holds everything that it held then.
     :param client: the id of the client that makes the edits, one that has made none in this document.
-    :raises TooMuchWork: if it takes too many steps to work out what the document shows.
+    :raises BudgetExceeded: if it takes too many steps to work out what the document shows.
     :param beside_unknown: whether there may be values of entries that some clients have and `now` has not; then what is
         set again counts beside these as well, if `client` is higher than all others.
     """
     return _Restoration(now.as_update(), Integration(then.as_update()), client, beside_unknown).update()
 
 
-def unused_client(document: Document) -> int:
+def unused_client_id(document: Document) -> int:
     """The id of a client that has edited nothing in a document; like Yjs's, 32 random bits."""
     known = document.as_update().runs
     while (client := secrets.randbits(32)) in known:

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from canvas_collab.protocol.contents import cutter_of
-from canvas_collab.protocol.info import KEY, KIND, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.items import Item, decode_item, encode_id
 from canvas_collab.protocol.ranges import Ranges
+from canvas_collab.protocol.struct_info import KEY, KIND, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.structs import RUN_SIZE, Run, structs_of
 
 

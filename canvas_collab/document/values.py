@@ -9,8 +9,8 @@ from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
-from canvas_collab.protocol.info import Kind
 from canvas_collab.protocol.lib0 import Decoder
+from canvas_collab.protocol.struct_info import Kind
 
 UNDEFINED = {"undefined": True}
 

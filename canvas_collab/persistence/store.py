@@ -17,7 +17,7 @@ from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.chunks import PIECE, ChunkSender
 from canvas_collab.database.pool import Cursor, Database, Locked, Row
 from canvas_collab.document.document import Document
-from canvas_collab.document.folding import Snapshot, fold, wants_compaction, with_checksum
+from canvas_collab.document.folding import Snapshot, fold, needs_compaction, with_checksum
 from canvas_collab.persistence.compactor import CompactionDeferred, CompactionFailed
 from canvas_collab.persistence.loading import (
     AT_A_TIME,
@@ -242,7 +242,7 @@ class DocumentStore:
         if not rows:
             return None
         size, compacted_size, deletions, is_ripe, reset_at = rows[0]
-        if not is_ripe and not wants_compaction(size, compacted_size):
+        if not is_ripe and not needs_compaction(size, compacted_size):
             return None
         stored = await self.load(document_id)
         droppable = DeleteSet.decode(bytes(deletions)) if is_ripe else DeleteSet()

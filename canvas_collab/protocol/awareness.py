@@ -14,13 +14,13 @@ from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_string, e
 from canvas_collab.protocol.structs import MAX_CLOCK
 
 #: The JSON text of a client that has left.
-LEFT = "null"
+NULL_STATE = "null"
 
 #: What may surround it there.
 JSON_WHITESPACE = " \t\n\r"
 
 #: An update of nobody.  Every client takes it in without an answer.
-NOBODY = b"\x00"
+EMPTY_AWARENESS = b"\x00"
 
 
 @frozen
@@ -35,7 +35,7 @@ class Entry:
     def has_left(self) -> bool:
         """Whether this entry says that the client has gone."""
         # Nearly all states are objects, and need not be copied to see that.
-        return self.state[:1] != "{" and self.state.strip(JSON_WHITESPACE) == LEFT
+        return self.state[:1] != "{" and self.state.strip(JSON_WHITESPACE) == NULL_STATE
 
 
 class Reader:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from codecs import getincrementaldecoder
 
-from canvas_collab.protocol.info import (
+from canvas_collab.protocol.json_text import LONG, MAX_NESTING, check_json, check_long_json
+from canvas_collab.protocol.lib0 import Malformed, encode_var_string, encode_var_uint, read_var_uint
+from canvas_collab.protocol.steps import BYTES_PER_STEP, VALUES_PER_STEP, Steps, run_to_completion
+from canvas_collab.protocol.struct_info import (
     ANY,
     BINARY,
     DELETED,
@@ -19,9 +22,6 @@ from canvas_collab.protocol.info import (
     STRING,
     TYPE,
 )
-from canvas_collab.protocol.json_text import LONG, MAX_NESTING, check_json, check_long_json
-from canvas_collab.protocol.lib0 import Malformed, encode_var_string, encode_var_uint, read_var_uint
-from canvas_collab.protocol.steps import BYTES_PER_STEP, VALUES_PER_STEP, Steps, complete
 
 #: Kinds of shared types that carry a name: XML elements and hooks.
 _NAMED_TYPES = (3, 5)
@@ -168,7 +168,7 @@ class ContentCutter:
 def cutter_of(content: bytes, kind: int) -> ContentCutter:
     """What cuts this content, which has been checked and looked through."""
     cutter = ContentCutter(content, kind)
-    complete(cutter.look_through(0))
+    run_to_completion(cutter.look_through(0))
     return cutter
 
 

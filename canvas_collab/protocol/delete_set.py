@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from canvas_collab.protocol.lib0 import Malformed, TooLarge, encode_var_uint, read_var_uint
 from canvas_collab.protocol.ranges import Ranges
-from canvas_collab.protocol.steps import RANGES_PER_STEP, Steps, complete, descending
+from canvas_collab.protocol.steps import RANGES_PER_STEP, Steps, descending, run_to_completion
 from canvas_collab.protocol.structs import MAX_CLOCK
 
 #: What a client takes in memory, and each of its ranges, in bytes.
@@ -140,11 +140,11 @@ class DeleteSet:
 
     def covers(self, other: DeleteSet) -> bool:
         """Whether everything in `other` is in this one."""
-        return not complete(self.lacks_any(other))
+        return not run_to_completion(self.lacks_any(other))
 
     def encode(self) -> bytes:
         """The delete set as bytes, higher client ids first, as Yjs orders them."""
-        return complete(self.encode_in_steps())
+        return run_to_completion(self.encode_in_steps())
 
     def encode_in_steps(self) -> Steps[bytes]:
         """The same in steps."""
@@ -163,7 +163,7 @@ class DeleteSet:
 
         :raises Malformed: if there is none.
         """
-        return complete(read_delete_set(data, position, None))[0]
+        return run_to_completion(read_delete_set(data, position, None))[0]
 
 
 def read_delete_set(data: bytes, position: int, max_weight: int | None) -> Steps[tuple[DeleteSet, int, bool]]:

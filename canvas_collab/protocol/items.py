@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from canvas_collab.protocol.info import KIND, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.lib0 import Decoder, encode_var_uint
+from canvas_collab.protocol.struct_info import KIND, ORIGIN, RIGHT_ORIGIN, Kind
 
 #: A client and one of its clocks.
 Id: TypeAlias = tuple[int, int]

@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_uint
-from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, complete, descending
+from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, descending, run_to_completion
 from canvas_collab.protocol.structs import Run, encode_skip
 from canvas_collab.protocol.update import Update
 
 
 def encode_layout(runs: Mapping[int, Sequence[Run]]) -> bytes:
     """The layout of the update that :func:`~canvas_collab.protocol.update.encode_update` makes of the same runs."""
-    return complete(encode_layout_in_steps(runs))
+    return run_to_completion(encode_layout_in_steps(runs))
 
 
 def encode_layout_in_steps(runs: Mapping[int, Sequence[Run]]) -> Steps[bytes]:
@@ -44,7 +44,7 @@ def encode_layout_in_steps(runs: Mapping[int, Sequence[Run]]) -> Steps[bytes]:
     return encode_var_uint(clients) + encoded
 
 
-def decode_laid_out(data: bytes, layout: bytes) -> Update:
+def decode_with_layout(data: bytes, layout: bytes) -> Update:
     """What an update holds, by its layout.  The structs are not looked at: they have been when they were encoded.
 
     :raises Malformed: if the layout is not that of this update.

@@ -25,9 +25,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.info import ANY, DOC, EMBED, FORMAT, JSON, KIND
 from canvas_collab.protocol.lib0 import Malformed, read_var_uint
 from canvas_collab.protocol.steps import RANGES_PER_STEP, RUNS_PER_STEP, VALUES_PER_STEP, Steps
+from canvas_collab.protocol.struct_info import ANY, DOC, EMBED, FORMAT, JSON, KIND
 from canvas_collab.protocol.structs import Run, structs_in_steps
 
 #: A client, the first clock of an item, and the one after its last.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 
 from canvas_collab.protocol.lib0 import Malformed, encode_var_uint, read_var_uint
-from canvas_collab.protocol.steps import VALUES_PER_STEP, Steps, complete, descending
+from canvas_collab.protocol.steps import VALUES_PER_STEP, Steps, descending, run_to_completion
 
 #: The state vector of an empty document.
 EMPTY_STATE_VECTOR = b"\x00"
@@ -19,7 +19,7 @@ def decode_state_vector(data: bytes) -> dict[int, int]:
 
     :raises Malformed: if the bytes are not exactly one state vector.
     """
-    return complete(read_state_vector(data, None))
+    return run_to_completion(read_state_vector(data, None))
 
 
 def read_state_vector(data: bytes, known: Container[int] | None) -> Steps[dict[int, int]]:
@@ -43,7 +43,7 @@ def read_state_vector(data: bytes, known: Container[int] | None) -> Steps[dict[i
 
 def encode_state_vector(clocks: Mapping[int, int]) -> bytes:
     """Encode ``{client id: clock}``, higher client ids first, as Yjs orders them."""
-    return complete(encode_state_vector_in_steps(clocks))
+    return run_to_completion(encode_state_vector_in_steps(clocks))
 
 
 def encode_state_vector_in_steps(clocks: Mapping[int, int]) -> Steps[bytes]:

@@ -2,7 +2,7 @@
 
 A message of megabytes takes seconds to check and to merge.  Everything whose time grows with the size of a message or
 of a document is therefore written as a generator that yields after a bounded amount of work, about a millisecond's.
-:func:`complete` runs one to its end at once; :mod:`canvas_collab.scheduling` runs many side by side.
+:func:`run_to_completion` runs one to its end at once; :mod:`canvas_collab.scheduling` runs many side by side.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SORTED_PER_STEP = 4096
 BYTES_PER_STEP = 2**15
 
 
-def complete(steps: Steps[T]) -> T:
+def run_to_completion(steps: Steps[T]) -> T:
     """Take all steps at once, and return the result."""
     while True:
         try:

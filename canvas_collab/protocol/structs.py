@@ -1,7 +1,7 @@
 """The structs of a Yjs update: finding where each begins and ends, and cutting one where two updates overlap.
 
 The format is that of Yjs's update encoding, version 1 (``readClientsStructRefs`` and ``Item.write`` of the npm package
-``yjs`` 13): an info byte (:mod:`canvas_collab.protocol.info`), what it says follows, and the content
+``yjs`` 13): an info byte (:mod:`canvas_collab.protocol.struct_info`), what it says follows, and the content
 (:mod:`canvas_collab.protocol.contents`).
 """
 
@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from attrs import frozen
 
 from canvas_collab.protocol.contents import UNFINISHED, ContentCutter, skip_content, skip_long_content, skip_string
-from canvas_collab.protocol.info import DELETED, GC, KEY, KIND, ORIGIN, RIGHT_ORIGIN, SKIP
 from canvas_collab.protocol.lib0 import Malformed, TooLarge, encode_var_uint, read_var_uint
-from canvas_collab.protocol.steps import BYTES_PER_STEP, STRUCTS_PER_STEP, Steps, complete
+from canvas_collab.protocol.steps import BYTES_PER_STEP, STRUCTS_PER_STEP, Steps, run_to_completion
+from canvas_collab.protocol.struct_info import DELETED, GC, KEY, KIND, ORIGIN, RIGHT_ORIGIN, SKIP
 
 #: The highest clock that every engine can count to; no document of people's making comes near it.
 MAX_CLOCK = 2**32 - 1
@@ -142,7 +142,7 @@ class RunCutter:
 
 def cut_run(run: Run, start: int, end: int, client: int) -> Run:
     """The part of a client's run from the clock `start` up to `end`, which must lie within it and in this order."""
-    return complete(RunCutter(run, client).cut(start, end))
+    return run_to_completion(RunCutter(run, client).cut(start, end))
 
 
 def structs_of(run: Run, client: int) -> Iterator[Struct]:

@@ -13,7 +13,7 @@ from attrs import field, frozen
 from canvas_collab.protocol.delete_set import DeleteSet, read_delete_set
 from canvas_collab.protocol.lib0 import Malformed, TooLarge, encode_var_uint, read_var_uint
 from canvas_collab.protocol.poison import refuse_lists_at_keys, refuse_poison
-from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, complete, descending
+from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, descending, run_to_completion
 from canvas_collab.protocol.structs import MAX_CLOCK, Run, encode_skip, read_runs
 
 #: The update that changes nothing: no structs, no deletions.
@@ -38,7 +38,7 @@ class Update:
         """Whether it holds anything at all."""
         return bool(self.runs) or bool(self.deletions)
 
-    def weigh(self) -> Steps[int]:
+    def compute_weight(self) -> Steps[int]:
         """About how many bytes it takes in memory, found out in steps."""
         weight = self.deletions.weight
         left = 10 * RUNS_PER_STEP
@@ -55,7 +55,7 @@ class Update:
         """The update as bytes."""
         return encode_update(self.runs, self.deletions) if self.encoded is None else self.encoded
 
-    def parts(self, size: int) -> Iterator[Update]:
+    def split(self, size: int) -> Iterator[Update]:
         """Updates of about so many bytes each that hold together what this one holds, the deletions in the last."""
         if self.encoded is not None and len(self.encoded) <= size:
             yield self
@@ -85,20 +85,20 @@ def clocks_of(update: Update) -> DeleteSet:
 _HEAD = 16
 
 
-def decode_update(data: bytes, *, is_new: bool = False) -> Update:
+def decode_update(data: bytes, *, reject_poison: bool = False) -> Update:
     """Decode an update and check all of it.  Bytes after its end are ignored, as Yjs ignores them.
 
-    :param is_new: whether it comes from a client; what is well-formed, but breaks Yjs, is refused then too.
+    :param reject_poison: whether it comes from a client; what is well-formed, but breaks Yjs, is refused then too.
     :raises Malformed: if it is no update, or none that every client can read.
     """
-    return complete(read_update(data, None, is_new=is_new))
+    return run_to_completion(read_update(data, None, reject_poison=reject_poison))
 
 
-def read_update(data: bytes, max_weight: int | None, *, is_new: bool = False) -> Steps[Update]:
+def read_update(data: bytes, max_weight: int | None, *, reject_poison: bool = False) -> Steps[Update]:
     """The same in steps.
 
     :param max_weight: what the update may take in memory, in bytes.
-    :param is_new: whether it comes from a client; what is well-formed, but breaks Yjs, is refused then too.
+    :param reject_poison: whether it comes from a client; what is well-formed, but breaks Yjs, is refused then too.
     :raises TooLarge: if it would take more.
     """
     runs: dict[int, list[Run]] = {}
@@ -116,7 +116,7 @@ def read_update(data: bytes, max_weight: int | None, *, is_new: bool = False) ->
             raise Malformed("a clock is too high")
         most = MAX_CLOCK if max_weight is None else (max_weight - weight) // RUN_WEIGHT
         found, position = yield from read_runs(data, position, count, client, clock, most, at_keys)
-        if is_new:
+        if reject_poison:
             yield from refuse_poison(client, found)
         runs[client] = found
         weight += len(found) * RUN_WEIGHT
@@ -129,14 +129,14 @@ def read_update(data: bytes, max_weight: int | None, *, is_new: bool = False) ->
         runs = {client: found for client, found in runs.items() if found}
     left = None if max_weight is None else max_weight - weight
     deletions, position, in_order = yield from read_delete_set(data, position, left)
-    if is_new:
+    if reject_poison:
         yield from refuse_lists_at_keys(at_keys, deletions)
     return Update(runs, deletions, data[:position] if in_order and not has_empty else None)
 
 
 def encode_update(runs: Mapping[int, Sequence[Run]], deletions: DeleteSet) -> bytes:
     """Encode an update; gaps between the runs of a client are filled with skipped stretches."""
-    return complete(encode_update_in_steps(runs, deletions))
+    return run_to_completion(encode_update_in_steps(runs, deletions))
 
 
 def encode_update_in_steps(runs: Mapping[int, Sequence[Run]], deletions: DeleteSet) -> Steps[bytes]:

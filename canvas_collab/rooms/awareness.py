@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Iterator
 
 from attrs import define, field
 
-from canvas_collab.protocol.awareness import LEFT, Entry, Reader
+from canvas_collab.protocol.awareness import NULL_STATE, Entry, Reader
 from canvas_collab.protocol.json_text import check_json
 from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
 from canvas_collab.rooms.tombstones import Tombstones
@@ -79,7 +79,7 @@ class _Client:
 
     @property
     def has_left(self) -> bool:
-        return self.state is LEFT
+        return self.state is NULL_STATE
 
     def show(self, clock: int, state: str) -> None:
         self.clock, self.state, self._tail = clock, state, b""
@@ -267,7 +267,7 @@ class Awareness:
 
     def _depart(self, client: _Client, clock: int, now: float) -> None:
         """Remember of a client that it has left: as y-protocols has it, at the clock of its last state."""
-        client.show(clock, LEFT)
+        client.show(clock, NULL_STATE)
         client.renewed, client.claimant = now, None
         for client_id in self._tombstones.add(client.user, client.client_id):
             del self._clients[client_id]
@@ -306,4 +306,4 @@ def _raise_to(client: _Client) -> Entry:
     It may have gone on meanwhile, and would take what it hears of itself for newer.  Told that it has left, at a clock
     below, it raises its clock to that one and keeps its state.
     """
-    return Entry(client.client_id, client.clock - 1, LEFT)
+    return Entry(client.client_id, client.clock - 1, NULL_STATE)

@@ -175,7 +175,7 @@ class Connection:
         it, and one that shows nothing of itself may hear nothing for hours.
         """
         if self.room.silence > silence:
-            self.offer(PreparedMessage(sync.encode_awareness(awareness_format.NOBODY)))
+            self.offer(PreparedMessage(sync.encode_awareness(awareness_format.EMPTY_AWARENESS)))
 
     def leave(self) -> None:
         """The client has gone."""
@@ -224,13 +224,13 @@ class Connection:
         self.channel.send_stateless(message)
 
     def _read(self, data: bytes) -> Steps[Update]:
-        return read_update(data, self._limits.max_document_size, is_new=True)
+        return read_update(data, self._limits.max_document_size, reject_poison=True)
 
     def _edit(self, update: Update) -> Steps[Effect]:
         limit = self._limits.max_document_size
         encoded = update.encoded
         is_small = encoded is not None and len(encoded) < SMALL
-        added = len(encoded) if encoded is not None and is_small else (yield from update.weigh())
+        added = len(encoded) if encoded is not None and is_small else (yield from update.compute_weight())
         if self._has_left:
             return Effect.NONE
         if not self.may_write:
@@ -252,7 +252,7 @@ class Connection:
             return Effect.REFUSED
         update = yield from self._read(data)
         # A client that only reconnects brings nothing new, and that should cost nobody anything.
-        if not (yield from self.room.document.check_lacks_any_of(update)):
+        if not (yield from self.room.document.lacks_any_of_in_steps(update)):
             return Effect.KEPT
         return (yield from self._edit(update))
 
@@ -260,7 +260,7 @@ class Connection:
         if state_vector == EMPTY_STATE_VECTOR:
             self._send_all((yield from self.room.whole()))
         else:
-            self._send(sync.encode_step_2((yield from self.room.document.difference(state_vector))))
+            self._send(sync.encode_step_2((yield from self.room.document.encode_diff_in_steps(state_vector))))
 
     def _show(self, payload: bytes) -> Steps[None]:
         """Take an awareness update, a part at a time.

@@ -141,7 +141,7 @@ class Room(Generic[MemberT]):
         """Take an update in, keep it, and pass it on to the others, in steps."""
         self._edits_under_way += 1
         try:
-            for part in update.parts(PART_SIZE):
+            for part in update.split(PART_SIZE):
                 if not part:
                     continue
                 # Where a part of it was known only the rest is kept and passed on. Nobody hears of two versions of a
@@ -195,7 +195,7 @@ class Room(Generic[MemberT]):
         """The messages that answer a query of who is here."""
         if self._everybody is None or self._everybody[0] != self.awareness.version:
             packed = awareness_format.pack(self.awareness.encode_present(), AWARENESS_SIZE)
-            payloads = packed or [awareness_format.NOBODY]
+            payloads = packed or [awareness_format.EMPTY_AWARENESS]
             messages = [PreparedMessage(sync.encode_awareness(payload)) for payload in payloads]
             self._everybody = self.awareness.version, payloads, messages
         _, payloads, messages = self._everybody

@@ -16,17 +16,17 @@ from typing import Any
 
 import pytest
 
-from canvas_collab.document.budget import TooMuchWork
+from canvas_collab.document.budget import BudgetExceeded
 from canvas_collab.document.compaction import compact
 from canvas_collab.document.content import to_json
 from canvas_collab.document.document import Document
 from canvas_collab.document.integration import Integration
-from canvas_collab.document.poison import poison_in
-from canvas_collab.document.rebuilding import left_out, rebuilt
-from canvas_collab.document.restoring import past, restoring_update, unused_client
+from canvas_collab.document.poison import find_poison
+from canvas_collab.document.rebuilding import rebuild_without, removal_of
+from canvas_collab.document.restoring import document_before, restoring_update, unused_client_id
 from canvas_collab.document.values import write_json
-from canvas_collab.protocol.info import Kind
 from canvas_collab.protocol.lib0 import Malformed, encode_var_uint
+from canvas_collab.protocol.struct_info import Kind
 from canvas_collab.protocol.update import Update, decode_update
 from tests.cli.test_commands import run
 from tests.support.databases import TestDatabase
@@ -46,20 +46,20 @@ def look_back(updates: list[Update]) -> None:
     """Everything that commands do with a document, at half of its log."""
     now = Document()
     log = [now.apply(update) for update in updates]
-    then = past(now, log[len(log) // 2 :])
+    then = document_before(now, log[len(log) // 2 :])
     shown = write_json(to_json(now))
     if len(shown) < 1_000_000:
         # Python's own reader gives up where it is nested too deeply.
         with contextlib.suppress(RecursionError):
             json.loads(shown.encode())
     write_json(to_json(then)).encode()
-    back = decode_update(restoring_update(now, then, unused_client(now)))
+    back = decode_update(restoring_update(now, then, unused_client_id(now)))
     Document([now.as_update(), back])
     compact(now.as_update(), now.deletions)
-    poison_in(now.as_update())
-    for leave_places in (True, False):
-        without = left_out((update, place % 2 == 1) for place, update in enumerate(log))
-        write_json(to_json(rebuilt(now, without, leave_places).document)).encode()
+    find_poison(now.as_update())
+    for keep_placeholders in (True, False):
+        without = removal_of((update, place % 2 == 1) for place, update in enumerate(log))
+        write_json(to_json(rebuild_without(now, without, keep_placeholders).document)).encode()
 
 
 def test_whatever_is_accepted_can_be_looked_back_at(node_executable: str, node_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_whatever_is_accepted_can_be_looked_back_at(node_executable: str, node_p
         tried += 1
         try:
             look_back(updates)
-        except TooMuchWork:
+        except BudgetExceeded:
             given_up += 1
         except Exception as error:
             raise AssertionError([Document([update]).encode().hex() for update in updates]) from error
@@ -93,7 +93,7 @@ def restored(*updates: bytes) -> tuple[Any, Any]:
     """What a document shows whose last update is taken back, and what it showed before that."""
     now = Document()
     log = [now.apply(decode_update(update)) for update in updates]
-    then = past(now, log[-1:])
+    then = document_before(now, log[-1:])
     now.append(restoring_update(now, then, 1))
     return write_json(to_json(now)), write_json(to_json(then))
 
@@ -147,7 +147,7 @@ def test_much_that_was_inserted_at_one_place_is_too_much_and_says_so(monkeypatch
         return Update(dict(sorted(update.runs.items())), update.deletions)
 
     Integration(crowd(40))
-    with pytest.raises(TooMuchWork, match="more steps than it may"):
+    with pytest.raises(BudgetExceeded, match="more steps than it may"):
         Integration(crowd(60))
 
 

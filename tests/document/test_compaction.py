@@ -22,8 +22,8 @@ from canvas_collab.document.compaction import compact
 from canvas_collab.document.document import Document
 from canvas_collab.protocol.contents import cutter_of
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.info import Kind
 from canvas_collab.protocol.lib0 import encode_var_uint
+from canvas_collab.protocol.struct_info import Kind
 from canvas_collab.protocol.update import Update, clocks_of, decode_update, encode_update
 from tests.support.stored_poison import CLIENT, circle, item, string, update_of
 

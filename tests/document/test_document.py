@@ -16,7 +16,7 @@ from pycrdt import Array, Doc, Map, Text
 from pycrdt import merge_updates as engine_merge
 
 from canvas_collab.document.document import SIZE_RATIO, Document, merge_updates
-from canvas_collab.protocol.layout import decode_laid_out
+from canvas_collab.protocol.layout import decode_with_layout
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.state_vector import EMPTY_STATE_VECTOR, decode_state_vector
 from canvas_collab.protocol.structs import RUN_SIZE, Run, cut_run
@@ -228,7 +228,7 @@ def test_a_snapshot_is_read_by_its_layout_as_it_is_without(seed: int, count: int
     updates = [update for update in edits(seed, count) if chance.random() < 0.8]
     document = document_of(updates)
     data, layout = document.encode(), document.layout
-    again = Document([decode_laid_out(data, layout)])
+    again = Document([decode_with_layout(data, layout)])
     assert again.encode() == data
     assert again.state_vector == document.state_vector
     assert again.size == document.size
@@ -242,7 +242,7 @@ def test_a_layout_of_something_else_is_found_out_or_harmless(seed: int, place: i
     layout = bytearray(document.layout)
     layout[place % len(layout)] ^= change
     try:
-        found = decode_laid_out(document.encode(), bytes(layout))
+        found = decode_with_layout(document.encode(), bytes(layout))
     except Malformed:
         return
     assert isinstance(found, Update)

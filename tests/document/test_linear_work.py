@@ -14,9 +14,9 @@ from canvas_collab.document.compaction import compact
 from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol.json_text import check_long_json
-from canvas_collab.protocol.layout import decode_laid_out
+from canvas_collab.protocol.layout import decode_with_layout
 from canvas_collab.protocol.lib0 import Malformed
-from canvas_collab.protocol.steps import complete
+from canvas_collab.protocol.steps import run_to_completion
 from canvas_collab.protocol.update import Update, decode_update
 from canvas_collab.rooms.awareness import LONG, Awareness
 from tests.support.attacks.catalogue import SHAPES
@@ -63,7 +63,7 @@ def taken_in(shape: Shape, size: int) -> Callable[[], None]:
                 elif shape.container is Container.STEP_1:
                     document.encode_diff(part)
                 else:
-                    update = decode_update(part, is_new=True)
+                    update = decode_update(part, reject_poison=True)
                     document.lacks_any_of(update)
                     document.apply(update)
             except Malformed:
@@ -79,7 +79,7 @@ def show(payload: bytes) -> None:
     entries = awareness_format.decode(payload)
     for entry in entries:
         if len(entry.state) > LONG:
-            complete(check_long_json(entry.state))
+            run_to_completion(check_long_json(entry.state))
     Awareness(10**9).apply(entries, _Sender(), "user", 0.0)
 
 
@@ -88,7 +88,7 @@ def accepted(shape: Shape, size: int) -> Iterator[Update]:
     yield from map(decode_update, shape.stored(size))
     for part in shape.parts(size):
         try:
-            yield decode_update(part, is_new=True)
+            yield decode_update(part, reject_poison=True)
         except Malformed:
             assert shape.refused
 
@@ -101,7 +101,7 @@ def gathered(shape: Shape, size: int) -> Callable[[], None]:
         document = Document([decode_update(merge_updates(updates))])
         clocks = {client: clock // 2 for client, clock in document.clocks.items()}
         document.diff(clocks)
-        decode_laid_out(document.encode(), document.layout)
+        decode_with_layout(document.encode(), document.layout)
 
     return gather
 

@@ -16,7 +16,7 @@ from pycrdt import Array, Doc, Map, Text
 
 from canvas_collab.document.content import to_json
 from canvas_collab.document.document import Document
-from canvas_collab.document.restoring import past, restoring_update
+from canvas_collab.document.restoring import document_before, restoring_update
 from canvas_collab.protocol.update import EMPTY_UPDATE, Update, decode_update
 
 FIRST_SEED = int(os.environ.get("HISTORY_SEED", "1"))
@@ -54,7 +54,7 @@ def restored(updates: list[Update], cut: int) -> dict[str, bytes]:
     now = Document()
     # What the log holds is what was new in each.
     entries = [now.apply(update) for update in updates]
-    then = past(now, entries[cut:])
+    then = document_before(now, entries[cut:])
     assert then.encode() == Document(updates[:cut]).encode()
     back = restoring_update(now, then, 1)
     as_it_was = Document([now.as_update()])
@@ -104,7 +104,7 @@ def test_what_came_again_later_was_there_before() -> None:
     array += [4]
     del array[0]
     whole = decode_update(doc.get_update())
-    then = past(Document([*updates, whole]), [*updates[2:], whole], earlier=updates[:2])
+    then = document_before(Document([*updates, whole]), [*updates[2:], whole], earlier=updates[:2])
     assert then.encode() == first.encode()
     assert to_json(then) == {"array": {"array": [2, 3]}}
     doc.unobserve(subscription)
@@ -115,7 +115,7 @@ def test_what_a_document_held_before_anything_came_is_nothing() -> None:
     doc["map"] = Map({"a": 1})
     update = decode_update(doc.get_update())
     now = Document([update])
-    then = past(now, [update])
+    then = document_before(now, [update])
     assert then.encode() == EMPTY_UPDATE
     now.append(restoring_update(now, then, 7))
     assert to_json(now) == {}

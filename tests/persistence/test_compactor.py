@@ -13,9 +13,9 @@ import pytest_twisted
 from pycrdt import Doc, Text
 from twisted.internet.defer import Deferred
 
-from canvas_collab.document.budget import TooMuchWork
+from canvas_collab.document.budget import BudgetExceeded
 from canvas_collab.document.document import Document
-from canvas_collab.document.folding import compacted
+from canvas_collab.document.folding import compact_document
 from canvas_collab.persistence import compactor
 from canvas_collab.persistence.compactor import CompactionDeferred, CompactionFailed, Compactor, decode, encode, main
 from canvas_collab.protocol.delete_set import DeleteSet
@@ -37,7 +37,7 @@ def document() -> Document:
 
 
 def test_a_process_gives_what_a_thread_would(document: Document) -> None:
-    here = compacted(document, document.deletions)
+    here = compact_document(document, document.deletions)
     assert Compactor().compact_in_process(document, document.deletions).encode() == here.encode()
     assert len(here.encode()) < len(document.encode()) / 5
 
@@ -49,7 +49,7 @@ def test_what_the_process_does(document: Document, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(resource, "setrlimit", lambda what, most: limits.update({what: most[0]}))
     answer = io.BytesIO()
     main(io.BytesIO(encode(document) + encode_var_bytes(document.deletions.encode())), answer)
-    assert decode(Decoder(answer.getvalue())).encode() == compacted(document, document.deletions).encode()
+    assert decode(Decoder(answer.getvalue())).encode() == compact_document(document, document.deletions).encode()
     assert steps == [compactor.NICENESS]
     assert limits[resource.RLIMIT_CPU] == compactor.TIMEOUT
     assert compactor.MEMORY < limits[resource.RLIMIT_AS] < 2 * compactor.MEMORY
@@ -78,7 +78,7 @@ def test_a_process_that_takes_too_long_is_given_up(document: Document, monkeypat
 def test_a_process_that_takes_too_much_memory_fails(document: Document, monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
         "import sys; from canvas_collab.persistence import compactor;"
-        "compactor.MEMORY = 2**27; compactor.compacted = lambda *_: bytearray(2**28);"
+        "compactor.MEMORY = 2**27; compactor.compact_document = lambda *_: bytearray(2**28);"
         "compactor.main(sys.stdin.buffer, sys.stdout.buffer)"
     )
     start = subprocess.Popen
@@ -93,9 +93,9 @@ def test_a_tiny_document_that_would_take_too_many_steps_is_left_as_it_is(
     document: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never_ends(*_: object) -> Document:
-        raise TooMuchWork("compaction takes more steps than it may")
+        raise BudgetExceeded("compaction takes more steps than it may")
 
-    monkeypatch.setattr(compactor, "compacted", never_ends)
+    monkeypatch.setattr(compactor, "compact_document", never_ends)
     with pytest.raises(CompactionFailed, match="more steps"):
         compactor._compact_here(document, DeleteSet())
 

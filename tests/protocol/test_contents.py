@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from canvas_collab.protocol import contents
 from canvas_collab.protocol.contents import TEXT_PER_STEP, UNFINISHED, skip_content, skip_long_content
-from canvas_collab.protocol.info import STRING
 from canvas_collab.protocol.lib0 import Malformed, encode_var_bytes
-from canvas_collab.protocol.steps import complete
+from canvas_collab.protocol.steps import run_to_completion
+from canvas_collab.protocol.struct_info import STRING
 
 
 @given(st.text(max_size=30).map(str.encode) | st.binary(max_size=30))
@@ -23,7 +23,7 @@ def test_a_long_text_is_checked_in_steps_as_it_is_at_once(text: bytes) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(contents, "TEXT_PER_STEP", 3)
         try:
-            in_steps = complete(skip_long_content(data, 0, STRING))
+            in_steps = run_to_completion(skip_long_content(data, 0, STRING))
         except Malformed:
             in_steps = None
     assert in_steps == at_once

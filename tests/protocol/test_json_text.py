@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from canvas_collab.protocol.json_text import MAX_NESTING, check_json, check_long_json
 from canvas_collab.protocol.lib0 import Malformed
-from canvas_collab.protocol.steps import complete
+from canvas_collab.protocol.steps import run_to_completion
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -44,7 +44,7 @@ PIECES = [
 
 def answers(text: str) -> tuple[bool, bool]:
     found = []
-    for check in (check_json, lambda text: complete(check_long_json(text))):
+    for check in (check_json, lambda text: run_to_completion(check_long_json(text))):
         try:
             check(text)
             found.append(True)

@@ -50,7 +50,7 @@ def broken(judge: Judge, history: LogPruner) -> list[Failure]:
 
 def is_refused(update: bytes) -> bool:
     try:
-        decode_update(update, is_new=True)
+        decode_update(update, reject_poison=True)
     except Malformed:
         return True
     return False

@@ -13,7 +13,7 @@ from canvas_collab.protocol import ranges as module
 from canvas_collab.protocol.delete_set import DeleteSet, read_delete_set
 from canvas_collab.protocol.lib0 import TooLarge, encode_var_uint
 from canvas_collab.protocol.ranges import Ranges
-from canvas_collab.protocol.steps import complete
+from canvas_collab.protocol.steps import run_to_completion
 
 RANGES = st.lists(st.tuples(st.integers(0, 300), st.integers(1, 40)), max_size=60)
 
@@ -40,7 +40,7 @@ def test_ranges_hold_what_was_added_in_order_apart_and_counted(stretches: list[t
     assert {clock for start, end in ranges for clock in range(start, end)} == clocks
     assert all(one[1] < other[0] for one, other in pairwise(ranges))
     assert len(ranges) == len(list(ranges))
-    count, encoded = complete(ranges.encode())
+    count, encoded = run_to_completion(ranges.encode())
     assert count == len(ranges)
     assert encoded == b"".join(encode_var_uint(start) + encode_var_uint(end - start) for start, end in ranges)
 
@@ -72,7 +72,7 @@ def test_a_delete_set_takes_in_another_and_tells_what_was_new(
             deletions.add(start % 2, start, start + length)
     new, both, before = theirs.difference(mine), mine.intersection(theirs), DeleteSet()
     before.update(mine)
-    news = complete(mine.absorb(theirs))
+    news = run_to_completion(mine.absorb(theirs))
     assert news == new
     assert (news is theirs) == (new == theirs and not both)
     assert mine.covers(theirs)
@@ -96,12 +96,12 @@ def test_delete_sets_are_canonical_whatever_they_were_and_tell_whether_they_were
     for group in groups:
         data += b"\x07" + encode_var_uint(len(group))
         data += b"".join(encode_var_uint(start) + encode_var_uint(length) for start, length in group)
-    deletions, stop, in_order = complete(read_delete_set(data + b"more", 0, None))
+    deletions, stop, in_order = run_to_completion(read_delete_set(data + b"more", 0, None))
     assert stop == len(data)
     assert in_order == (order == "ascending")
     expected = [(0, 4001)] if order == "overlapping" else [(index * 4, index * 4 + 2) for index in range(2000)]
     assert list(deletions.ranges(7)) == expected
-    again, _, is_canonical = complete(read_delete_set(deletions.encode(), 0, None))
+    again, _, is_canonical = run_to_completion(read_delete_set(deletions.encode(), 0, None))
     assert is_canonical
     assert again == deletions
 
@@ -110,14 +110,14 @@ def test_a_delete_set_that_would_take_more_memory_than_it_may_is_refused() -> No
     stretches = b"".join(encode_var_uint(index * 2) + b"\x01" for index in range(10_000))
     data = b"\x01\x07" + encode_var_uint(10_000) + stretches
     with pytest.raises(TooLarge):
-        complete(read_delete_set(data, 0, 20_000))
+        run_to_completion(read_delete_set(data, 0, 20_000))
     authors = b"".join(encode_var_uint(client) + b"\x01\x00\x01" for client in range(1000))
     with pytest.raises(TooLarge):
-        complete(read_delete_set(encode_var_uint(1000) + authors, 0, 20_000))
+        run_to_completion(read_delete_set(encode_var_uint(1000) + authors, 0, 20_000))
     several = encode_var_uint(500) + b"".join(encode_var_uint(index * 2) + b"\x01" for index in range(500))
     together = b"\x0a" + b"".join(encode_var_uint(client) + several for client in range(10))
     with pytest.raises(TooLarge):
-        complete(read_delete_set(together, 0, 60_000))
+        run_to_completion(read_delete_set(together, 0, 60_000))
     # The same author's ranges again weigh what they add.
     again = b"\x0a" + (b"\x07" + several) * 10
-    assert complete(read_delete_set(again, 0, 60_000))[0].weight < 60_000
+    assert run_to_completion(read_delete_set(again, 0, 60_000))[0].weight < 60_000

@@ -13,7 +13,7 @@ from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.protocol import delete_set, steps, structs, update
 from canvas_collab.protocol.lib0 import TooLarge, encode_var_uint
 from canvas_collab.protocol.state_vector import read_state_vector
-from canvas_collab.protocol.steps import RANGES_PER_STEP, VALUES_PER_STEP, Steps, complete, descending
+from canvas_collab.protocol.steps import RANGES_PER_STEP, VALUES_PER_STEP, Steps, descending, run_to_completion
 from canvas_collab.protocol.update import RUN_WEIGHT, Update, decode_update, read_update
 from tests.document.test_document import edits
 
@@ -110,7 +110,7 @@ def test_what_is_encoded_while_updates_come_in_holds_at_least_what_was_there(see
 @given(st.integers(0, 2**32), st.integers(1, 80), st.integers(1, 4000))
 def test_the_parts_of_an_update_are_updates_that_hold_together_what_it_holds(seed: int, count: int, size: int) -> None:
     whole = decode_update(merge_updates([decode_update(data) for data in edits(seed, count)]))
-    parts = list(whole.parts(size))
+    parts = list(whole.split(size))
     for part in parts:
         assert decode_update(part.encode()).runs == {client: list(runs) for client, runs in part.runs.items()}
     document = Document(parts)
@@ -134,9 +134,11 @@ def authors(count: int) -> bytes:
 @pytest.mark.parametrize("make", [gc_runs, authors])
 def test_an_update_that_would_take_more_memory_than_it_may_is_refused(make: object) -> None:
     data = make(2000)  # type: ignore[operator]
-    assert complete(complete(read_update(data, 2000 * RUN_WEIGHT)).weigh()) >= 2000 * RUN_WEIGHT
+    assert (
+        run_to_completion(run_to_completion(read_update(data, 2000 * RUN_WEIGHT)).compute_weight()) >= 2000 * RUN_WEIGHT
+    )
     with pytest.raises(TooLarge):
-        complete(read_update(data, 1000 * RUN_WEIGHT))
+        run_to_completion(read_update(data, 1000 * RUN_WEIGHT))
 
 
 def test_the_weight_of_a_document_counts_what_is_kept_and_grows_as_it_does() -> None:
@@ -154,14 +156,14 @@ def test_the_weight_of_a_document_counts_what_is_kept_and_grows_as_it_does() -> 
 def test_of_a_state_vector_only_known_clients_are_kept() -> None:
     data = encode_var_uint(5000) + b"".join(encode_var_uint(client) + b"\x01" for client in range(5000))
     assert sum(1 for _ in read_state_vector(data, {3, 4999, 7000})) >= 4
-    assert complete(read_state_vector(data, {3, 4999, 7000})) == {3: 1, 4999: 1}
+    assert run_to_completion(read_state_vector(data, {3, 4999, 7000})) == {3: 1, 4999: 1}
 
 
 @given(st.lists(st.integers(0, 2**53), max_size=100))
 def test_numbers_that_are_sorted_in_steps_are_in_order(numbers: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "SORTED_PER_STEP", 8)
-        assert complete(descending(numbers)) == sorted(numbers, reverse=True)
+        assert run_to_completion(descending(numbers)) == sorted(numbers, reverse=True)
 
 
 def test_of_very_many_authors_a_bounded_number_is_dealt_with_in_one_step() -> None:
@@ -175,5 +177,5 @@ def test_of_very_many_authors_a_bounded_number_is_dealt_with_in_one_step() -> No
     for _ in range(2):
         # The second time what was encoded is remembered, and looking it all up takes its time as well.
         assert sum(1 for _ in document.deletions.encode_in_steps()) >= least
-    for work in (document.diff({}), document.encode_state_vector(), document.lay_out()):
+    for work in (document.diff({}), document.encode_state_vector(), document.encode_layout()):
         assert sum(1 for _ in work) >= least

@@ -18,10 +18,10 @@ from canvas_collab.database.migrations import prepare_database
 from canvas_collab.database.pool import Database, DatabaseUnavailable, Row
 from canvas_collab.document import document
 from canvas_collab.document.document import Document, merge_updates
-from canvas_collab.document.folding import compacted
+from canvas_collab.document.folding import compact_document
 from canvas_collab.persistence.store import DocumentStore, LogEntry
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.steps import complete
+from canvas_collab.protocol.steps import run_to_completion
 from canvas_collab.protocol.update import decode_update
 from canvas_collab.replication.resets import ResetHandler
 from canvas_collab.rooms.awareness import Awareness
@@ -127,7 +127,7 @@ def test_who_enters_after_a_reset_waits_until_what_was_edited_before_it_is_taken
     loading.rooms.discard("a")
     entering = loading.enter()
     assert loading.commits == []
-    complete(editing)
+    run_to_completion(editing)
     assert len(loading.loads) == len(loading.commits) == 1
     loading.commits[0].callback(None)
     new = room(loading.clock, "a")
@@ -308,7 +308,7 @@ async def test_what_was_compacted_before_a_reset_is_not_written_after_it(databas
         # Meanwhile an operator has all of it taken out.
         database.query("DELETE FROM yjs_update_log")
         database.query("UPDATE yjs_document SET data = '\\x0000', reset_at = clock_timestamp()")
-        return compacted(document, droppable)
+        return compact_document(document, droppable)
 
     store = DocumentStore(pool, catalogue, compact, 0)
     pool.startService()

@@ -6,7 +6,7 @@ import pytest
 
 from canvas_collab.document.document import Document
 from canvas_collab.protocol import sync
-from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, complete
+from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, run_to_completion
 from canvas_collab.protocol.update import decode_update
 from canvas_collab.rooms.full_sync import SMALL, FullSync
 from canvas_collab.rooms.prepared_message import PreparedMessage
@@ -66,7 +66,7 @@ def test_when_one_gives_up_the_others_have_it_made(document: Document) -> None:
     next(first)
     next(second)
     first.close()
-    assert merged(complete(second)).encode() == document.encode()
+    assert merged(run_to_completion(second)).encode() == document.encode()
 
 
 def test_when_it_cannot_be_made_nobody_waits_for_ever_and_the_next_tries_again(
@@ -79,7 +79,7 @@ def test_when_it_cannot_be_made_nobody_waits_for_ever_and_the_next_tries_again(
         next(first)
         next(second)
         with pytest.raises(ZeroDivisionError):
-            complete(first)
+            run_to_completion(first)
         with pytest.raises(RuntimeError):
-            complete(second)
-    assert merged(complete(whole.messages())).encode() == document.encode()
+            run_to_completion(second)
+    assert merged(run_to_completion(whole.messages())).encode() == document.encode()

@@ -13,7 +13,7 @@ from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.close_codes import CloseCode
-from canvas_collab.protocol.steps import complete
+from canvas_collab.protocol.steps import run_to_completion
 from canvas_collab.protocol.update import decode_update
 from canvas_collab.rooms import broadcast_queue
 from canvas_collab.rooms.awareness import AHEAD, STALE_AFTER, Awareness
@@ -169,7 +169,7 @@ class Meeting:
             self.room.join(member)
 
     def edit(self, member: FakeMember, data: bytes) -> None:
-        complete(self.room.edit(member, decode_update(data)))
+        run_to_completion(self.room.edit(member, decode_update(data)))
 
     def forget(self) -> None:
         for member in self.members:
@@ -281,12 +281,12 @@ def payloads(messages: list[PreparedMessage]) -> list[bytes]:
 
 def test_a_query_is_answered_with_the_same_messages_while_nothing_changes(meeting: Meeting) -> None:
     ada, bob, cyd = meeting.members
-    assert payloads(meeting.room.everybody(bob)) == [awareness_format.NOBODY]
+    assert payloads(meeting.room.everybody(bob)) == [awareness_format.EMPTY_AWARENESS]
     show(meeting, ada, Entry(1, 0, "{}"))
     assert payloads(meeting.room.everybody(bob)) == [awareness_format.encode([Entry(1, AHEAD, "{}")])]
     assert meeting.room.everybody(bob)[0] is meeting.room.everybody(cyd)[0]
     show(meeting, ada, Entry(1, AHEAD, "null"))
-    assert payloads(meeting.room.everybody(cyd)) == [awareness_format.NOBODY]
+    assert payloads(meeting.room.everybody(cyd)) == [awareness_format.EMPTY_AWARENESS]
 
 
 def test_it_is_known_for_how_long_nothing_was_sent_that_all_hear(meeting: Meeting) -> None:
@@ -402,13 +402,13 @@ def test_one_who_does_not_read_is_sent_what_has_changed_once_they_read_again(mee
     assert len(bob.received) == 1
     assert len(cyd.received) == 6
 
-    changes, everybody = complete(meeting.room.catch_up(bob))
+    changes, everybody = run_to_completion(meeting.room.catch_up(bob))
     caught_up = decode_update(sync_update(changes.payload))
     assert len(caught_up.runs) == 4
     bobs = Document([decode_update(sync_update(bob.received[0])), caught_up])
     assert bobs.encode() == meeting.room.document.encode()
     assert everybody.payload == shown(Entry(1, AHEAD, "{}"))
-    assert complete(meeting.room.catch_up(bob)) == []
+    assert run_to_completion(meeting.room.catch_up(bob)) == []
     meeting.clock.advance(WINDOW)
     meeting.edit(ada, update_of("five"))
     assert len(bob.received) == 2
@@ -424,7 +424,7 @@ def test_one_who_falls_behind_misses_nothing_of_the_update_that_they_were_not_se
     bob.reads = False
     meeting.clock.advance(WINDOW)
     meeting.edit(ada, typist.get_update(before))
-    [changes] = complete(meeting.room.catch_up(bob))
+    [changes] = run_to_completion(meeting.room.catch_up(bob))
     bobs: Doc = Doc()
     bobs.apply_update(sync_update(bob.received[0]))
     bobs.apply_update(sync_update(changes.payload))
@@ -437,7 +437,7 @@ def test_nothing_is_kept_of_one_who_leaves_without_having_read(meeting: Meeting)
     bob.reads = False
     meeting.edit(ada, update_of("x"))
     meeting.room.leave(bob)
-    assert complete(meeting.room.catch_up(bob)) == []
+    assert run_to_completion(meeting.room.catch_up(bob)) == []
 
 
 def test_one_who_falls_behind_while_an_update_is_taken_in_misses_nothing_of_it(
@@ -451,10 +451,10 @@ def test_one_who_falls_behind_while_an_update_is_taken_in_misses_nothing_of_it(
     assert meeting.room.document.size
     bob.reads = False
     meeting.room.announce(meeting.room.show(cyd, [Entry(1, 1, "{}")]).news)
-    complete(taking_in)
+    run_to_completion(taking_in)
     bob.reads = True
     assert bob.received == []
-    [changes, _] = complete(meeting.room.catch_up(bob))
+    [changes, _] = run_to_completion(meeting.room.catch_up(bob))
     caught_up = Document([decode_update(sync_update(changes.payload))])
     assert caught_up.encode() == meeting.room.document.encode()
 

@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 from attrs import define, evolve, field
 
-from canvas_collab.protocol.info import GC, KEY, KIND, ORIGIN, RIGHT_ORIGIN, SKIP
 from canvas_collab.protocol.lib0 import Decoder, encode_var_string, encode_var_uint
+from canvas_collab.protocol.struct_info import GC, KEY, KIND, ORIGIN, RIGHT_ORIGIN, SKIP
 from canvas_collab.protocol.structs import Struct, structs_of
 from canvas_collab.protocol.update import decode_update
 

@@ -1,8 +1,8 @@
-"""The info byte, with which every struct of a Yjs update begins.
+"""The info byte that every struct of a Yjs update begins with.
 
-Its low five bits say what the struct is: 0 a garbage-collected stretch, 10 a stretch that is skipped, anything else an
-item with that kind of content.  An item's high bits say which of the fields *origin* (0x80) and *right origin* (0x40)
-follow; if neither does, its *parent* follows and, where 0x20 says so, its key there.
+The low five bits are the kind of the struct: 0 is a GC, 10 a skip, every other value an item with that kind of content.
+The high bits of an item say which fields follow: *origin* (0x80) and *right origin* (0x40).  If neither does, the
+item's *parent* follows and, if 0x20 is set, its key in the parent.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ ORIGIN, RIGHT_ORIGIN, KEY, KIND = 0x80, 0x40, 0x20, 0x1F
 
 
 class Kind(enum.IntEnum):
-    """What a struct is; from 1 to 9 the content of an item."""
+    """The kind of a struct; 1 to 9 are the kinds of an item's content."""
 
     GC = 0
     DELETED = 1
@@ -28,6 +28,6 @@ class Kind(enum.IntEnum):
     SKIP = 10
 
 
-# The same as plain integers, for what is done with every struct that comes in: a member of an enumeration takes several
-# times as long to compare with.
+# Plain integers for the code that runs for every struct received: comparing with a member of an enumeration takes
+# several times as long.
 GC, DELETED, JSON, BINARY, STRING, EMBED, FORMAT, TYPE, ANY, DOC, SKIP = map(int, Kind)

@@ -147,7 +147,7 @@ def test_much_that_was_inserted_at_one_place_is_too_much_and_says_so(monkeypatch
         return Update(dict(sorted(update.runs.items())), update.deletions)
 
     Integration(crowd(40))
-    with pytest.raises(BudgetExceeded, match="more steps than it may"):
+    with pytest.raises(BudgetExceeded, match="too many operations"):
         Integration(crowd(60))
 
 

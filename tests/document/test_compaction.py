@@ -20,7 +20,7 @@ from pycrdt import Array, Doc, Map, Text
 
 from canvas_collab.document.compaction import compact
 from canvas_collab.document.document import Document
-from canvas_collab.protocol.contents import cutter_of
+from canvas_collab.protocol.contents import make_content_slicer
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import encode_var_uint
 from canvas_collab.protocol.struct_info import Kind
@@ -178,7 +178,7 @@ def test_one_struct_with_many_cuts_is_cut_in_one_go() -> None:
             return part
 
     content = Counting(encode_var_uint(2000) + b"\x78" * 2000)
-    whole = cutter_of(content, Kind.ANY)
-    parts = [whole.cut(place, place + 1) for place in range(2000)]
+    slicer = make_content_slicer(content, Kind.ANY)
+    parts = [slicer.slice(place, place + 1) for place in range(2000)]
     assert len(parts) == 2000
     assert copied < 4 * len(content)

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from pycrdt import Array, Doc, Map, Text
 from pycrdt import merge_updates as engine_merge
 
-from canvas_collab.document.document import SIZE_RATIO, Document, merge_updates
+from canvas_collab.document.document import Document, merge_updates
+from canvas_collab.document.run_list import SIZE_RATIO
 from canvas_collab.protocol.layout import decode_with_layout
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.state_vector import EMPTY_STATE_VECTOR, decode_state_vector
-from canvas_collab.protocol.structs import RUN_SIZE, Run, cut_run
+from canvas_collab.protocol.structs import RUN_SIZE, Run, slice_run
 from canvas_collab.protocol.update import EMPTY_UPDATE, Update, decode_update, encode_update
 
 
@@ -168,7 +169,7 @@ def test_a_stretch_of_text_can_be_cut_anywhere(text: str, data: st.DataObject) -
     shared += text
     [run] = decode_update(doc.get_update()).runs[doc.client_id]
     cut = data.draw(st.integers(1, run.end - 1))
-    first, second = cut_run(run, 0, cut, doc.client_id), cut_run(run, cut, run.end, doc.client_id)
+    first, second = slice_run(run, 0, cut, doc.client_id), slice_run(run, cut, run.end, doc.client_id)
     deletions = decode_update(EMPTY_UPDATE).deletions
     parts = [encode_update({doc.client_id: [part]}, deletions) for part in (first, second)]
     units = text.encode("utf-16-le")

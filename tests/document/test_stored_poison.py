@@ -50,7 +50,7 @@ TWO_FOR_A_KEY = [
     [
         (whole(nested(MAX_DEPTH + 2)), f"types nested more than {MAX_DEPTH} deep"),
         (at_one_place(MAX_AT_ONE_PLACE + 1), f"more than {MAX_AT_ONE_PLACE} insertions at one place"),
-        (circle(), "items each of which was put beside the other"),
+        (circle(), "items whose origins form a cycle"),
         (update_of(TWO_FOR_A_KEY, clocks=3), "several values for one key"),
         (
             update_of([item(Kind.DOC, string("guid") + b"\x76\x01" + string("guid") + b"\x7d\x01", parent="array")]),

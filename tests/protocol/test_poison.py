@@ -14,7 +14,7 @@ import pytest
 
 from canvas_collab.document.folding import Snapshot, read_document, snapshot_of
 from canvas_collab.protocol.lib0 import Malformed
-from canvas_collab.protocol.poison import refuse_poison
+from canvas_collab.protocol.poison import check_runs
 from canvas_collab.protocol.update import EMPTY_UPDATE, decode_update
 from tests.support import poison
 from tests.support.crafting import crafted
@@ -102,7 +102,7 @@ SUSPECTS = {
 def test_looking_for_poison_takes_steps_in_proportion_to_the_size(name: str) -> None:
     def steps(size: int) -> int:
         update = decode_update(crafted(1, 0, SUSPECTS[name](size)))
-        return sum(1 for _ in refuse_poison(1, update.runs[1]))
+        return sum(1 for _ in check_runs(1, update.runs[1]))
 
     few, many = steps(100_000), steps(200_000)
     assert 3 < few < 1000

@@ -72,7 +72,7 @@ def test_a_delete_set_takes_in_another_and_tells_what_was_new(
             deletions.add(start % 2, start, start + length)
     new, both, before = theirs.difference(mine), mine.intersection(theirs), DeleteSet()
     before.update(mine)
-    news = run_to_completion(mine.absorb(theirs))
+    news = run_to_completion(mine.merge(theirs))
     assert news == new
     assert (news is theirs) == (new == theirs and not both)
     assert mine.covers(theirs)

@@ -13,7 +13,7 @@ from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.protocol import delete_set, steps, structs, update
 from canvas_collab.protocol.lib0 import TooLarge, encode_var_uint
 from canvas_collab.protocol.state_vector import read_state_vector
-from canvas_collab.protocol.steps import RANGES_PER_STEP, VALUES_PER_STEP, Steps, descending, run_to_completion
+from canvas_collab.protocol.steps import RANGES_PER_STEP, VALUES_PER_STEP, Steps, run_to_completion, sort_descending
 from canvas_collab.protocol.update import RUN_WEIGHT, Update, decode_update, read_update
 from tests.document.test_document import edits
 
@@ -32,8 +32,10 @@ def single_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         monkeypatch.setattr(module, name, 1)
     # The default of a parameter.
-    gaps = document_module._gaps
-    monkeypatch.setattr(document_module, "_gaps", lambda known, start, end, limit=1: gaps(known, start, end, limit))
+    find_gaps = document_module.find_gaps
+    monkeypatch.setattr(
+        document_module, "find_gaps", lambda runs, start, end, limit=1: find_gaps(runs, start, end, limit)
+    )
 
 
 def side_by_side(chance: random.Random, work: list[Steps[Update]]) -> list[Update]:
@@ -163,7 +165,7 @@ def test_of_a_state_vector_only_known_clients_are_kept() -> None:
 def test_numbers_that_are_sorted_in_steps_are_in_order(numbers: list[int]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps, "SORTED_PER_STEP", 8)
-        assert run_to_completion(descending(numbers)) == sorted(numbers, reverse=True)
+        assert run_to_completion(sort_descending(numbers)) == sorted(numbers, reverse=True)
 
 
 def test_of_very_many_authors_a_bounded_number_is_dealt_with_in_one_step() -> None:
@@ -171,7 +173,7 @@ def test_of_very_many_authors_a_bounded_number_is_dealt_with_in_one_step() -> No
     document = Document([decode_update(authors(count))])
     for author in range(count):
         document.deletions.add(author, 0, 1)
-    sorting = sum(1 for _ in descending(range(count)))
+    sorting = sum(1 for _ in sort_descending(range(count)))
     assert sorting >= count // VALUES_PER_STEP
     least = sorting + count // RANGES_PER_STEP
     for _ in range(2):

@@ -10,13 +10,13 @@ from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, run_to_completion
 from canvas_collab.protocol.update import decode_update
 from canvas_collab.rooms.full_sync import SMALL, FullSync
 from canvas_collab.rooms.prepared_message import PreparedMessage
-from tests.protocol.test_steps import authors
+from tests.support.updates import update_of_many_clients
 
 
 @pytest.fixture
 def document() -> Document:
     """One that takes several steps to encode, and is not small."""
-    document = Document([decode_update(authors(5 * RUNS_PER_STEP))])
+    document = Document([decode_update(update_of_many_clients(5 * RUNS_PER_STEP))])
     document.append(b"\x01\x01\xff\xff\xff\xff\x0f\x00\x04\x01\x01t\x80\x80\x08" + b"x" * 2 * SMALL + b"\x00")
     return document
 

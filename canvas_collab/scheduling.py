@@ -1,7 +1,7 @@
-"""Work that takes longer than one turn of the reactor should: many such, side by side, a slice of each at a time.
+"""Runs long work in the reactor without blocking it.
 
-What is done in steps (:mod:`canvas_collab.protocol.steps`) gets the reactor for a few milliseconds; then sockets are
-looked at, timers run, and it goes on.  All that is under way takes turns, step by step.
+Work written in steps (:mod:`canvas_collab.protocol.steps`) runs for a few milliseconds at a time.  Between these time
+slices the reactor handles sockets and timers.  All work under way takes turns, one step each.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from twisted.internet.task import Cooperator
 
 from canvas_collab.protocol.steps import Steps, T
 
-#: How long work in steps may keep the reactor at a time, in seconds.
-SLICE = 0.003
+#: How long work in steps may occupy the reactor before it returns to it, in seconds.
+TIME_SLICE = 0.003
 
 
 def make_cooperator(reactor: IReactorTime) -> Cooperator:
-    """What all work in steps of one daemon takes turns in."""
-    return Cooperator(_slice, lambda work: reactor.callLater(0, work))
+    """Return the cooperator that all work in steps of one daemon shares."""
+    return Cooperator(_terminator, lambda work: reactor.callLater(0, work))
 
 
-def _slice() -> Callable[[], bool]:
-    end = perf_counter() + SLICE
+def _terminator() -> Callable[[], bool]:
+    """Return the predicate that tells the cooperator when a time slice is over."""
+    end = perf_counter() + TIME_SLICE
     return lambda: perf_counter() >= end
 
 
 async def run(cooperator: Cooperator, steps: Steps[T]) -> T:
-    """Do all steps of some work, others in between, and return its result; raises what the work raises."""
+    """Run work in steps, interleaved with other work, and return its result; raises what the work raises."""
     results: list[T] = []
 
     def work() -> Iterator[Any]:

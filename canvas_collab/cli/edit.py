@@ -17,7 +17,7 @@ from canvas_collab.database.migrations import prepare_database
 from canvas_collab.document.content import to_json
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import DocumentDamaged, Snapshot, snapshot_of
-from canvas_collab.document.restoring import restoring_update, unused_client
+from canvas_collab.document.restoring import restoring_update, unused_client_id
 from canvas_collab.document.values import write_json
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import EMPTY_UPDATE, Update, decode_update
@@ -67,7 +67,7 @@ def restore(context: Context, room: str, at: datetime, user: str | None, dry_run
         then = archive.load_at(room, at, context.settings.snapshots.history_retention)
         # A copy of what was there is as good as itself.
         is_there = write_json(to_json(now)) == write_json(to_json(then))
-        update = EMPTY_UPDATE if is_there else restoring_update(now, then, unused_client(now))
+        update = EMPTY_UPDATE if is_there else restoring_update(now, then, unused_client_id(now))
         if update == EMPTY_UPDATE:
             click.echo(f"{room} shows what it showed then.")
             return

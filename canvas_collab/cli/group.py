@@ -13,7 +13,7 @@ from canvas_collab.cli.repository import NotFound
 from canvas_collab.config.settings import ConfigurationError, Settings
 from canvas_collab.database.catalogue import UnsuitableDatabase
 from canvas_collab.development import DevelopmentError
-from canvas_collab.document.budget import TooMuchWork
+from canvas_collab.document.budget import BudgetExceeded
 
 
 class _Group(click.Group):
@@ -24,7 +24,7 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except (UnsuitableDatabase, ConfigurationError) as error:
             raise click.ClickException("\n".join(error.problems)) from error
-        except TooMuchWork as error:
+        except BudgetExceeded as error:
             raise click.ClickException(f"It is too much: {error}. `rebuild` can take it out.") from error
         except (NotFound, DevelopmentError) as error:
             raise click.ClickException(str(error)) from error

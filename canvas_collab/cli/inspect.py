@@ -18,7 +18,7 @@ from canvas_collab.cli.timespec import Timespec
 from canvas_collab.document.content import to_json
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import DocumentDamaged, read_document
-from canvas_collab.document.poison import poison_in
+from canvas_collab.document.poison import find_poison
 from canvas_collab.document.values import write_json
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Malformed
@@ -178,7 +178,7 @@ def _verify(archive: DocumentRepository, room: str, problems: list[dict[str, obj
 def _poison(document: Document, log: Sequence[tuple[LogRow, DeleteSet]]) -> Iterator[tuple[LogRow | None, str]]:
     """What real clients break on in a document, and with which entries of its log it came."""
     harmful: dict[str, DeleteSet] = {}
-    for poison in poison_in(document.as_update()):
+    for poison in find_poison(document.as_update()):
         harmful.setdefault(poison.what, DeleteSet()).add(poison.client, poison.start, poison.end)
     for what, clocks in harmful.items():
         holding = [row for row, brought in log if brought.intersection(clocks)]

@@ -16,9 +16,9 @@ from canvas_collab.cli.formatting import as_bytes, as_time, clock_count, counted
 from canvas_collab.cli.group import cli
 from canvas_collab.cli.repository import LogRow, NotFound, read
 from canvas_collab.cli.timespec import Timespec
-from canvas_collab.document.budget import TooMuchWork
+from canvas_collab.document.budget import BudgetExceeded
 from canvas_collab.document.folding import Snapshot, snapshot_of
-from canvas_collab.document.rebuilding import LeftOut, Rebuilt, left_out, rebuilt
+from canvas_collab.document.rebuilding import RebuildResult, Removal, rebuild_without, removal_of
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import Update, clocks_of, decode_update, encode_update
@@ -84,12 +84,12 @@ def rebuild(
             going = _chosen(room, log, ranges, user, since)
             entries = [(row, _decoded(row, row.id in going)) for row in log]
             whole = read(room, snapshot, [row.update for row, update in entries if update])
-            without = left_out((update, row.id in going) for row, update in entries if update)
+            without = removal_of((update, row.id in going) for row, update in entries if update)
             if leave_deleted:
-                without = LeftOut(without.clocks, DeleteSet())
+                without = Removal(without.clocks, DeleteSet())
             try:
-                result = rebuilt(whole, without, not no_places)
-            except TooMuchWork as error:
+                result = rebuild_without(whole, without, not no_places)
+            except BudgetExceeded as error:
                 raise NotFound(
                     f"What was deleted cannot be brought back: {error}. It can be left deleted with --leave-deleted."
                 ) from error
@@ -156,20 +156,22 @@ def _more(count: int) -> str:
     return f", and {count - NAMED} more" if count > NAMED else ""
 
 
-def _say_consequences(result: Rebuilt, kept: Collection[tuple[LogRow, Update]]) -> None:
+def _say_consequences(result: RebuildResult, kept: Collection[tuple[LogRow, Update]]) -> None:
     """What becomes of the rest."""
     back = sum(run.count for runs in result.change.runs.values() for run in runs)
     if back:
         click.echo(f"  {counted(back, 'item', 'items')} that they deleted inserted again")
-    if gone := clock_count(result.gone_for_good):
+    if gone := clock_count(result.unrecoverable):
         click.echo(f"  {counted(gone, 'clock', 'clocks')} that they deleted stay deleted: nobody has the content")
-    if result.places:
-        click.echo(f"  {counted(result.places, 'item', 'items')} emptied and left in place: others put theirs beside")
-    if not result.lost:
+    if result.placeholders:
+        click.echo(
+            f"  {counted(result.placeholders, 'item', 'items')} emptied and left in place: others put theirs beside"
+        )
+    if not result.unreachable:
         click.echo("  nothing of what others edited depends on it")
         return
-    click.echo(f"  {counted(clock_count(result.lost), 'clock', 'clocks')} of others are in it, and go with it:")
-    holding = [row for row, update in kept if clocks_of(update).intersection(result.lost)]
+    click.echo(f"  {counted(clock_count(result.unreachable), 'clock', 'clocks')} of others are in it, and go with it:")
+    holding = [row for row, update in kept if clocks_of(update).intersection(result.unreachable)]
     for row in holding[:NAMED]:
         click.echo(f"    entry {row.id}, {as_time(row.time)}, {row.who}")
     if len(holding) > NAMED:

@@ -17,7 +17,7 @@ from canvas_collab.database.bytea import Bytea, ByteaArray
 from canvas_collab.database.catalogue import Catalogue, UnsuitableDatabase, read_catalogue
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import DocumentDamaged, Snapshot, read_document
-from canvas_collab.document.restoring import past
+from canvas_collab.document.restoring import document_before
 from canvas_collab.persistence.loading import make_snapshot
 from canvas_collab.persistence.statements import APPEND, LOAD, LOCK_SNAPSHOT, LOG_CHANNEL, RESET_CHANNEL, WRITE_SNAPSHOT
 from canvas_collab.protocol.lib0 import Malformed
@@ -146,7 +146,7 @@ class DocumentRepository:
         rows = self.query(sql, (moment, room))
         later = [_update(row_id, data) for is_later, row_id, data in rows if is_later]
         # Two daemons may have logged the same, and something else may have written to the log.
-        return past(document, later, _readable(bytes(data) for is_later, _, data in rows if not is_later))
+        return document_before(document, later, _readable(bytes(data) for is_later, _, data in rows if not is_later))
 
     def log(
         self, room: str, user: str | None = None, since: datetime | None = None, with_updates: bool = False

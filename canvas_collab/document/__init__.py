@@ -1,1 +1,1 @@
-"""The lossless document: what is known of it, how it is stored, made smaller, looked at and taken back.  No I/O."""
+"""Documents: merging, snapshots, compaction, inspecting, restoring and rebuilding.  No I/O."""

@@ -1,27 +1,27 @@
-"""How much work may be spent on a document, so that what takes too long ends with a word about it."""
+"""Limits the work spent on one document, so that work that would take too long ends with an error."""
 
 from __future__ import annotations
 
 
-class TooMuchWork(Exception):
-    """Something would take more steps than it may."""
+class BudgetExceeded(Exception):
+    """Something would take more operations than allowed."""
 
 
 class Budget:
-    """A number of steps, spent one by one."""
+    """A number of operations that are allowed, counted down."""
 
-    __slots__ = ("left", "what")
+    __slots__ = ("remaining", "what")
 
-    def __init__(self, steps: int, what: str) -> None:
-        """:param what: what the steps are of, for the message."""
-        self.left = steps
+    def __init__(self, operations: int, what: str) -> None:
+        """:param what: what the operations are for, for the error message."""
+        self.remaining = operations
         self.what = what
 
-    def spend(self, steps: int = 1) -> None:
-        """Take so many steps.
+    def spend(self, operations: int = 1) -> None:
+        """Count operations.
 
-        :raises TooMuchWork: if there are not so many left.
+        :raises BudgetExceeded: if fewer were left.
         """
-        self.left -= steps
-        if self.left < 0:
-            raise TooMuchWork(f"{self.what} takes more steps than it may")
+        self.remaining -= operations
+        if self.remaining < 0:
+            raise BudgetExceeded(f"{self.what} takes too many operations")

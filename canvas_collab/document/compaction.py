@@ -1,12 +1,11 @@
-"""Compaction: the same document in fewer bytes.
+"""Compaction: making a document smaller without changing what Yjs makes of it.
 
-Two things are done, which Yjs does too when it encodes a document that it has integrated.  Content that was deleted
-goes, and only its length stays.  And what was typed as one character after the other, and came as an item each, becomes
-one item again.
+It does two things that Yjs does, too, when it encodes an integrated document.  Deleted content is replaced by its
+length.  And items that were inserted one right after the other, such as the characters of a typed text, are joined.
 
-No engine is needed for either, and so nothing is worked out that engines differ in.  Which content is deleted, the
-delete set says.  Two items are halves of one exactly if splitting that one would give them.  What comes out covers the
-same clocks and the same deletions; that is checked, and where it were not so the document would be left as it is.
+Neither needs integration, in which implementations of Yjs differ: the delete set says which content is deleted, and
+two items may be joined if Yjs would split the joined item into exactly these two.  The result must cover the same
+clocks and deletions; this is checked, and if it does not, the document is left unchanged.
 """
 
 from __future__ import annotations
@@ -16,80 +15,81 @@ from collections.abc import Iterator, Mapping, Sequence
 from attrs import define
 
 from canvas_collab.document.budget import Budget
-from canvas_collab.document.slicing import cut_items, runs_of
+from canvas_collab.document.slicing import make_runs, split_items
 from canvas_collab.document.struct_index import StructIndex
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.info import Kind
-from canvas_collab.protocol.items import Id, Item, collected, deleted, joined
+from canvas_collab.protocol.items import Id, Item, join_items, to_deleted, to_gc
 from canvas_collab.protocol.ranges import Range
+from canvas_collab.protocol.struct_info import Kind
 from canvas_collab.protocol.structs import RUN_SIZE, Run
 from canvas_collab.protocol.update import Update
 
 
 def compact(update: Update, droppable: DeleteSet) -> Update:
-    """The same update in fewer bytes.
+    """Return the update, compacted.
 
-    :param droppable: the deletions of which the content may go; those that `update` does not have count for nothing.
+    :param droppable: the deletions whose content may be dropped; those that `update` does not have are ignored.
+    :raises BudgetExceeded: if it takes too many operations.
     """
     dropping = droppable.intersection(update.deletions)
     pieces = {client: list(_pieces(client, runs, dropping, update.deletions)) for client, runs in update.runs.items()}
-    # Each piece is asked once, and passed by once on the way of another.
+    # Each piece is looked up once, and passed once on the way from another.
     budget = Budget(2 * sum(map(len, pieces.values())), "compaction")
-    ancestry = _Ancestry(pieces, budget)
-    runs = {client: list(runs_of(_joined(client, found, ancestry))) for client, found in pieces.items()}
+    parents = _ParentLookup(pieces, budget)
+    runs = {client: list(make_runs(_compacted_items(client, found, parents))) for client, found in pieces.items()}
     compacted = Update(runs, update.deletions)
-    return compacted if _stretches(compacted.runs) == _stretches(update.runs) else update
+    return compacted if _clock_ranges(compacted.runs) == _clock_ranges(update.runs) else update
 
 
-def _stretches(runs: Mapping[int, Sequence[Run]]) -> dict[int, list[Range]]:
-    """Which clocks of which client are there, neighbouring runs taken as one."""
-    stretches: dict[int, list[Range]] = {}
+def _clock_ranges(runs: Mapping[int, Sequence[Run]]) -> dict[int, list[Range]]:
+    """Return the clocks that each client's runs cover, adjacent runs as one range."""
+    ranges: dict[int, list[Range]] = {}
     for client, found in runs.items():
-        known = stretches[client] = []
+        known = ranges[client] = []
         for run in found:
             if known and known[-1][1] == run.clock:
                 known[-1] = (known[-1][0], run.end)
             else:
                 known.append((run.clock, run.end))
-    return stretches
+    return ranges
 
 
 @define(eq=False)
 class _Piece:
-    """An item, or the part of one that is deleted or not as a whole."""
+    """An item, or a part of one, that is either wholly deleted or not at all."""
 
     item: Item
     is_deleted: bool
     is_dropped: bool
-    #: Whether it lies in something of which nothing remains; None while that is not known.
-    is_within_dropped: bool | None = None
+    #: Whether its parent's content was dropped; None while not known.
+    has_dropped_parent: bool | None = None
 
 
 def _pieces(client: int, runs: Sequence[Run], dropping: DeleteSet, deletions: DeleteSet) -> Iterator[_Piece]:
-    """One client's structs, cut where deletions begin and end."""
-    for item in cut_items(client, runs, dropping.ranges(client), deletions.ranges(client)):
-        yield _Piece(item, deletions.has(client, item.clock), dropping.has(client, item.clock))
+    """Iterate over one client's items, split where deletions begin and end."""
+    for item in split_items(client, runs, dropping.ranges(client), deletions.ranges(client)):
+        yield _Piece(item, deletions.contains(client, item.clock), dropping.contains(client, item.clock))
 
 
-class _Ancestry:
-    """Which items lie within something that was deleted as a whole, the type that they are in."""
+class _ParentLookup:
+    """Finds the items whose parent was dropped, which Yjs replaces with GCs."""
 
     def __init__(self, pieces: Mapping[int, Sequence[_Piece]], budget: Budget) -> None:
         self._pieces = StructIndex(pieces)
         self._budget = budget
 
-    def is_within_dropped(self, piece: _Piece) -> bool:
-        """Whether the type that an item is in has no content any more, so that nobody can tell what was where in it."""
-        way: list[_Piece] = []
-        answer = piece.is_within_dropped
+    def has_dropped_parent(self, piece: _Piece) -> bool:
+        """Return whether the type that an item is in was dropped, so that its position does not matter any more."""
+        passed: list[_Piece] = []
+        answer = piece.has_dropped_parent
         while answer is None:
             self._budget.spend()
-            way.append(piece)
-            # Items whose origins go round in a circle are in no type: no client ever gives them a place.
-            piece.is_within_dropped = False
+            passed.append(piece)
+            # Items whose origins form a cycle have no parent: no client can ever integrate them.
+            piece.has_dropped_parent = False
             item = piece.item
             if item.parent is not None:
-                answer = self._is_gone(item.parent)
+                answer = self._is_dropped(item.parent)
             elif item.origin is None and item.right_origin is None:
                 answer = item.kind is Kind.GC
             else:
@@ -98,26 +98,27 @@ class _Ancestry:
                     answer = False
                 else:
                     piece = neighbour
-                    answer = piece.is_within_dropped
-        for passed in way:
-            passed.is_within_dropped = answer
+                    answer = piece.has_dropped_parent
+        for other in passed:
+            other.has_dropped_parent = answer
         return answer
 
-    def _is_gone(self, parent: Id) -> bool:
+    def _is_dropped(self, parent: Id) -> bool:
         piece = self._pieces.find(parent)
         return piece is not None and (piece.is_dropped or piece.item.kind in (Kind.GC, Kind.DELETED))
 
 
-def _joined(client: int, pieces: Sequence[_Piece], ancestry: _Ancestry) -> Iterator[Item]:
+def _compacted_items(client: int, pieces: Sequence[_Piece], parents: _ParentLookup) -> Iterator[Item]:
+    """Iterate over one client's items, those dropped without their content, and joined where possible."""
     last: _Piece | None = None
     for piece in pieces:
         if piece.is_dropped and piece.item.kind is not Kind.GC:
-            item = collected(piece.item) if ancestry.is_within_dropped(piece) else deleted(piece.item)
+            item = to_gc(piece.item) if parents.has_dropped_parent(piece) else to_deleted(piece.item)
             piece = _Piece(item, is_deleted=True, is_dropped=True)
         if last is not None and last.item.end == piece.item.clock and last.is_deleted == piece.is_deleted:
-            together = joined(last.item, piece.item, client, RUN_SIZE)
-            if together is not None:
-                last = _Piece(together, last.is_deleted, last.is_dropped)
+            joined = join_items(last.item, piece.item, client, RUN_SIZE)
+            if joined is not None:
+                last = _Piece(joined, last.is_deleted, last.is_dropped)
                 continue
         if last is not None:
             yield last.item

@@ -1,4 +1,4 @@
-"""What a document shows, as JSON that loses nothing: every shared type says of which kind it is.
+"""The content of a document as JSON, without loss: every shared type is tagged with its kind.
 
 ==================  ==================================================================================================
 in the document     in JSON
@@ -17,8 +17,8 @@ undefined           ``{"undefined": true}``
 NaN, infinities     ``{"number": "NaN"}``, ``{"number": "Infinity"}``, ``{"number": "-Infinity"}``
 ==================  ==================================================================================================
 
-Attributes are left out where there are none.  Of which kind a type is that is named on the document, an update does not
-say; it is told from what is in it.  A text that holds nothing but embedded types looks like an array.
+Attributes are omitted if there are none.  Updates do not contain the kind of a top-level type; it is inferred from the
+type's content.  A text with nothing but embedded types is taken for an array.
 """
 
 from __future__ import annotations
@@ -30,55 +30,55 @@ from canvas_collab.document.budget import Budget
 from canvas_collab.document.document import Document
 from canvas_collab.document.integration import Integration, Node, SharedType
 from canvas_collab.document.values import UNDEFINED, read_json, values_of
-from canvas_collab.protocol.info import Kind
 from canvas_collab.protocol.lib0 import Decoder
+from canvas_collab.protocol.struct_info import Kind
 
 _ARRAY, _MAP, _TEXT, _ELEMENT, _FRAGMENT, _HOOK, _XML_TEXT = range(7)
 
 _XML = (_ELEMENT, _HOOK, _XML_TEXT)
 
-#: So many attributes of runs of text are written in all: each run has all those that apply to it.
+#: The limit on the number of attributes in all texts together; each run of text has all attributes that apply to it.
 MAX_ATTRIBUTES = 5_000_000
 
-#: Work that yields other work which has to be done before it can go on, and is sent what came of that: types may be
-#: nested more deeply than functions may call each other.
-_Work: TypeAlias = "Generator[_Work, Any, Any]"
+#: A generator that yields the computations it depends on, and is sent their results.  It takes the place of recursion,
+#: since types may be nested more deeply than Python's stack allows.
+_Computation: TypeAlias = "Generator[_Computation, Any, Any]"
 
 
 def to_json(document: Document, texts: Collection[str] = ()) -> dict[str, object]:
-    """The content of a document: its shared types by name, those that are empty left out.
+    """Return the content of a document: its top-level types by name, without those that are empty.
 
-    :param texts: the names of those that are texts even if nothing in them tells.
-    :raises TooMuchWork: if it takes too many steps to work out what the document shows, or that is too much.
+    :param texts: the names of types that are texts even if their content does not show it.
+    :raises BudgetExceeded: if integrating the document takes too many operations, or its content is too large.
     """
     integration = Integration(document.as_update())
-    shown = _Shown()
-    roots = {name: _done(shown.root(root, name in texts)) for name, root in sorted(integration.roots.items())}
+    converter = _Converter()
+    roots = {name: _evaluate(converter.root(root, name in texts)) for name, root in sorted(integration.roots.items())}
     return {name: content for name, content in roots.items() if content is not None}
 
 
-def _done(work: _Work) -> Any:
-    """Do some work, and all that it needs."""
-    stack = [work]
-    came: Any = None
+def _evaluate(computation: _Computation) -> Any:
+    """Run a computation and all that it depends on, and return its result."""
+    stack = [computation]
+    result: Any = None
     while stack:
         try:
-            stack.append(stack[-1].send(came))
-            came = None
-        except StopIteration as done:
+            stack.append(stack[-1].send(result))
+            result = None
+        except StopIteration as end:
             stack.pop()
-            came = done.value
-    return came
+            result = end.value
+    return result
 
 
-class _Shown:
-    """What shared types show."""
+class _Converter:
+    """Converts shared types to JSON values."""
 
     def __init__(self) -> None:
-        self._budget = Budget(MAX_ATTRIBUTES, "writing down how its texts are formatted")
+        self._budget = Budget(MAX_ATTRIBUTES, "formatting its texts")
 
-    def root(self, root: SharedType, is_text: bool) -> _Work:
-        """A type that is named on the document; None if nothing is in it."""
+    def root(self, root: SharedType, is_text: bool) -> _Computation:
+        """Convert a top-level type; None if it is empty."""
         present = [node for node in root.sequence() if not node.is_deleted]
         entries = yield self._entries(root)
         kinds = {node.kind for node in present}
@@ -94,7 +94,7 @@ class _Shown:
             return {"fragment": values}
         return {"array": values}
 
-    def _shared_type(self, node: Node) -> _Work:
+    def _shared_type(self, node: Node) -> _Computation:
         assert node.shared_type is not None, "the content is a shared type"
         reference = _reference(node)
         if reference == _MAP:
@@ -113,27 +113,27 @@ class _Shown:
             return {"element": name, "attributes": attributes, "children": (yield self._values(node.shared_type))}
         return (yield self._text("xmltext" if reference == _XML_TEXT else "text", node.shared_type))
 
-    def _entries(self, shared_type: SharedType) -> _Work:
+    def _entries(self, shared_type: SharedType) -> _Computation:
         entries = {}
         for key, node in sorted(shared_type.entries.items()):
             if not node.is_deleted:
                 values = yield self._contents(node)
-                # What has no value, a formatting mark for one, is undefined to whoever asks for it.
+                # Yjs returns undefined for an entry whose content has no values, such as a formatting mark.
                 entries[key] = values[-1] if values else UNDEFINED
         return entries
 
-    def _values(self, shared_type: SharedType) -> _Work:
+    def _values(self, shared_type: SharedType) -> _Computation:
         values: list[object] = []
         for node in shared_type.sequence():
             if not node.is_deleted:
                 values += yield self._contents(node)
         return values
 
-    def _text(self, kind: str, shared_type: SharedType) -> _Work:
-        """A text as runs of equal formatting."""
+    def _text(self, kind: str, shared_type: SharedType) -> _Computation:
+        """Convert a text to runs of equal formatting."""
         runs: list[dict[str, Any]] = []
         formatting: dict[str, object] = {}
-        # The parts of the run of text that is the last one.
+        # The parts of the last run.
         parts: list[str] = []
         for node in shared_type.sequence():
             if node.is_deleted:
@@ -166,8 +166,8 @@ class _Shown:
         entries = yield self._entries(shared_type)
         return {kind: runs, "attributes": entries} if entries else {kind: runs}
 
-    def _contents(self, node: Node) -> _Work:
-        """The values of an item."""
+    def _contents(self, node: Node) -> _Computation:
+        """Convert the values of an item."""
         if node.kind is Kind.TYPE:
             return [(yield self._shared_type(node))]
         return values_of(node.kind, node.content)

@@ -1,8 +1,7 @@
-"""Integration: where every item of a document ends up, worked out as Yjs works it out.
+"""Integration: finding the position of every item in a document, as Yjs does.
 
-The live server never needs this.  It is for looking back: to show a document's content, and to make it again what it
-was.  The algorithm is YATA as the npm package ``yjs`` 13 has it (``Item.getMissing`` and ``Item.integrate``); every
-item keeps its content as bytes.
+The live server does not integrate; this is for inspecting and restoring.  The algorithm is YATA as implemented in the
+npm package ``yjs`` 13 (``Item.getMissing`` and ``Item.integrate``).  Content stays encoded.
 """
 
 from __future__ import annotations
@@ -13,21 +12,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from attrs import define, field
 
 from canvas_collab.document.budget import Budget
-from canvas_collab.document.ordering import Ordering
-from canvas_collab.document.slicing import cut_item, items_of
+from canvas_collab.document.ordering import integration_order
+from canvas_collab.document.slicing import decode_items, split_item
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.items import Id, Item
 from canvas_collab.protocol.lib0 import Decoder
+from canvas_collab.protocol.struct_info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.update import Update
 
-#: Where much was inserted at one place, that takes as many steps as its number squared.  So many are taken.
+#: The limit on operations.  Concurrent insertions at one position take as many as the square of their number.
 MAX_STEPS = 20_000_000
 
 
 @define(eq=False)
 class SharedType:
-    """A shared type: one that is named on the document, or the content of an item."""
+    """A shared type: a top-level type with a name, or the content of an item."""
 
     name: str | None = None
     item: Node | None = None
@@ -35,7 +34,7 @@ class SharedType:
     entries: dict[str, Node] = field(factory=dict)
 
     def sequence(self) -> Iterator[Node]:
-        """Its items in their order, deleted ones included; those of map entries have no place in it."""
+        """Iterate over the items of the sequence, deleted ones included; map entries are not part of it."""
         node = self.first
         while node is not None:
             yield node
@@ -44,10 +43,9 @@ class SharedType:
 
 @define(eq=False)
 class Node:
-    """An item in its place, or the part of one between two cuts.
+    """An integrated item, or a part of an item that was split.
 
-    `content` is as :mod:`canvas_collab.protocol.structs` has it.  What was garbage-collected, or lies within what was,
-    has no `parent`.
+    `content` is the encoded content.  GCs, and items whose parent is one, have no `parent`.
     """
 
     client: int
@@ -66,13 +64,13 @@ class Node:
 
     @property
     def last(self) -> Id:
-        """The id of its last clock."""
+        """The id with its last clock."""
         return self.client, self.end - 1
 
 
 @define
-class _Waiting:
-    """A struct that is to be integrated, and what it says of its parent: an item's id, or a name."""
+class _Unplaced:
+    """A node that is not integrated yet, and the parent that its item names: an item's id, or a top-level type."""
 
     node: Node
     parent_id: Id | None
@@ -81,33 +79,33 @@ class _Waiting:
 
 
 class Integration:
-    """A document whose items are in their places.
+    """An integrated document.
 
-    What waits for something that is not there is left out, as Yjs leaves it out until that comes.
+    Items that depend on missing structs are not part of it; Yjs, too, keeps them pending until those arrive.
     """
 
     def __init__(self, update: Update, cut_at: DeleteSet | None = None) -> None:
         """Integrate an update that holds a whole document.
 
-        :param cut_at: no node is to be partly in one of these ranges.
-        :raises TooMuchWork: if that takes more steps than it may.
+        :param cut_at: ranges at whose ends items are split, so that no node is partly in one.
+        :raises BudgetExceeded: if it takes too many operations.
         """
         self.roots: dict[str, SharedType] = {}
         self._nodes: dict[int, list[Node]] = {}
         self._clocks: dict[int, list[int]] = {}
-        self._budget = Budget(MAX_STEPS, "working out what the document shows")
-        placed = Ordering({client: list(items_of(client, runs)) for client, runs in update.runs.items()}).placed
-        places = _cuts(placed, update.deletions, cut_at or DeleteSet())
-        for client, item in placed:
-            for part in _cut(client, item, places.get(client, ())):
-                self._place(_waiting(client, part))
+        self._budget = Budget(MAX_STEPS, "integrating the document")
+        ordered = integration_order({client: list(decode_items(client, runs)) for client, runs in update.runs.items()})
+        places = _split_places(ordered, update.deletions, cut_at or DeleteSet())
+        for client, item in ordered:
+            for part in _split(client, item, places.get(client, ())):
+                self._integrate(_unplaced(client, part))
         for client, ranges in update.deletions.items():
             for start, end in ranges:
                 for node in self.between(client, start, end):
                     _delete(node)
 
     def find(self, identifier: Id) -> Node | None:
-        """The node that holds an id."""
+        """Return the node that contains an id; None if there is none."""
         client, clock = identifier
         index = bisect_right(self._clocks.get(client, ()), clock) - 1
         if index < 0:
@@ -116,17 +114,17 @@ class Integration:
         return node if clock < node.end else None
 
     def between(self, client: int, start: int, end: int) -> list[Node]:
-        """The nodes from one clock up to another, which are those of a deletion or were asked for."""
+        """Return the nodes from clock `start` up to `end`, which must be ends of deletions or of `cut_at` ranges."""
         clocks = self._clocks.get(client, [])
         return self._nodes.get(client, [])[bisect_left(clocks, start) : bisect_left(clocks, end)]
 
     def nodes(self) -> Iterator[Node]:
-        """All of them, client by client."""
+        """Iterate over all nodes, client by client."""
         for nodes in self._nodes.values():
             yield from nodes
 
-    def _place(self, waiting: _Waiting) -> None:
-        node = waiting.node
+    def _integrate(self, unplaced: _Unplaced) -> None:
+        node = unplaced.node
         self._nodes.setdefault(node.client, []).append(node)
         self._clocks.setdefault(node.client, []).append(node.clock)
         if node.kind is Kind.GC:
@@ -134,7 +132,7 @@ class Integration:
             return
         node.left = self.find(node.origin) if node.origin else None
         node.right = self.find(node.right_origin) if node.right_origin else None
-        node.parent, node.key = self._parent(waiting)
+        node.parent, node.key = self._parent(unplaced)
         if node.parent is None:
             node.kind, node.left, node.right, node.is_deleted = Kind.GC, None, None, True
             return
@@ -142,17 +140,17 @@ class Integration:
             node.shared_type = SharedType(item=node)
         self._insert(node, node.parent)
 
-    def _parent(self, waiting: _Waiting) -> tuple[SharedType | None, str | None]:
-        node = waiting.node
-        follower = [neighbour for neighbour in (node.left, node.right) if neighbour is not None]
-        if any(neighbour.kind is Kind.GC for neighbour in follower):
+    def _parent(self, unplaced: _Unplaced) -> tuple[SharedType | None, str | None]:
+        node = unplaced.node
+        neighbours = [neighbour for neighbour in (node.left, node.right) if neighbour is not None]
+        if any(neighbour.kind is Kind.GC for neighbour in neighbours):
             return None, None
-        if waiting.parent_name is not None:
-            return self.roots.setdefault(waiting.parent_name, SharedType(waiting.parent_name)), waiting.key
-        if waiting.parent_id is not None:
-            item = self.find(waiting.parent_id)
-            return (item.shared_type if item else None), waiting.key
-        return (follower[0].parent, follower[0].key) if follower else (None, None)
+        if unplaced.parent_name is not None:
+            return self.roots.setdefault(unplaced.parent_name, SharedType(unplaced.parent_name)), unplaced.key
+        if unplaced.parent_id is not None:
+            item = self.find(unplaced.parent_id)
+            return (item.shared_type if item else None), unplaced.key
+        return (neighbours[0].parent, neighbours[0].key) if neighbours else (None, None)
 
     def _insert(self, node: Node, parent: SharedType) -> None:
         if (node.left is None and (node.right is None or node.right.left is not None)) or (
@@ -172,7 +170,7 @@ class Integration:
         elif node.key is not None:
             parent.entries[node.key] = node
             if node.left is not None:
-                # The entry has a new value.
+                # It was the entry's value until now.
                 _delete(node.left)
         if (parent.item is not None and parent.item.is_deleted) or (node.key is not None and node.right is not None):
             _delete(node)
@@ -180,7 +178,7 @@ class Integration:
             node.is_deleted = True
 
     def _left_of(self, node: Node, parent: SharedType) -> Node | None:
-        """Where among items that were inserted at the same place, by others at the same time, an item belongs."""
+        """Return the left neighbour of an item among those that were inserted concurrently at its position."""
         left = node.left
         other: Node | None
         if left is not None:
@@ -218,10 +216,10 @@ class Integration:
         return node
 
 
-def _cuts(placed: Sequence[tuple[int, Item]], *cut_at: DeleteSet) -> dict[int, list[int]]:
-    """Where structs of each client are cut: between clocks between which another was put, and where ranges end."""
+def _split_places(items: Sequence[tuple[int, Item]], *cut_at: DeleteSet) -> dict[int, list[int]]:
+    """Return the clocks at which each client's items are split: where others were inserted, and at ends of ranges."""
     places: dict[int, set[int]] = {}
-    for _, item in placed:
+    for _, item in items:
         if item.origin is not None:
             places.setdefault(item.origin[0], set()).add(item.origin[1] + 1)
         if item.right_origin is not None:
@@ -232,12 +230,12 @@ def _cuts(placed: Sequence[tuple[int, Item]], *cut_at: DeleteSet) -> dict[int, l
     return {client: sorted(found) for client, found in places.items()}
 
 
-def _cut(client: int, item: Item, places: Sequence[int]) -> Iterable[Item]:
-    wait_at_most = places[bisect_right(places, item.clock) : bisect_left(places, item.end)]
-    return cut_item(item, client, wait_at_most) if wait_at_most else (item,)
+def _split(client: int, item: Item, places: Sequence[int]) -> Iterable[Item]:
+    inside = places[bisect_right(places, item.clock) : bisect_left(places, item.end)]
+    return split_item(item, client, inside) if inside else (item,)
 
 
-def _waiting(client: int, item: Item) -> _Waiting:
+def _unplaced(client: int, item: Item) -> _Unplaced:
     node = Node(client, item.clock, item.end, item.kind, item.content, item.origin, item.right_origin)
     name = key = None
     if item.kind is not Kind.GC and not item.info & (ORIGIN | RIGHT_ORIGIN):
@@ -248,11 +246,11 @@ def _waiting(client: int, item: Item) -> _Waiting:
             decoder.var_uint()
             decoder.var_uint()
         key = decoder.var_string() if item.info & KEY else None
-    return _Waiting(node, item.parent, name, key)
+    return _Unplaced(node, item.parent, name, key)
 
 
 def _delete(node: Node) -> None:
-    """Delete an item and what is in it."""
+    """Delete an item and everything in it."""
     stack = [node]
     while stack:
         node = stack.pop()

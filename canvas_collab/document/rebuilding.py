@@ -1,12 +1,13 @@
-"""A document without some of what was edited: what restoring cannot help against, since that leaves it where it is.
+"""Rebuilding: removing edits from a document and its history.
 
-The structs that are left out cannot simply be missing: everything that their authors did later would wait for them for
-ever, and a client that still has them would bring them back.  So stretches of which nothing is known take their clocks;
-of a struct that is known already the first version stays.  Where something that stays was put beside one that goes, of
-that one the place stays, without its content, as it does when it is deleted.
+Restoring does not help against structs that clients fail on, since it leaves them in the document.  Removed structs
+cannot simply be missing either: later structs of the same client would wait for them for ever, and clients that still
+have them would send them again.  So GCs take their clocks; of structs that are known already, clients and servers keep
+the version that they have.  If a struct that stays was inserted next to a removed one, that remains as a placeholder,
+an item with deleted content, so that its neighbour keeps its position.
 
-What was deleted is inserted again, by a client that did not exist before: clients that come back would bring deletions
-that were merely forgotten, but cannot undo this.
+What removed edits had deleted is inserted again, by a new client: deletions that were merely forgotten would be sent
+again by clients that reconnect, but these cannot delete what they do not know.
 """
 
 from __future__ import annotations
@@ -17,161 +18,172 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from attrs import define, frozen
 
 from canvas_collab.document.document import Document
-from canvas_collab.document.restoring import restoring_update, unused_client
-from canvas_collab.document.slicing import cut_items, runs_of
+from canvas_collab.document.restoring import restoring_update, unused_client_id
+from canvas_collab.document.slicing import make_runs, split_items
 from canvas_collab.document.struct_index import StructIndex
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.info import KEY, Kind
-from canvas_collab.protocol.items import Item, collected, deleted
+from canvas_collab.protocol.items import Item, to_deleted, to_gc
 from canvas_collab.protocol.lib0 import MAX_SAFE_INTEGER
+from canvas_collab.protocol.struct_info import KEY, Kind
 from canvas_collab.protocol.structs import Run
 from canvas_collab.protocol.update import Update, clocks_of, decode_update
 
 
 @frozen
-class LeftOut:
-    """What is to be left out of a document: structs, by their clocks, and deletions of what stays."""
+class Removal:
+    """What to remove from a document: structs, by their clocks, and deletions of structs that stay."""
 
     clocks: DeleteSet
     deletions: DeleteSet
 
 
-def left_out(entries: Iterable[tuple[Update, bool]]) -> LeftOut:
-    """What some entries of a log brought, of all of them in their order: each with whether it is to be left out."""
+def removal_of(entries: Iterable[tuple[Update, bool]]) -> Removal:
+    """Return what to remove from a document so that some log entries never had an effect.
+
+    :param entries: all entries of the log in their order, each with whether to remove it.
+    """
     clocks, known = DeleteSet(), DeleteSet()
     deletions, kept_deletions = DeleteSet(), DeleteSet()
-    for update, goes in entries:
-        brought = clocks_of(update)
-        if goes:
-            # What somebody else had brought before was not theirs.
-            clocks.update(brought.difference(known))
+    for update, is_removed in entries:
+        update_clocks = clocks_of(update)
+        if is_removed:
+            # Structs that an earlier entry had already are not the removed entry's.
+            clocks.update(update_clocks.difference(known))
             deletions.update(update.deletions)
         else:
-            known.update(brought)
+            known.update(update_clocks)
             kept_deletions.update(update.deletions)
-    return LeftOut(clocks, deletions.difference(kept_deletions).difference(clocks))
+    return Removal(clocks, deletions.difference(kept_deletions).difference(clocks))
 
 
 @frozen
-class Rebuilt:
-    """A document without something.
+class RebuildResult:
+    """A rebuilt document.
 
-    `change` is what has to be in the log for it: what was inserted again, and everything that is deleted now or is not
-    any more.  `lost` are the clocks of what stays and cannot be shown, since what it was in is gone; `places` says how
-    many structs have left their place.  `gone_for_good` are those of the deletions whose content nobody has any more.
+    `change` is the update for the log: what was inserted again, everything that was deleted by rebuilding, and the
+    deletions that were undone.  `unreachable` is the clocks of structs that stay, but whose parent was removed;
+    `placeholders` is the number of removed structs that remain without content.  `unrecoverable` is the undone
+    deletions whose content does not exist any more.
     """
 
     document: Document
     change: Update
-    lost: DeleteSet
-    places: int
-    gone_for_good: DeleteSet
+    unreachable: DeleteSet
+    placeholders: int
+    unrecoverable: DeleteSet
 
 
-def rebuilt(whole: Document, without: LeftOut, leave_places: bool = True) -> Rebuilt:
-    """A document without some of its structs and deletions.
+def rebuild_without(document: Document, removal: Removal, keep_placeholders: bool = True) -> RebuildResult:
+    """Return a document without some of its structs and deletions.
 
-    :param leave_places: whether of structs beside which something else was put the place stays.
-    :raises TooMuchWork: if it takes too long to find out what the document shows.
+    :param keep_placeholders: whether a removed struct remains without content if a struct that stays was inserted next
+        to it; otherwise both are gone.
+    :raises BudgetExceeded: if integrating the document takes too many operations.
     """
-    clocks = without.clocks.intersection(clocks_of(whole.as_update()))
-    parts = _Parts(whole.as_update().runs, clocks, leave_places)
-    displaced = parts.displaced().difference(whole.deletions)
-    undone = without.deletions.intersection(whole.deletions)
+    clocks = removal.clocks.intersection(clocks_of(document.as_update()))
+    parts = _Parts(document.as_update().runs, clocks, keep_placeholders)
+    displaced = parts.displaced().difference(document.deletions)
+    undone = removal.deletions.intersection(document.deletions)
     undone.update(displaced)
     deletions = DeleteSet()
-    for part in (whole.deletions, clocks, displaced):
-        deletions.update(part)
-    runs = {author: list(runs_of(parts.items(author))) for author in whole.as_update().runs}
-    document = Document([Update(runs, deletions)])
+    for added in (document.deletions, clocks, displaced):
+        deletions.update(added)
+    runs = {client: list(make_runs(parts.items(client))) for client in document.as_update().runs}
+    result = Document([Update(runs, deletions)])
     change = Update({}, DeleteSet())
     if undone:
-        then = Document([Update(runs, deletions.difference(undone))])
-        change = decode_update(restoring_update(document, then, _last_client(whole), beside_unknown=True))
-        document.apply(change)
+        target = Document([Update(runs, deletions.difference(undone))])
+        client = _highest_client_id(document)
+        change = decode_update(restoring_update(result, target, client, override_unknown=True))
+        result.apply(change)
     changed = DeleteSet()
-    for part in (change.deletions, clocks, undone):
-        changed.update(part)
-    lost = parts.lost().difference(whole.deletions)
-    return Rebuilt(document, Update(change.runs, changed), lost, parts.places, parts.without_content(undone))
+    for added in (change.deletions, clocks, undone):
+        changed.update(added)
+    unreachable = parts.unreachable().difference(document.deletions)
+    unrecoverable = parts.without_content(undone)
+    return RebuildResult(result, Update(change.runs, changed), unreachable, parts.placeholders, unrecoverable)
 
 
-def _last_client(whole: Document) -> int:
-    """The id of a client that has edited nothing, above all others if there is room.
+def _highest_client_id(document: Document) -> int:
+    """Return an unused client id, higher than all others if possible.
 
-    Of two values that were set at once for one key, that of the higher client counts: a value that is inserted again
-    has to count for clients that still have what had replaced it.
+    Of two values set concurrently for one key, Yjs keeps that of the higher client id.  A value that is inserted again
+    must be kept by clients that still have the removed value that had replaced it.
     """
-    client = max(whole.as_update().runs, default=0) + secrets.randbits(16) + 1
-    return client if client <= MAX_SAFE_INTEGER else unused_client(whole)
+    client = max(document.as_update().runs, default=0) + secrets.randbits(16) + 1
+    return client if client <= MAX_SAFE_INTEGER else unused_client_id(document)
 
 
 @define(eq=False)
 class _Part:
-    """A struct, or the part of one that stays or goes as a whole."""
+    """A struct, or a part of one, that either stays or is removed as a whole."""
 
     client: int
     item: Item
-    goes: bool
-    #: Whether its place has to stay although it goes.
-    leaves_place: bool = False
-    #: Whether it is in something that is gone, so that it has no place itself.
-    has_no_place: bool = False
+    is_removed: bool
+    #: Whether it remains as a placeholder although it is removed.
+    is_placeholder: bool = False
+    #: Whether its parent was removed, so that it is not part of the content any more.
+    is_unreachable: bool = False
 
 
 class _Parts:
-    """All structs of a document, and which of them need which others."""
+    """The structs of a document, with what becomes of each."""
 
-    def __init__(self, runs: Mapping[int, Iterable[Run]], clocks: DeleteSet, leave_places: bool) -> None:
+    def __init__(self, runs: Mapping[int, Iterable[Run]], clocks: DeleteSet, keep_placeholders: bool) -> None:
         self._parts: dict[int, list[_Part]] = {}
         for client, found in runs.items():
             ranges = clocks.ranges(client)
             self._parts[client] = [
-                _Part(client, item, clocks.has(client, item.clock)) for item in cut_items(client, found, ranges)
+                _Part(client, item, clocks.contains(client, item.clock)) for item in split_items(client, found, ranges)
             ]
         self._index = StructIndex(self._parts)
-        if leave_places:
-            self._keep_places()
-        self._find_lost()
-        #: How many structs leave their place.
-        self.places = sum(part.goes and part.leaves_place and not part.has_no_place for part in self._index)
+        if keep_placeholders:
+            self._mark_placeholders()
+        self._mark_unreachable()
+        #: The number of placeholders.
+        self.placeholders = sum(
+            part.is_removed and part.is_placeholder and not part.is_unreachable for part in self._index
+        )
 
     def items(self, client: int) -> Iterator[Item]:
-        """A client's structs as they are to be."""
-        stretch: Item | None = None
+        """Iterate over the items of a client in the rebuilt document; adjacent GCs are joined."""
+        gc: Item | None = None
         for part in self._parts[client]:
-            if not part.goes:
+            if not part.is_removed:
                 item = part.item
-            elif part.leaves_place and not part.has_no_place and part.item.kind is not Kind.GC:
-                item = deleted(part.item)
+            elif part.is_placeholder and not part.is_unreachable and part.item.kind is not Kind.GC:
+                item = to_deleted(part.item)
             else:
-                item = collected(part.item)
-                if stretch is not None and stretch.end == item.clock:
-                    stretch = _longer(stretch, item.end)
+                item = to_gc(part.item)
+                if gc is not None and gc.end == item.clock:
+                    gc = _extended(gc, item.end)
                     continue
-                if stretch is not None:
-                    yield stretch
-                stretch = item
+                if gc is not None:
+                    yield gc
+                gc = item
                 continue
-            if stretch is not None:
-                yield stretch
-                stretch = None
+            if gc is not None:
+                yield gc
+                gc = None
             yield item
-        if stretch is not None:
-            yield stretch
+        if gc is not None:
+            yield gc
 
-    def lost(self) -> DeleteSet:
-        """The clocks of what stays and has no place."""
-        return self._clocks_where(lambda part: not part.goes and part.has_no_place and part.item.kind is not Kind.GC)
+    def unreachable(self) -> DeleteSet:
+        """Return the clocks of structs that stay, but are unreachable."""
+        return self._clocks_where(
+            lambda part: not part.is_removed and part.is_unreachable and part.item.kind is not Kind.GC
+        )
 
     def displaced(self) -> DeleteSet:
-        """The clocks of values that stay and, where what goes is known, may not count beside it, for the same key."""
+        """Return the clocks of map values that stay, but that clients with a removed value may have replaced by it."""
         entries = _Entries(self._index)
-        return self._clocks_where(lambda part: not part.goes and entries.may_be_displaced(part))
+        return self._clocks_where(lambda part: not part.is_removed and entries.may_be_displaced(part))
 
     def without_content(self, deletions: DeleteSet) -> DeleteSet:
-        """Those of some deletions of which there is no content to be brought back."""
-        empty = self._clocks_where(lambda part: not part.goes and part.item.kind in (Kind.GC, Kind.DELETED))
+        """Return those of some deletions whose content does not exist any more."""
+        empty = self._clocks_where(lambda part: not part.is_removed and part.item.kind in (Kind.GC, Kind.DELETED))
         return deletions.intersection(empty)
 
     def _clocks_where(self, holds: Callable[[_Part], bool]) -> DeleteSet:
@@ -181,81 +193,86 @@ class _Parts:
                 clocks.add(part.client, part.item.clock, part.item.end)
         return clocks
 
-    def _beside(self, part: _Part) -> Iterator[_Part]:
-        """What a struct was put beside."""
+    def _neighbours(self, part: _Part) -> Iterator[_Part]:
+        """Iterate over the structs that a struct was inserted next to."""
         for identifier in (part.item.origin, part.item.right_origin):
             found = self._index.find(identifier)
             if found is not None:
                 yield found
 
-    def _keep_places(self) -> None:
-        """Mark what something that stays was put beside, and what that was put beside."""
-        waiting = [part for part in self._index if not part.goes]
+    def _mark_placeholders(self) -> None:
+        """Mark removed structs that one that stays, or another placeholder, was inserted next to."""
+        waiting = [part for part in self._index if not part.is_removed]
         while waiting:
-            for neighbour in self._beside(waiting.pop()):
-                if neighbour.goes and not neighbour.leaves_place:
-                    neighbour.leaves_place = True
+            for neighbour in self._neighbours(waiting.pop()):
+                if neighbour.is_removed and not neighbour.is_placeholder:
+                    neighbour.is_placeholder = True
                     waiting.append(neighbour)
 
-    def _find_lost(self) -> None:
-        """Mark what is in something that is gone, and what was put beside that."""
+    def _mark_unreachable(self) -> None:
+        """Mark structs whose parent was removed, and those in or inserted next to an unreachable one."""
         dependent: dict[int, list[_Part]] = {}
         waiting = []
         for part in self._index:
             parent = self._index.find(part.item.parent)
-            if part.item.kind is Kind.GC or (part.goes and not part.leaves_place) or (parent and parent.goes):
-                part.has_no_place = True
+            if (
+                part.item.kind is Kind.GC
+                or (part.is_removed and not part.is_placeholder)
+                or (parent and parent.is_removed)
+            ):
+                part.is_unreachable = True
                 waiting.append(part)
-            for other in (*self._beside(part), *([parent] if parent else [])):
+            for other in (*self._neighbours(part), *([parent] if parent else [])):
                 dependent.setdefault(id(other), []).append(part)
         while waiting:
             for part in dependent.get(id(waiting.pop()), ()):
-                if not part.has_no_place:
-                    part.has_no_place = True
+                if not part.is_unreachable:
+                    part.is_unreachable = True
                     waiting.append(part)
 
 
 class _Entries:
-    """The values that the entries of maps have had."""
+    """The values that the entries of maps have had, in their order."""
 
     def __init__(self, parts: StructIndex[_Part]) -> None:
         self._parts = parts
-        # For each part: which entry it is of, if any, and how many that go are known to have been there before it.
-        self._known: dict[int, tuple[bytes | None, int]] = {}
-        self._going: dict[bytes, int] = {}
+        # For each part: the entry that it is a value of, if any, and how many of the removed values were set before it.
+        self._positions: dict[int, tuple[bytes | None, int]] = {}
+        # For each entry: how many of its values are removed.
+        self._removed: dict[bytes, int] = {}
         for part in parts:
-            entry, _ = self._place(part)
-            if entry is not None and part.goes:
-                self._going[entry] = self._going.get(entry, 0) + 1
+            entry, _ = self._find_position(part)
+            if entry is not None and part.is_removed:
+                self._removed[entry] = self._removed.get(entry, 0) + 1
 
     def may_be_displaced(self, part: _Part) -> bool:
-        """Whether a value that goes was set at the same time as this one, or after it."""
-        entry, before = self._known[id(part)]
-        return entry is not None and before < self._going.get(entry, 0)
+        """Return whether a removed value was set concurrently with this one, or after it."""
+        entry, before = self._positions[id(part)]
+        return entry is not None and before < self._removed.get(entry, 0)
 
-    def _place(self, part: _Part) -> tuple[bytes | None, int]:
-        way: list[_Part] = []
-        place = self._known.get(id(part))
-        while place is None:
-            way.append(part)
-            # Origins that go round in a circle are of no entry.
-            self._known[id(part)] = (None, 0)
+    def _find_position(self, part: _Part) -> tuple[bytes | None, int]:
+        path: list[_Part] = []
+        position = self._positions.get(id(part))
+        while position is None:
+            path.append(part)
+            # Origins that form a cycle belong to no entry.
+            self._positions[id(part)] = (None, 0)
             item = part.item
             if item.origin is None and item.right_origin is None:
-                way.pop()
+                path.pop()
                 has_key = item.kind is not Kind.GC and item.info & KEY
-                place = self._known[id(part)] = (item.head, int(part.goes)) if has_key else (None, 0)
+                position = self._positions[id(part)] = (item.head, int(part.is_removed)) if has_key else (None, 0)
                 break
             before = self._parts.find(item.origin) or self._parts.find(item.right_origin)
             if before is None:
                 break
-            part, place = before, self._known.get(id(before))
-        entry, count = place or (None, 0)
-        for passed in reversed(way):
-            count += passed.goes
-            self._known[id(passed)] = (entry, count)
-        return self._known[id(way[0] if way else part)]
+            part, position = before, self._positions.get(id(before))
+        entry, count = position or (None, 0)
+        for passed in reversed(path):
+            count += passed.is_removed
+            self._positions[id(passed)] = (entry, count)
+        return self._positions[id(path[0] if path else part)]
 
 
-def _longer(stretch: Item, end: int) -> Item:
-    return collected(Item(stretch.clock, end, stretch.info, b"", b"", None, None, None))
+def _extended(gc: Item, end: int) -> Item:
+    return to_gc(Item(gc.clock, end, gc.info, b"", b"", None, None, None))

@@ -1,8 +1,8 @@
-"""Going back: what a document was at some time, and the edits that make it that again.
+"""Restoring: the earlier state of a document, and the update that makes the document show it again.
 
-Nothing is taken out of the document's history for that.  What has been added since is deleted, and what has been
-deleted since is inserted again, where it was, by a client that did not exist before; so whoever has the document open
-follows, and going forward again is another going back.
+Nothing is removed from the document's history.  What was inserted since is deleted, and what was deleted since is
+inserted again at its position, by a new client.  So connected clients receive it as an ordinary edit, and restoring can
+be undone by restoring.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from canvas_collab.document.document import Document
 from canvas_collab.document.integration import Integration, Node, SharedType
-from canvas_collab.protocol.contents import ContentCutter, cutter_of
+from canvas_collab.protocol.contents import ContentSlicer, make_content_slicer
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.items import Id, encode_id
 from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
-from canvas_collab.protocol.structs import Run, cut_run
+from canvas_collab.protocol.struct_info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
+from canvas_collab.protocol.structs import Run, slice_run
 from canvas_collab.protocol.update import Update, clocks_of, encode_update
 
 
-def past(everything: Document, later: Iterable[Update], earlier: Iterable[Update] = ()) -> Document:
-    """A document less what some updates brought, which are all that have come since some time.
+def document_before(document: Document, later: Iterable[Update], earlier: Iterable[Update] = ()) -> Document:
+    """Return a document without what its latest updates added.
 
-    :param later: those. What they hold is taken for what was new when they came.
-    :param earlier: what is known to have come before them; what is in that was not new.
+    :param later: all updates since some time; everything in them counts as new, unless it is in `earlier`.
+    :param earlier: updates from before that time, as far as they are known.
     """
-    clocks, deletions = _held_by(later)
-    known, known_deletions = _held_by(earlier)
+    clocks, deletions = _clocks_and_deletions(later)
+    known, known_deletions = _clocks_and_deletions(earlier)
     clocks, deletions = clocks.difference(known), deletions.difference(known_deletions)
-    whole = everything.as_update()
+    whole = document.as_update()
     kept: dict[int, Sequence[Run]] = {}
     for client, found in whole.runs.items():
         rest = [part for run in found for part in _without(run, client, clocks)]
@@ -39,8 +39,8 @@ def past(everything: Document, later: Iterable[Update], earlier: Iterable[Update
     return Document([Update(kept, whole.deletions.difference(deletions))])
 
 
-def _held_by(updates: Iterable[Update]) -> tuple[DeleteSet, DeleteSet]:
-    """The clocks that some updates have structs of, and what they delete."""
+def _clocks_and_deletions(updates: Iterable[Update]) -> tuple[DeleteSet, DeleteSet]:
+    """Return the clocks that updates have structs for, and the deletions in them."""
     clocks, deletions = DeleteSet(), DeleteSet()
     for update in updates:
         clocks.update(clocks_of(update))
@@ -49,27 +49,28 @@ def _held_by(updates: Iterable[Update]) -> tuple[DeleteSet, DeleteSet]:
 
 
 def _without(run: Run, client: int, clocks: DeleteSet) -> Iterator[Run]:
-    """The parts of a run that are not among the clocks."""
+    """Iterate over the parts of a run that are not among the clocks."""
     covered = DeleteSet()
     covered.add(client, run.clock, run.end)
     for start, end in covered.difference(clocks).ranges(client):
-        yield cut_run(run, start, end, client)
+        yield slice_run(run, start, end, client)
 
 
-def restoring_update(now: Document, then: Document, client: int, beside_unknown: bool = False) -> bytes:
-    """The update that makes a document show what it showed `then`.
+def restoring_update(current: Document, target: Document, client: int, override_unknown: bool = False) -> bytes:
+    """Return the update that makes a document show what an earlier state of it shows.
 
-    :param now: the document as it is, which holds everything that it held then.
-    :param client: the id of the client that makes the edits, one that has made none in this document.
-    :raises TooMuchWork: if it takes too many steps to work out what the document shows.
-    :param beside_unknown: whether there may be values of entries that some clients have and `now` has not; then what is
-        set again counts beside these as well, if `client` is higher than all others.
+    :param current: the document, which must have everything in `target`.
+    :param target: the earlier state.
+    :param client: the client id of the edits; it must be unused in the document.
+    :param override_unknown: whether clients may have map values that `current` does not have.  Values set again
+        override these too then, if `client` is higher than all other client ids.
+    :raises BudgetExceeded: if integrating the documents takes too many operations.
     """
-    return _Restoration(now.as_update(), Integration(then.as_update()), client, beside_unknown).update()
+    return _Restoration(current.as_update(), Integration(target.as_update()), client, override_unknown).update()
 
 
-def unused_client(document: Document) -> int:
-    """The id of a client that has edited nothing in a document; like Yjs's, 32 random bits."""
+def unused_client_id(document: Document) -> int:
+    """Return a client id that is unused in a document: 32 random bits, as in Yjs."""
     known = document.as_update().runs
     while (client := secrets.randbits(32)) in known:
         continue
@@ -77,29 +78,29 @@ def unused_client(document: Document) -> int:
 
 
 class _Restoration:
-    """Compares what is shown with what was, type by type, and collects the edits."""
+    """Compares the current document with the target, type by type, and collects the edits."""
 
-    def __init__(self, now: Update, then: Integration, client: int, beside_unknown: bool) -> None:
-        self._then = then
+    def __init__(self, current: Update, target: Integration, client: int, override_unknown: bool) -> None:
+        self._target = target
         self._client = client
-        self._beside_unknown = beside_unknown
+        self._override_unknown = override_unknown
         self._clock = 0
         self._structs: list[bytes] = []
         self._deletions = DeleteSet()
-        # Which clocks were shown, as ranges.
-        self._shown = DeleteSet()
-        for node in then.nodes():
+        # The clocks that are not deleted in the target.
+        self._wanted = DeleteSet()
+        for node in target.nodes():
             if not node.is_deleted:
-                self._shown.add(node.client, node.clock, node.end)
-        self._now = Integration(now, self._shown)
-        # Types that are still to be compared; and those that are still to be filled with what was in another.
-        self._to_compare = list(self._now.roots.values())
+                self._wanted.add(node.client, node.clock, node.end)
+        self._current = Integration(current, self._wanted)
+        # The types that are to be compared; and the copies of types that are to be filled.
+        self._to_compare = list(self._current.roots.values())
         self._to_fill: list[tuple[Id, SharedType]] = []
-        # The content that parts were taken of last.
-        self._cut: tuple[Node, ContentCutter] | None = None
+        # The content that was sliced last.
+        self._last_slicer: tuple[Node, ContentSlicer] | None = None
 
     def update(self) -> bytes:
-        """All edits as one update."""
+        """Return all edits as one encoded update."""
         while self._to_compare:
             self._compare(self._to_compare.pop())
         while self._to_fill:
@@ -109,69 +110,70 @@ class _Restoration:
             runs[self._client] = [Run(0, self._clock, len(self._structs), b"".join(self._structs))]
         return encode_update(runs, self._deletions)
 
-    def _was_shown(self, node: Node) -> bool:
-        return self._shown.has(node.client, node.clock)
+    def _is_wanted(self, node: Node) -> bool:
+        return self._wanted.contains(node.client, node.clock)
 
     def _compare(self, shared_type: SharedType) -> None:
-        """Bring the content of a type back that is shown now and was shown then."""
-        lost: list[Node] = []
+        """Restore the content of a type that is not deleted in the current document nor in the target."""
+        missing: list[Node] = []
         for node in list(shared_type.sequence()):
-            if not self._was_shown(node):
+            if not self._is_wanted(node):
                 self._keep_or_delete(node)
-            elif node.is_deleted or self._is_torn(node):
+            elif node.is_deleted or self._splits_character(node):
                 if not node.is_deleted:
                     self._deletions.add(node.client, node.clock, node.end)
-                if lost and not self._belong_together(lost[-1], node):
-                    self._bring_back(lost)
-                    lost = []
-                lost.append(node)
+                if missing and not self._are_one_node(missing[-1], node):
+                    self._insert_again(missing)
+                    missing = []
+                missing.append(node)
             else:
-                self._bring_back(lost)
-                lost = []
+                self._insert_again(missing)
+                missing = []
                 self._keep_or_delete(node)
-        self._bring_back(lost)
+        self._insert_again(missing)
         for key, last in shared_type.entries.items():
-            chain = list(_chain(last))
-            value = next((node for node in chain if self._was_shown(node)), None)
+            values = list(_values_of_entry(last))
+            value = next((node for node in values if self._is_wanted(node)), None)
             if value is not None and value.is_deleted:
-                if self._beside_unknown:
+                if self._override_unknown:
                     self._insert(value, value.end, None, None, _parent_of(shared_type), key)
                 else:
                     self._insert(value, value.end, last.last, None)
-            for node in chain:
+            for node in values:
                 self._keep_or_delete(node)
 
     def _keep_or_delete(self, node: Node) -> None:
+        """Delete a node unless it is in the target; its content is compared then."""
         if node.is_deleted:
             return
-        if not self._was_shown(node):
+        if not self._is_wanted(node):
             self._deletions.add(node.client, node.clock, node.end)
         elif node.shared_type is not None:
             self._to_compare.append(node.shared_type)
 
-    def _bring_back(self, lost: Sequence[Node]) -> None:
-        """Insert what was one piece then where its last part is now."""
-        if lost:
-            last = lost[-1]
+    def _insert_again(self, missing: Sequence[Node]) -> None:
+        """Insert nodes that are one node in the target at the position of the last of them."""
+        if missing:
+            last = missing[-1]
             right = (last.right.client, last.right.clock) if last.right else None
-            self._insert(lost[0], last.end, last.last, right)
+            self._insert(missing[0], last.end, last.last, right)
 
-    def _belong_together(self, first: Node, second: Node) -> bool:
-        """Whether two nodes are parts of one piece that was shown."""
+    def _are_one_node(self, first: Node, second: Node) -> bool:
+        """Return whether two nodes are parts of one node in the target."""
         if first.client != second.client or first.end != second.clock:
             return False
-        return self._then.find(first.last) is self._then.find((second.client, second.clock))
+        return self._target.find(first.last) is self._target.find((second.client, second.clock))
 
-    def _is_torn(self, node: Node) -> bool:
-        """Whether an end of a string is now in the middle of what was one character then."""
+    def _splits_character(self, node: Node) -> bool:
+        """Return whether a string begins or ends in the middle of a surrogate pair of the target."""
         if node.kind is not Kind.STRING:
             return False
-        then = self._then.find((node.client, node.clock))
-        if then is None or (then.clock, then.end) == (node.clock, node.end):
+        source = self._target.find((node.client, node.clock))
+        if source is None or (source.clock, source.end) == (node.clock, node.end):
             return False
-        units = self._content(then).units
-        places = (node.clock - then.clock, node.end - then.clock)
-        return any(0xDC <= units[2 * place + 1] <= 0xDF for place in places if 0 < place < then.end - then.clock)
+        units = self._slicer(source).units
+        places = (node.clock - source.clock, node.end - source.clock)
+        return any(0xDC <= units[2 * place + 1] <= 0xDF for place in places if 0 < place < source.end - source.clock)
 
     def _insert(
         self,
@@ -182,14 +184,14 @@ class _Restoration:
         parent: Id | str | None = None,
         key: str | None = None,
     ) -> Id:
-        """Insert a copy of what was shown from a node up to a clock; a type is filled later.
+        """Insert a copy of what the target has from a node on up to a clock; a shared type is filled later.
 
-        Returns the copy's last id.
+        Returns the id with the copy's last clock.
         """
         identifier = (self._client, self._clock)
-        then = self._then.find((node.client, node.clock))
-        assert then is not None, "it was shown"
-        info = int(then.kind)
+        source = self._target.find((node.client, node.clock))
+        assert source is not None, "it is in the target"
+        info = int(source.kind)
         head = b""
         if origin is not None:
             info |= ORIGIN
@@ -205,24 +207,24 @@ class _Restoration:
             if key is not None:
                 info |= KEY
                 head += encode_var_string(key)
-        content = then.content
-        if (node.clock, end) != (then.clock, then.end):
-            content = self._content(then).cut(node.clock - then.clock, end - then.clock)
+        content = source.content
+        if (node.clock, end) != (source.clock, source.end):
+            content = self._slicer(source).slice(node.clock - source.clock, end - source.clock)
         self._structs.append(bytes((info,)) + head + content)
         self._clock += end - node.clock
         last = (self._client, self._clock - 1)
-        if then.shared_type is not None:
-            self._to_fill.append((identifier, then.shared_type))
+        if source.shared_type is not None:
+            self._to_fill.append((identifier, source.shared_type))
         return last
 
-    def _content(self, node: Node) -> ContentCutter:
-        """A node's content, to take parts of; which are often asked for one after the other."""
-        if self._cut is None or self._cut[0] is not node:
-            self._cut = node, cutter_of(node.content, node.kind)
-        return self._cut[1]
+    def _slicer(self, node: Node) -> ContentSlicer:
+        """Return a slicer of a node's content; it is cached, since parts of one node are often copied in turn."""
+        if self._last_slicer is None or self._last_slicer[0] is not node:
+            self._last_slicer = node, make_content_slicer(node.content, node.kind)
+        return self._last_slicer[1]
 
     def _fill(self, parent: Id, shared_type: SharedType) -> None:
-        """Insert into a copied type what was shown in the one it is a copy of, as it was then."""
+        """Insert the content of a type in the target into the copy of that type."""
         left: Id | None = None
         for node in shared_type.sequence():
             if not node.is_deleted:
@@ -232,8 +234,8 @@ class _Restoration:
                 self._insert(last, last.end, None, None, parent, key)
 
 
-def _chain(last: Node) -> Iterator[Node]:
-    """All values that a map's entry has had, the newest first."""
+def _values_of_entry(last: Node) -> Iterator[Node]:
+    """Iterate over all values that a map entry has had, the latest first."""
     node: Node | None = last
     while node is not None:
         yield node
@@ -241,7 +243,7 @@ def _chain(last: Node) -> Iterator[Node]:
 
 
 def _parent_of(shared_type: SharedType) -> Id | str:
-    """What an item in a shared type says of its parent."""
+    """Return the parent that items in a shared type name: an item's id, or the name of a top-level type."""
     if shared_type.item is not None:
         return (shared_type.item.client, shared_type.item.clock)
     return shared_type.name or ""

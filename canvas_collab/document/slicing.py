@@ -1,6 +1,6 @@
-"""A client's structs taken apart, and cut where ranges of clocks begin and end; and put together to runs again.
+"""Decoding a client's runs to items, splitting items where ranges of clocks begin and end, and encoding them to runs.
 
-All of it takes time in proportion to the bytes, however many cuts there are in one struct.
+The time that this takes is linear in the size of the runs, however often one item is split.
 """
 
 from __future__ import annotations
@@ -8,33 +8,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from canvas_collab.protocol.contents import cutter_of
-from canvas_collab.protocol.info import KEY, KIND, ORIGIN, RIGHT_ORIGIN, Kind
+from canvas_collab.protocol.contents import make_content_slicer
 from canvas_collab.protocol.items import Item, decode_item, encode_id
 from canvas_collab.protocol.ranges import Ranges
-from canvas_collab.protocol.structs import RUN_SIZE, Run, structs_of
+from canvas_collab.protocol.struct_info import KEY, KIND, ORIGIN, RIGHT_ORIGIN, Kind
+from canvas_collab.protocol.structs import RUN_SIZE, Run, read_structs
 
 
-def items_of(client: int, runs: Iterable[Run]) -> Iterator[Item]:
-    """A client's structs, taken apart."""
+def decode_items(client: int, runs: Iterable[Run]) -> Iterator[Item]:
+    """Iterate over the items in a client's runs."""
     for run in runs:
-        for struct in structs_of(run, client):
+        for struct in read_structs(run, client):
             data = run.data[struct.start : struct.stop]
             yield decode_item(data, struct.content - struct.start, struct.clock, struct.end)
 
 
-def cut_items(client: int, runs: Iterable[Run], *borders: Ranges) -> Iterator[Item]:
-    """A client's structs, cut where any of the ranges begins or ends."""
-    for item in items_of(client, runs):
-        places = _slots(item, borders)
+def split_items(client: int, runs: Iterable[Run], *borders: Ranges) -> Iterator[Item]:
+    """Iterate over the items in a client's runs, split where any of the ranges begins or ends."""
+    for item in decode_items(client, runs):
+        places = _split_places(item, borders)
         if places:
-            yield from cut_item(item, client, places)
+            yield from split_item(item, client, places)
         else:
             yield item
 
 
-def _slots(item: Item, borders: Sequence[Ranges]) -> list[int]:
-    """Where within an item ranges begin or end."""
+def _split_places(item: Item, borders: Sequence[Ranges]) -> list[int]:
+    """Return the clocks inside an item at which ranges begin or end."""
     places: set[int] = set()
     for ranges in borders:
         for bounds in ranges.overlapping(item.clock, item.end):
@@ -42,13 +42,13 @@ def _slots(item: Item, borders: Sequence[Ranges]) -> list[int]:
     return sorted(places)
 
 
-def cut_item(item: Item, client: int, places: Sequence[int]) -> Iterator[Item]:
-    """The parts of an item between some of its clocks.  Like Yjs, what is cut off in front becomes a part's origin."""
+def split_item(item: Item, client: int, places: Sequence[int]) -> Iterator[Item]:
+    """Split an item at some of its clocks.  As in Yjs, the origin of each part but the first is the clock before it."""
     bounds = [item.clock, *places, item.end]
-    whole = cutter_of(item.content, item.kind)
+    slicer = make_content_slicer(item.content, item.kind)
     right_origin = b"" if item.right_origin is None else encode_id(item.right_origin)
     for start, end in pairwise(bounds):
-        content = whole.cut(start - item.clock, end - item.clock)
+        content = slicer.slice(start - item.clock, end - item.clock)
         if start == item.clock or item.kind is Kind.GC:
             yield Item(start, end, item.info, item.head, content, item.origin, item.right_origin, item.parent)
         else:
@@ -57,8 +57,8 @@ def cut_item(item: Item, client: int, places: Sequence[int]) -> Iterator[Item]:
             yield Item(start, end, info, encode_id(origin) + right_origin, content, origin, item.right_origin, None)
 
 
-def runs_of(items: Iterable[Item]) -> Iterator[Run]:
-    """A client's items as runs again."""
+def make_runs(items: Iterable[Item]) -> Iterator[Run]:
+    """Encode a client's items to runs."""
     structs: list[bytes] = []
     size = begin = end = 0
     for item in items:

@@ -1,4 +1,4 @@
-"""The structs of a document, found by the ids that they hold."""
+"""Finds the structs of a document by id."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from typing import Generic, Protocol, TypeVar
 from canvas_collab.protocol.items import Id, Item
 
 
-class Indexed(Protocol):
-    """What is known of one struct."""
+class HasItem(Protocol):
+    """A value that belongs to one struct."""
 
     @property
     def item(self) -> Item:
         """The struct."""
 
 
-T = TypeVar("T", bound=Indexed)
+T = TypeVar("T", bound=HasItem)
 
 
 class StructIndex(Generic[T]):
-    """All structs of a document, with what somebody knows of each."""
+    """Values for all structs of a document, found by the ids that the structs contain."""
 
-    def __init__(self, structs: Mapping[int, Sequence[T]]) -> None:
-        """:param structs: for each client, in the order of their clocks."""
-        self._structs = structs
-        self._clocks = {client: [one.item.clock for one in found] for client, found in structs.items()}
+    def __init__(self, values: Mapping[int, Sequence[T]]) -> None:
+        """:param values: for each client, in the order of their clocks."""
+        self._values = values
+        self._clocks = {client: [value.item.clock for value in found] for client, found in values.items()}
 
     def __iter__(self) -> Iterator[T]:
-        for found in self._structs.values():
+        for found in self._values.values():
             yield from found
 
     def find(self, identifier: Id | None) -> T | None:
-        """The struct that holds an id."""
+        """Return the value of the struct that contains an id; None if there is none."""
         if identifier is None:
             return None
         client, clock = identifier
         index = bisect_right(self._clocks.get(client, ()), clock) - 1
         if index < 0:
             return None
-        struct = self._structs[client][index]
-        return struct if clock < struct.item.end else None
+        value = self._values[client][index]
+        return value if clock < value.item.end else None

@@ -1,4 +1,7 @@
-"""The values that items hold, as JSON that loses nothing, and writing such JSON, however deeply it is nested."""
+"""Converts the values in items to JSON without loss, and encodes JSON of any depth.
+
+The JSON representation is described in :mod:`canvas_collab.document.content`.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,22 @@ from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
-from canvas_collab.protocol.info import Kind
 from canvas_collab.protocol.lib0 import Decoder
+from canvas_collab.protocol.struct_info import Kind
 
 UNDEFINED = {"undefined": True}
 
-#: JavaScript counts exactly up to here.
+#: The largest integer up to which JavaScript represents all exactly.
 _EXACT = 2**53
 
-#: JSON is indented by so many levels, and not further.
-_INDENTED = 32
+#: JSON is indented by at most this many levels.
+_MAX_INDENT = 32
 
 _NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 def values_of(kind: Kind, content: bytes) -> list[object]:
-    """The values of an item that is no shared type."""
+    """Convert the values of an item whose content is not a shared type."""
     decoder = Decoder(content)
     if kind is Kind.ANY:
         return [_any(decoder) for _ in range(decoder.var_uint())]
@@ -43,7 +46,10 @@ def values_of(kind: Kind, content: bytes) -> list[object]:
 
 
 def read_json(text: str) -> Any:
-    """A JSON text as a browser reads it: its numbers are floats."""
+    """Parse a JSON text as a browser does: its numbers are floats.
+
+    A text that is nested too deeply for Python's parser is returned as ``{"json": text}``.
+    """
     try:
         return json.loads(text, parse_int=_integer, parse_float=lambda number: _number(float(number)))
     except RecursionError:
@@ -60,8 +66,8 @@ def _number(number: float) -> object:
 
 
 def _subdocument(guid: str, options: Any) -> object:
-    kept = {name: options.get(name) for name in ("meta", "autoLoad", "gc")} if isinstance(options, dict) else {}
-    shown = {name: value for name, value in kept.items() if value is not None and value != UNDEFINED}
+    known = {name: options.get(name) for name in ("meta", "autoLoad", "gc")} if isinstance(options, dict) else {}
+    shown = {name: value for name, value in known.items() if value is not None and value != UNDEFINED}
     return {"subdocument": guid, **shown}
 
 
@@ -70,15 +76,15 @@ def _bytes(decoder: Decoder) -> object:
 
 
 def _any(decoder: Decoder) -> object:
-    """A value of lib0's ``writeAny``; it has been checked when it came."""
-    whole: list[object] = []
-    # The lists and objects around the place, and how many values of each are still to come.
-    around: list[tuple[list[object] | dict[str, object], int]] = [(whole, 1)]
+    """Decode a valid value of lib0's ``writeAny``."""
+    result: list[object] = []
+    # The lists and objects that the next value is nested in, and how many values of each are left.
+    around: list[tuple[list[object] | dict[str, object], int]] = [(result, 1)]
     while around:
-        container, left = around.pop()
-        if not left:
+        container, count = around.pop()
+        if not count:
             continue
-        around.append((container, left - 1))
+        around.append((container, count - 1))
         key = decoder.var_string() if isinstance(container, dict) else ""
         tag = decoder.byte()
         value: object
@@ -96,11 +102,11 @@ def _any(decoder: Decoder) -> object:
             container[key] = value
         else:
             container.append(value)
-    return whole[0]
+    return result[0]
 
 
 def _plain(tag: int, decoder: Decoder) -> object:
-    """A value that holds no others."""
+    """Decode a value that contains no others."""
     if tag == 119:
         return decoder.var_string()
     if tag == 125:
@@ -115,9 +121,9 @@ def _plain(tag: int, decoder: Decoder) -> object:
 
 
 def write_json(value: object) -> str:
-    """JSON text, indented; without recursion, and such that it can be encoded."""
+    """Encode a value as indented JSON text, which can be encoded as UTF-8; without recursion."""
     parts: list[str] = []
-    # What is still to be written of each list and object around the place, and how it ends.
+    # What is left of each list and object that the next value is nested in, and its closing bracket.
     around: list[tuple[Iterator[tuple[str | None, object]], str]] = []
     _write_value(value, parts, around)
     while around:
@@ -155,11 +161,11 @@ def _write_value(
 
 
 def _line(depth: int) -> str:
-    return "\n" + "  " * min(depth, _INDENTED)
+    return "\n" + "  " * min(depth, _MAX_INDENT)
 
 
 def _text(text: str) -> str:
-    """A string; half a character outside the basic plane, which UTF-8 has no bytes for, is escaped."""
+    """Encode a string; lone surrogates, which UTF-8 cannot encode, are escaped."""
     written = json.dumps(text, ensure_ascii=False)
     try:
         written.encode()

@@ -19,11 +19,11 @@ from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.threads import deferToThread
 
-from canvas_collab.document.budget import TooMuchWork
+from canvas_collab.document.budget import BudgetExceeded
 from canvas_collab.document.document import Document
-from canvas_collab.document.folding import compacted
+from canvas_collab.document.folding import compact_document
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.layout import decode_laid_out
+from canvas_collab.protocol.layout import decode_with_layout
 from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_bytes
 
 #: A document of up to so many bytes is compacted in a thread, which takes milliseconds.
@@ -120,8 +120,8 @@ class Compactor:
 
 def _compact_in_thread(document: Document, droppable: DeleteSet) -> Document:
     try:
-        return compacted(document, droppable)
-    except TooMuchWork as error:
+        return compact_document(document, droppable)
+    except BudgetExceeded as error:
         raise CompactionFailed(str(error)) from error
 
 
@@ -138,7 +138,7 @@ def encode(document: Document) -> bytes:
 
 def decode(decoder: Decoder) -> Document:
     """Decode a document from the other process."""
-    return Document([decode_laid_out(decoder.var_bytes(), decoder.var_bytes())])
+    return Document([decode_with_layout(decoder.var_bytes(), decoder.var_bytes())])
 
 
 def main(source: BinaryIO, target: BinaryIO) -> None:
@@ -150,7 +150,7 @@ def main(source: BinaryIO, target: BinaryIO) -> None:
     _lower_limit(resource.RLIMIT_CPU, int(TIMEOUT))
     decoder = Decoder(request)
     document = decode(decoder)
-    target.write(encode(compacted(document, DeleteSet.decode(decoder.var_bytes()))))
+    target.write(encode(compact_document(document, DeleteSet.decode(decoder.var_bytes()))))
 
 
 def _lower_limit(limit: int, value: int) -> None:

@@ -18,7 +18,7 @@ from canvas_collab.database.errors import LockTimeout
 from canvas_collab.database.large_values import CHUNK_SIZE, ChunkSender
 from canvas_collab.database.pool import Database, Row, Transaction
 from canvas_collab.document.document import Document
-from canvas_collab.document.folding import Snapshot, fold, wants_compaction, with_checksum
+from canvas_collab.document.folding import Snapshot, fold, needs_compaction, with_checksum
 from canvas_collab.persistence.compactor import CompactionDeferred, CompactionFailed
 from canvas_collab.persistence.loading import (
     PAGE_ENTRIES,
@@ -264,7 +264,7 @@ class DocumentStore:
         if not rows:
             return None
         size, compacted_size, deletions, is_retention_over, reset_at = rows[0]
-        if not is_retention_over and not wants_compaction(size, compacted_size):
+        if not is_retention_over and not needs_compaction(size, compacted_size):
             return None
         stored = await self.load(document_id)
         droppable = DeleteSet.decode(bytes(deletions)) if is_retention_over else DeleteSet()

@@ -1,5 +1,5 @@
-"""The wire formats: pure functions on bytes, without I/O and without Twisted.
+"""The wire formats of Yjs, y-protocols, y-websocket, Hocuspocus and WebSocket frames: pure functions on bytes, no I/O.
 
-Everything a peer sends is parsed here and nowhere else.  What cannot be parsed raises
+All bytes that a client sends are parsed here.  What cannot be parsed raises
 :exc:`~canvas_collab.protocol.lib0.Malformed`.
 """

@@ -1,7 +1,7 @@
-"""The body of an awareness message: who is here, and what they show of themselves.
+"""Awareness updates, the body of an awareness message.
 
 The format is that of ``awareness.js`` in the npm package ``y-protocols``: a count, then for every client its id, a
-clock that grows with each change, and its state as JSON text; the text ``null`` says that the client has left.
+clock that grows with each change, and its state as JSON text.  The state ``null`` means that the client has left.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from attrs import frozen
 from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_string, encode_var_uint
 from canvas_collab.protocol.structs import MAX_CLOCK
 
-#: The JSON text of a client that has left.
-LEFT = "null"
+#: The state of a client that has left.
+NULL_STATE = "null"
 
-#: What may surround it there.
+#: The whitespace that JSON allows around a value.
 JSON_WHITESPACE = " \t\n\r"
 
-#: An update of nobody.  Every client takes it in without an answer.
-NOBODY = b"\x00"
+#: An awareness update without entries.  Every client accepts it and does not answer.
+EMPTY_AWARENESS = b"\x00"
 
 
 @frozen
 class Entry:
-    """One client's state at one clock; `state` is JSON text, kept as it came."""
+    """One client's state at one clock; `state` is JSON text, exactly as it was received."""
 
     client_id: int
     clock: int
@@ -33,36 +33,37 @@ class Entry:
 
     @property
     def has_left(self) -> bool:
-        """Whether this entry says that the client has gone."""
-        # Nearly all states are objects, and need not be copied to see that.
-        return self.state[:1] != "{" and self.state.strip(JSON_WHITESPACE) == LEFT
+        """Whether the state says that the client has left."""
+        # Nearly all states are objects; the first character tells without a copy of the text.
+        return self.state[:1] != "{" and self.state.strip(JSON_WHITESPACE) == NULL_STATE
 
 
 class Reader:
-    """Reads an awareness update part by part, and only what is of interest."""
+    """Decodes an awareness update a few entries at a time, without decoding states that are known already."""
 
     __slots__ = ("_decoder", "count", "remaining")
 
     def __init__(self, payload: bytes) -> None:
-        """:raises Malformed: if not even a count is there."""
+        """:raises Malformed: if `payload` does not begin with a count."""
         self._decoder = Decoder(payload)
-        #: How many entries the update has.
+        #: The number of entries in the update.
         self.count = self._decoder.var_uint()
-        #: How many of them have not been read yet.
+        #: The number of entries that have not been read yet.
         self.remaining = self.count
 
     def read(self, count: int, is_known: Callable[[int, int], bool]) -> list[Entry]:
-        """Read the next `count` entries; returns those whose client id and clock are not known.
+        """Read the next `count` entries, and return those that are not known.
 
-        Of the others the state is not looked at, and of none whether it is JSON.
+        The states are not checked to be JSON.
 
+        :param is_known: called with each entry's client id and clock; if it returns True, the state is skipped.
         :raises Malformed: if the bytes are not an awareness update.
         """
         decoder = self._decoder
         entries = []
         for _ in range(min(count, self.remaining)):
             client_id, clock = decoder.var_uint(), decoder.var_uint()
-            # When the client leaves, that is said at the next clock.
+            # The clock after it must be valid too: the server announces that a client has left with clock + 1.
             if clock >= MAX_CLOCK:
                 raise Malformed("a clock is too high")
             if is_known(client_id, clock):
@@ -74,7 +75,7 @@ class Reader:
 
 
 def decode(payload: bytes) -> list[Entry]:
-    """Decode an awareness update.  Whether the states are JSON is not looked into.
+    """Decode an awareness update.  The states are not checked to be JSON.
 
     :raises Malformed: if the bytes are not an awareness update.
     """
@@ -88,23 +89,23 @@ def encode(entries: Collection[Entry]) -> bytes:
 
 
 def encode_entry(entry: Entry) -> bytes:
-    """Encode what an awareness update says of one client."""
+    """Encode one entry of an awareness update."""
     return encode_var_uint(entry.client_id) + encode_var_uint(entry.clock) + encode_var_string(entry.state)
 
 
 def pack(entries: Iterable[bytes], size: int) -> list[bytes]:
-    """Put encoded entries into awareness updates of at most `size` bytes; one that is larger has one of its own."""
+    """Pack encoded entries into awareness updates of at most `size` bytes; a larger entry gets an update of its own."""
     packed: list[bytes] = []
-    together: list[bytes] = []
-    # The count takes some, too.
-    room = size - len(encode_var_uint(size))
+    batch: list[bytes] = []
+    # The count takes some of the space, too.
+    space = size - len(encode_var_uint(size))
     for entry in entries:
-        room -= len(entry)
-        if room < 0 and together:
-            packed.append(encode_var_uint(len(together)) + b"".join(together))
-            together = []
-            room = size - len(encode_var_uint(size)) - len(entry)
-        together.append(entry)
-    if together:
-        packed.append(encode_var_uint(len(together)) + b"".join(together))
+        space -= len(entry)
+        if space < 0 and batch:
+            packed.append(encode_var_uint(len(batch)) + b"".join(batch))
+            batch = []
+            space = size - len(encode_var_uint(size)) - len(entry)
+        batch.append(entry)
+    if batch:
+        packed.append(encode_var_uint(len(batch)) + b"".join(batch))
     return packed

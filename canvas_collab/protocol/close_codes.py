@@ -1,7 +1,7 @@
-"""The codes with which connections are closed, and what the clients make of them.
+"""The WebSocket close codes that the server uses.
 
-y-websocket 3.1 never comes back after a code from 4400 to 4499 and tries again after every other; older ones always
-try again.
+y-websocket 3.1 does not reconnect after a code from 4400 to 4499, and reconnects after every other; older versions
+always reconnect.
 """
 
 from __future__ import annotations
@@ -12,34 +12,34 @@ import enum
 class CloseCode(enum.IntEnum):
     """Why a connection is closed."""
 
-    #: The daemon stops; it will be back.
+    #: The daemon is stopping or restarting.
     SERVICE_RESTART = 1012
-    #: A message over the limit, said to Hocuspocus's providers: of those that stop at all some stop at this alone.
+    #: A message is over the size limit; for Hocuspocus providers, some of which stop reconnecting at this code only.
     MESSAGE_TOO_BIG = 1009
-    #: The daemon failed; its log says how.
+    #: An unexpected error; the event log has the details.
     INTERNAL_ERROR = 1011
-    #: A message that is not of the protocol.
+    #: A message does not conform to the protocol.
     MALFORMED = 4400
-    #: No session that is good.
+    #: There is no valid session.
     UNAUTHORIZED = 4401
-    #: No role in this room, or none that suffices any more.
+    #: The user has no role in the room, or no longer one that permits what the client did.
     FORBIDDEN = 4403
-    #: The client did not say in time who it is.
+    #: The client did not authenticate in time.
     TIMEOUT = 4408
-    #: The document was made anew without some of what was in it: what the client has of it must go.
+    #: The document was reset to one with less content; the client must discard its copy.
     DOCUMENT_RESET = 4409
-    #: A message, or what it would add up to, is over a limit.
+    #: A message, or the document with it, is over a size limit.
     TOO_LARGE = 4413
-    #: The document cannot be opened.
+    #: The stored document cannot be read.
     DOCUMENT_DAMAGED = 4500
-    #: The database is away, or cannot keep up.
+    #: The database is unavailable or overloaded.
     TRY_AGAIN_LATER = 4503
-    #: The client does not read what it is sent.
+    #: The client reads more slowly than it is sent to.
     TOO_SLOW = 4508
 
 
 class ProtocolViolation(Exception):
-    """A client did what ends its connection: `code` and `reason` are what it is told."""
+    """A client violated the protocol; its connection is closed with `code` and `reason`."""
 
     def __init__(self, code: CloseCode, reason: str) -> None:
         super().__init__(reason)

@@ -1,13 +1,16 @@
-"""The content of items in a Yjs update: checking it, so that no client breaks on it, and cutting it in two.
+"""The content of items in a Yjs update: validating and slicing it.
 
-It is kept as the bytes it came in: what is never decoded to something else cannot come out as something else.
+Content stays the bytes that were received.  It is never decoded and encoded again, so no value can change on the way.
 """
 
 from __future__ import annotations
 
 from codecs import getincrementaldecoder
 
-from canvas_collab.protocol.info import (
+from canvas_collab.protocol.json_text import LONG, MAX_NESTING, check_json, check_long_json
+from canvas_collab.protocol.lib0 import Malformed, encode_var_string, encode_var_uint, read_var_uint
+from canvas_collab.protocol.steps import BYTES_PER_STEP, VALUES_PER_STEP, Steps, run_to_completion
+from canvas_collab.protocol.struct_info import (
     ANY,
     BINARY,
     DELETED,
@@ -19,35 +22,31 @@ from canvas_collab.protocol.info import (
     STRING,
     TYPE,
 )
-from canvas_collab.protocol.json_text import LONG, MAX_NESTING, check_json, check_long_json
-from canvas_collab.protocol.lib0 import Malformed, encode_var_string, encode_var_uint, read_var_uint
-from canvas_collab.protocol.steps import BYTES_PER_STEP, VALUES_PER_STEP, Steps, complete
 
-#: Kinds of shared types that carry a name: XML elements and hooks.
+#: The shared types that are followed by a name: XML elements and hooks.
 _NAMED_TYPES = (3, 5)
 _LAST_TYPE = 6
 
-#: The tags of objects and arrays among the values of lib0's ``writeAny``.
+#: The tags of objects and arrays in lib0's ``writeAny``.
 _OBJECT, _ARRAY = 118, 117
 
-#: So many JSON texts are checked in one step.
+#: How many JSON texts are checked in one step.
 TEXTS_PER_STEP = 200
 
-#: So many bytes of a text are decoded in one step.
+#: How many bytes of a string are decoded in one step.
 TEXT_PER_STEP = 2**18
 
-#: What :func:`skip_content` answers instead of a position where it has not come to the end.
+#: What :func:`skip_content` returns instead of the position after content that is too long for one step.
 UNFINISHED = -1
 
 
 def skip_content(data: bytes, position: int, kind: int) -> tuple[int, int]:
-    """Check the content at `position`; returns its length in clocks and where it ends.
+    """Validate the content at `position`; returns its length in clocks and the position after it.
 
-    The latter is :data:`UNFINISHED` where there is more of it than one step should deal with:
-    :func:`skip_long_content` is for such.
+    The position is :data:`UNFINISHED` if the content is too long for one step; use :func:`skip_long_content` then.
 
-    :raises Malformed: if a client could not read it.
-    :raises IndexError: if `data` ends before it does.
+    :raises Malformed: if some client could not read it.
+    :raises IndexError: if `data` ends inside it.
     """
     if kind == STRING:
         return _skip_text(data, position)
@@ -75,7 +74,7 @@ def skip_content(data: bytes, position: int, kind: int) -> tuple[int, int]:
         if count > TEXTS_PER_STEP:
             return count, UNFINISHED
         for _ in range(count):
-            position = _skip_json(data, position, also="undefined")
+            position = _skip_json(data, position, also_valid="undefined")
             if position == UNFINISHED or position > limit:
                 return count, UNFINISHED
         return count, position
@@ -90,7 +89,10 @@ def skip_content(data: bytes, position: int, kind: int) -> tuple[int, int]:
 
 
 def skip_long_content(data: bytes, position: int, kind: int) -> Steps[tuple[int, int]]:
-    """Check content for which :func:`skip_content` answers :data:`UNFINISHED`; returns the same otherwise."""
+    """Validate content for which :func:`skip_content` returns :data:`UNFINISHED`, in steps.
+
+    Returns and raises what :func:`skip_content` does otherwise.
+    """
     if kind == STRING:
         return (yield from _skip_long_text(data, position))
     count = 1
@@ -121,21 +123,21 @@ def skip_long_content(data: bytes, position: int, kind: int) -> Steps[tuple[int,
     return count, position
 
 
-class ContentCutter:
-    """Cuts the content of one item, as often as is wanted, after having looked through it once."""
+class ContentSlicer:
+    """Slices the content of one item, any number of times; :meth:`prepare` must have run before."""
 
     __slots__ = ("_bounds", "_data", "_kind", "units")
 
     def __init__(self, data: bytes, kind: int) -> None:
-        """:param data: has the content, which has been checked."""
+        """:param data: contains the content, which must be valid."""
         self._data = data
         self._kind = kind
-        #: The UTF-16 code units of a string, two bytes each, once it was looked through.
+        #: The UTF-16 code units of a string, two bytes each.
         self.units = b""
         self._bounds: list[int] = []
 
-    def look_through(self, position: int) -> Steps[None]:
-        """Find out where the content, which begins at `position`, can be cut."""
+    def prepare(self, position: int) -> Steps[None]:
+        """Find where the content, which begins at `position`, can be cut, in steps."""
         data, kind = self._data, self._kind
         if kind == STRING:
             self.units = _string(data, position)[0].encode("utf-16-le")
@@ -155,21 +157,21 @@ class ContentCutter:
                     yield
             self._bounds.append(position)
 
-    def cut(self, start: int, end: int) -> bytes:
-        """The clocks from `start` to `end`, counted from the content's own beginning."""
+    def slice(self, start: int, end: int) -> bytes:
+        """Return the content of the clocks from `start` to `end`, relative to the first clock of the item."""
         if self._kind in (GC, DELETED):
             return encode_var_uint(end - start)
         if self._kind == STRING:
-            # A character that is cut in half becomes two that stand for none, as it does in Yjs.
+            # Like in Yjs, a surrogate pair that is cut becomes two replacement characters.
             return encode_var_string(self.units[2 * start : 2 * end].decode("utf-16-le", "replace"))
         return encode_var_uint(end - start) + self._data[self._bounds[start] : self._bounds[end]]
 
 
-def cutter_of(content: bytes, kind: int) -> ContentCutter:
-    """What cuts this content, which has been checked and looked through."""
-    cutter = ContentCutter(content, kind)
-    complete(cutter.look_through(0))
-    return cutter
+def make_content_slicer(content: bytes, kind: int) -> ContentSlicer:
+    """Return a prepared slicer of valid content."""
+    slicer = ContentSlicer(content, kind)
+    run_to_completion(slicer.prepare(0))
+    return slicer
 
 
 def _skip_bytes(data: bytes, position: int) -> int:
@@ -181,7 +183,7 @@ def _skip_bytes(data: bytes, position: int) -> int:
 
 
 def _bounds(data: bytes, position: int) -> tuple[int, int]:
-    """Where the bytes of a string begin, and where they end."""
+    """Return the positions of the first byte of a string, and after its last."""
     length, position = read_var_uint(data, position)
     if position + length > len(data):
         raise Malformed("the update ends inside a string")
@@ -197,7 +199,7 @@ def _string(data: bytes, position: int) -> tuple[str, int]:
 
 
 def _skip_text(data: bytes, position: int) -> tuple[int, int]:
-    """Check a string that is not long; returns its length in UTF-16 code units, as JavaScript counts, and its end."""
+    """Validate a string; returns its length in UTF-16 code units, as JavaScript counts, and the position after it."""
     start, stop = _bounds(data, position)
     if stop - start > TEXT_PER_STEP:
         return 0, UNFINISHED
@@ -223,28 +225,31 @@ def _units(text: str) -> int:
 
 
 def skip_string(data: bytes, position: int) -> int:
-    """Check a string; returns where it ends."""
+    """Validate a string; returns the position after it."""
     return _string(data, position)[1]
 
 
-def _skip_json(data: bytes, position: int, also: str | None = None) -> int:
-    """Check that a browser's ``JSON.parse`` accepts the string; `also` is one more text that Yjs knows there."""
+def _skip_json(data: bytes, position: int, also_valid: str | None = None) -> int:
+    """Check that ``JSON.parse`` accepts a string; returns the position after it.
+
+    :param also_valid: a text that Yjs accepts although it is not JSON.
+    """
     text, stop = _string(data, position)
     if len(text) > LONG:
         return UNFINISHED
-    if text != also:
+    if text != also_valid:
         check_json(text)
     return stop
 
 
 def _skip_values(data: bytes, position: int, pending: list[int]) -> int:
-    """Check values of lib0's ``writeAny``, as many as one step should; returns where the last one ends.
+    """Validate values of lib0's ``writeAny``, as many as fit in one step; returns the position after the last one.
 
-    :param pending: how many values are still to come on each level of nesting, the innermost last, times two, plus one
-        where each has a key in front of it. Empty when there are no more.
+    :param pending: for each level of nesting, the innermost last, how many values are left, times two, plus one if each
+        has a key in front of it.  Updated in place; empty when there are no more.
     """
-    left = VALUES_PER_STEP
-    while pending and left:
+    remaining = VALUES_PER_STEP
+    while pending and remaining:
         level = pending[-1]
         if level < 2:
             pending.pop()
@@ -254,7 +259,7 @@ def _skip_values(data: bytes, position: int, pending: list[int]) -> int:
             position = skip_string(data, position)
         tag = data[position]
         position += 1
-        left -= 1
+        remaining -= 1
         if tag == 119:  # a string
             position = skip_string(data, position)
         elif tag == 125:  # a signed integer
@@ -264,7 +269,7 @@ def _skip_values(data: bytes, position: int, pending: list[int]) -> int:
         elif tag in (_OBJECT, _ARRAY):
             count, position = read_var_uint(data, position)
             pending.append(count << 1 | (tag == _OBJECT))
-            # The first level is that of the content itself.
+            # The first level is the content itself.
             if len(pending) > MAX_NESTING + 2:
                 raise Malformed("values are nested too deeply")
         elif tag == 116:  # bytes
@@ -282,7 +287,7 @@ def _skip_values(data: bytes, position: int, pending: list[int]) -> int:
 
 
 def _skip_var_int(data: bytes, position: int) -> int:
-    """A signed integer: the sign and six bits in the first byte, then seven to a byte, 53 bits in all."""
+    """Skip a signed integer: the sign and six bits in the first byte, then seven bits in each byte, 53 in all."""
     for index in range(8):
         if data[position + index] < 0x80:
             return position + index + 1

@@ -1,4 +1,4 @@
-"""Delete sets: which clocks of which client have been deleted.
+"""Delete sets: for each client, the ranges of clocks that are deleted.
 
 The format is that of Yjs: a count of clients, then for each its id, a count of ranges, and each range as its first
 clock and its length.
@@ -11,27 +11,27 @@ from collections.abc import Iterable
 
 from canvas_collab.protocol.lib0 import Malformed, TooLarge, encode_var_uint, read_var_uint
 from canvas_collab.protocol.ranges import Ranges
-from canvas_collab.protocol.steps import RANGES_PER_STEP, Steps, complete, descending
+from canvas_collab.protocol.steps import RANGES_PER_STEP, Steps, run_to_completion, sort_descending
 from canvas_collab.protocol.structs import MAX_CLOCK
 
-#: What a client takes in memory, and each of its ranges, in bytes.
+#: The estimated memory that a client takes, and each of its ranges, in bytes.
 CLIENT_WEIGHT = 512
 RANGE_WEIGHT = 16
 
-#: To begin with a client takes as long as so many ranges.
+#: Reading a client takes as long as reading this many ranges.
 _RANGES_PER_CLIENT = 5
 
 _NO_RANGES = Ranges()
 
 
 class DeleteSet:
-    """Ranges of clocks per client, in order, without overlap, neighbours joined."""
+    """Ranges of clocks for each client: in order, without overlap, adjacent ranges joined."""
 
     __slots__ = ("_count", "_ranges")
 
     def __init__(self) -> None:
         self._ranges: dict[int, Ranges] = {}
-        # How many ranges there are, of all clients.
+        # The number of ranges of all clients.
         self._count = 0
 
     def __bool__(self) -> bool:
@@ -44,23 +44,23 @@ class DeleteSet:
 
     @property
     def weight(self) -> int:
-        """About how many bytes it takes in memory."""
+        """The estimated memory that it takes, in bytes."""
         return len(self._ranges) * CLIENT_WEIGHT + self._count * RANGE_WEIGHT
 
     def items(self) -> Iterable[tuple[int, Ranges]]:
-        """Every client's ranges."""
+        """Return all clients with their ranges."""
         return self._ranges.items()
 
     def ranges(self, client: int) -> Ranges:
-        """One client's ranges, in order."""
+        """Return one client's ranges, in order."""
         return self._ranges.get(client, _NO_RANGES)
 
-    def has(self, client: int, clock: int) -> bool:
-        """Whether a clock is deleted."""
+    def contains(self, client: int, clock: int) -> bool:
+        """Return whether a clock of a client is deleted."""
         return self.ranges(client).covers(clock, clock + 1)
 
     def add(self, client: int, start: int, end: int) -> None:
-        """The client's clocks from `start` up to, not including, `end` are deleted."""
+        """Add the client's clocks from `start` up to, not including, `end`."""
         ranges = self._ranges.get(client)
         if ranges is None:
             ranges = self._ranges[client] = Ranges()
@@ -69,19 +69,19 @@ class DeleteSet:
         self._count += len(ranges) - before
 
     def update(self, other: DeleteSet) -> None:
-        """Everything in `other` is deleted too."""
+        """Add everything in `other`."""
         for client, ranges in other.items():
             for start, end in ranges:
                 self.add(client, start, end)
 
-    def absorb(self, other: DeleteSet) -> Steps[DeleteSet]:
-        """The same in steps; returns what of `other` was not in this one, which is `other` itself if nothing was.
+    def merge(self, other: DeleteSet) -> Steps[DeleteSet]:
+        """Add everything in `other`, in steps, and return what of it was new; `other` itself if all of it was.
 
-        This one may change between the steps, and is whole after each.
+        The delete set is consistent after each step, and may be changed by others between the steps.
         """
-        news = DeleteSet()
-        is_all_news = True
-        left = RANGES_PER_STEP
+        new_part = DeleteSet()
+        is_all_new = True
+        remaining = RANGES_PER_STEP
         for client, ranges in other.items():
             known = self._ranges.get(client)
             if known is None:
@@ -89,23 +89,23 @@ class DeleteSet:
             for start, end in ranges:
                 clock = start
                 while clock < end:
-                    gaps, reached = known.gaps(clock, end, left)
-                    is_all_news = is_all_news and gaps == [(start, end)]
+                    gaps, reached = known.gaps(clock, end, remaining)
+                    is_all_new = is_all_new and gaps == [(start, end)]
                     if gaps:
                         before = len(known)
                         known.add(clock, reached)
                         self._count += len(known) - before
                     for gap_start, gap_end in gaps:
-                        news.add(client, gap_start, gap_end)
+                        new_part.add(client, gap_start, gap_end)
                     clock = reached
-                    left -= 1 + len(gaps)
-                    if left <= 0:
+                    remaining -= 1 + len(gaps)
+                    if remaining <= 0:
                         yield
-                        left = RANGES_PER_STEP
-        return other if is_all_news else news
+                        remaining = RANGES_PER_STEP
+        return other if is_all_new else new_part
 
     def difference(self, other: DeleteSet) -> DeleteSet:
-        """What is in this one and not in the other."""
+        """Return what is in this delete set and not in `other`."""
         rest = DeleteSet()
         for client, ranges in self.items():
             theirs = other.ranges(client)
@@ -115,7 +115,7 @@ class DeleteSet:
         return rest
 
     def intersection(self, other: DeleteSet) -> DeleteSet:
-        """What is in this one and in the other."""
+        """Return what is in this delete set and in `other`."""
         common = DeleteSet()
         for client, ranges in self.items():
             theirs = other.ranges(client)
@@ -124,31 +124,31 @@ class DeleteSet:
                     common.add(client, max(start, known_start), min(end, known_end))
         return common
 
-    def lacks_any(self, other: DeleteSet) -> Steps[bool]:
-        """Whether anything in `other` is not in this one."""
-        left = RANGES_PER_STEP
+    def covers(self, other: DeleteSet) -> bool:
+        """Return whether everything in `other` is in this delete set."""
+        return run_to_completion(self.covers_in_steps(other))
+
+    def covers_in_steps(self, other: DeleteSet) -> Steps[bool]:
+        """:meth:`covers` in steps."""
+        remaining = RANGES_PER_STEP
         for client, ranges in other.items():
             known = self.ranges(client)
             for start, end in ranges:
                 if not known.covers(start, end):
-                    return True
-                left -= 1
-                if not left:
+                    return False
+                remaining -= 1
+                if not remaining:
                     yield
-                    left = RANGES_PER_STEP
-        return False
-
-    def covers(self, other: DeleteSet) -> bool:
-        """Whether everything in `other` is in this one."""
-        return not complete(self.lacks_any(other))
+                    remaining = RANGES_PER_STEP
+        return True
 
     def encode(self) -> bytes:
-        """The delete set as bytes, higher client ids first, as Yjs orders them."""
-        return complete(self.encode_in_steps())
+        """Encode the delete set, higher client ids first, as Yjs orders them."""
+        return run_to_completion(self.encode_in_steps())
 
     def encode_in_steps(self) -> Steps[bytes]:
-        """The same in steps."""
-        clients = yield from descending(self._ranges)
+        """:meth:`encode` in steps."""
+        clients = yield from sort_descending(self._ranges)
         encoded = bytearray(encode_var_uint(len(clients)))
         for index, client in enumerate(clients):
             count, ranges = yield from self._ranges[client].encode()
@@ -159,27 +159,27 @@ class DeleteSet:
 
     @classmethod
     def decode(cls, data: bytes, position: int = 0) -> DeleteSet:
-        """Decode the delete set at a position; bytes after its end are ignored, as Yjs ignores them.
+        """Decode the delete set at a position.  Bytes after its end are ignored, as Yjs ignores them.
 
         :raises Malformed: if there is none.
         """
-        return complete(read_delete_set(data, position, None))[0]
+        return run_to_completion(read_delete_set(data, position, None))[0]
 
 
 def read_delete_set(data: bytes, position: int, max_weight: int | None) -> Steps[tuple[DeleteSet, int, bool]]:
-    """Decode the delete set at a position.
+    """Decode the delete set at a position, in steps.
 
-    :param max_weight: what it may take in memory, in bytes.
-    :return: the delete set, where it ends, and whether it is written as :meth:`DeleteSet.encode` would, but for
-        the order of clients: ranges in order, without overlap, neighbours joined. Clients that get two ranges of clocks
-        to come that overlap do not agree afterwards on what is deleted.
+    :param max_weight: the memory that it may take, in bytes; None for no limit.
+    :return: the delete set, the position after it, and whether it is encoded as :meth:`DeleteSet.encode` does it, apart
+        from the order of clients: ranges in order, without overlap, adjacent ones joined.  Only such may be sent on
+        unchanged: clients that receive overlapping ranges of clocks they do not have yet disagree on what is deleted.
     :raises Malformed: if there is none.
-    :raises TooLarge: if it would take more.
+    :raises TooLarge: if it would take more memory.
     """
     result = DeleteSet()
     in_order = True
     limit = math.inf if max_weight is None else max_weight
-    left = RANGES_PER_STEP
+    remaining = RANGES_PER_STEP
     clients, position = read_var_uint(data, position)
     for _ in range(clients):
         client, position = read_var_uint(data, position)
@@ -190,26 +190,26 @@ def read_delete_set(data: bytes, position: int, max_weight: int | None) -> Steps
         else:
             in_order = False
         others = result._count - len(ranges)
-        left -= _RANGES_PER_CLIENT
+        remaining -= _RANGES_PER_CLIENT
         for _ in range(count):
             start, position = read_var_uint(data, position)
             length, position = read_var_uint(data, position)
             end = start + length
             if not length or end > MAX_CLOCK:
-                # Yjs breaks on an empty range that it has to keep until the structs come.
+                # Yjs fails on an empty range that it has to keep until the structs arrive.
                 raise Malformed("a deleted range is empty, or ends at too high a clock")
             in_order &= ranges.add(start, end)
-            left -= 1
-            if left <= 0:
+            remaining -= 1
+            if remaining <= 0:
                 result._count = others + len(ranges)
                 if result.weight > limit:
                     break
                 yield
-                left = RANGES_PER_STEP
+                remaining = RANGES_PER_STEP
         result._count = others + len(ranges)
         if result.weight > limit:
-            raise TooLarge("the update has too many deleted ranges, or of too many authors")
-        if left <= 0:
+            raise TooLarge("the update has too many deleted ranges or clients")
+        if remaining <= 0:
             yield
-            left = RANGES_PER_STEP
+            remaining = RANGES_PER_STEP
     return result, position, in_order

@@ -1,26 +1,27 @@
-"""The envelope of Hocuspocus: which document a message is of, and the messages that only this protocol has.
+"""The messages of the Hocuspocus protocol.
 
 The format is that of the npm package ``@hocuspocus/provider``, versions 2.4 to 4.8.  One WebSocket carries any number
 of documents.  Every message begins with an address: the document's name or, from a provider with session awareness,
-the name, a NUL and the id of its session; answers go to the very address that asked.  Then comes a type:
+the name, a NUL and the id of its session.  Answers must carry the address of the request.  Then follow a type and a
+body:
 
 =========================  ===========================================================================
 type                       body
 =========================  ===========================================================================
 0 sync, 1 awareness,       as :mod:`canvas_collab.protocol.sync` has them
 3 query awareness
-2 auth                     from a client 0, a token and, from version 4 on, the provider's version;
-                           from the server 0 (asks for a token), 1 and a reason (permission denied),
+2 auth                     from a client 0, a token and, since version 4, the provider's version;
+                           from the server 0 (requests a token), 1 and a reason (permission denied),
                            or 2 and ``read-write`` or ``readonly`` (authenticated)
-4 sync reply               a sync message that answers one: a step 1 in it asks for a step 2 alone
-5 stateless                a string, passed on to the document's other connections
+4 sync reply               a sync message that answers one: a step 1 in it requests a step 2 only
+5 stateless                a string for the document's other connections
 6 broadcast stateless      between servers only
-7 close                    from a client nothing: it leaves this document; from the server a reason
-8 sync status              from the server 1 if an edit is on disk, 0 if it was refused
+7 close                    from a client nothing: it leaves the document; from the server a reason
+8 sync status              from the server 1 if an update was saved, 0 if it was rejected
 =========================  ===========================================================================
 
-Messages of other types mean nothing.  One of the single byte 9 is a ping, one of the single byte 10 a pong; these have
-no address.
+Messages of other types are ignored.  A message of the single byte 9 is a ping, one of the single byte 10 a pong; these
+have no address.
 """
 
 from __future__ import annotations
@@ -36,18 +37,18 @@ from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_string
 PING = b"\x09"
 PONG = b"\x0a"
 
-#: An edit is on disk.
+#: Sync status: the update was saved.
 SAVED = b"\x08\x01"
 
-#: An edit was refused: who made it may only read.
+#: Sync status: the update was rejected, since the user may only read.
 REFUSED = b"\x08\x00"
 
-#: Asks for a token again.
+#: Requests a token.
 TOKEN_REQUEST = b"\x02\x00"
 
 
 class MessageType(enum.IntEnum):
-    """What follows the address; those that are not here are y-protocols' own."""
+    """The message types of Hocuspocus; for the others see :class:`canvas_collab.protocol.sync.MessageType`."""
 
     SYNC = 0
     AUTH = 2
@@ -58,7 +59,7 @@ class MessageType(enum.IntEnum):
 
 
 class AuthType(enum.IntEnum):
-    """What the second integer of an auth message says."""
+    """The second integer of an auth message."""
 
     TOKEN = 0
     PERMISSION_DENIED = 1
@@ -67,7 +68,7 @@ class AuthType(enum.IntEnum):
 
 @frozen
 class Authentication:
-    """A client says who it is; older providers do not say which version they are."""
+    """A client authenticates; `provider_version` is None for providers before version 4."""
 
     token: str = field(repr=False)
     provider_version: str | None
@@ -75,14 +76,14 @@ class Authentication:
 
 @frozen
 class SyncReply:
-    """A sync message that answers one."""
+    """A sync message that answers one; a step 1 in it is answered with a step 2 only."""
 
     message: sync.Message
 
 
 @frozen
 class Stateless:
-    """Something for the other clients that is no part of the document."""
+    """A message for the document's other clients that is not part of the document."""
 
     payload: str
 
@@ -96,9 +97,9 @@ Body: TypeAlias = sync.Message | sync.Unknown | Authentication | SyncReply | Sta
 
 
 def decode(data: bytes) -> tuple[str, Body]:
-    """Decode one message of a client: its address, and what it says.
+    """Decode one message of a client to its address and its body.
 
-    :raises Malformed: if it is none, or one that only a server may send.
+    :raises Malformed: if the bytes are not a message, or one that only a server may send.
     """
     decoder = Decoder(data)
     address = decoder.var_string()
@@ -125,31 +126,31 @@ def _decode_authentication(decoder: Decoder) -> Authentication:
 
 
 def document_of(address: str) -> str:
-    """The name of the document that an address belongs to."""
+    """Return the document's name in an address."""
     return address.partition("\0")[0]
 
 
 def encode_address(address: str) -> bytes:
-    """What every message of that address begins with."""
+    """Encode the address that a message begins with."""
     return encode_var_string(address)
 
 
 def encode_authenticated(may_write: bool) -> bytes:
-    """A document is open, for writing or for reading only."""
+    """Encode the message that opens a document, for writing or for reading only."""
     scope = "read-write" if may_write else "readonly"
     return bytes((MessageType.AUTH, AuthType.AUTHENTICATED)) + encode_var_string(scope)
 
 
 def encode_permission_denied(reason: str) -> bytes:
-    """A document stays closed, or is closed."""
+    """Encode the message that denies access to a document, when it is opened or later."""
     return bytes((MessageType.AUTH, AuthType.PERMISSION_DENIED)) + encode_var_string(reason)
 
 
 def encode_stateless(payload: str) -> bytes:
-    """Pass a stateless message on."""
+    """Encode a stateless message."""
     return bytes((MessageType.STATELESS,)) + encode_var_string(payload)
 
 
 def encode_close(reason: str) -> bytes:
-    """A document is closed; the socket stays open."""
+    """Encode the message that closes one document of a socket that stays open."""
     return bytes((MessageType.CLOSE,)) + encode_var_string(reason)

@@ -1,7 +1,7 @@
-"""Items one by one: what each builds on, and putting two together that are one item's halves.
+"""Decoded items: what each item refers to, and joining two adjacent items.
 
-Structs are otherwise kept as bytes (:mod:`canvas_collab.protocol.structs`); this is for the rare times when somebody
-has to know more.
+The live server keeps structs as bytes (:mod:`canvas_collab.protocol.structs`).  Decoded items are for compaction,
+inspecting, restoring and rebuilding.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from canvas_collab.protocol.info import KIND, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.lib0 import Decoder, encode_var_uint
+from canvas_collab.protocol.struct_info import KIND, ORIGIN, RIGHT_ORIGIN, Kind
 
-#: A client and one of its clocks.
+#: The id of a struct's element: a client id and a clock.
 Id: TypeAlias = tuple[int, int]
 
 
 @frozen
 class Item:
-    """A struct, taken apart as far as its content.
+    """A decoded struct; its content stays encoded.
 
-    `origin` and `right_origin` are the ids between which the item was inserted, where it had neighbours; one that had
-    none says what it is in: the item `parent`, or the shared type that is named on the document itself.  A stretch that
-    was garbage-collected has none of all that.  `head` are the bytes between the info byte and the content.
+    `clock` is its first clock and `end` the one after its last.  `origin` and `right_origin` are the ids of the
+    neighbours that the item was inserted between.  An item inserted without neighbours names its parent instead:
+    `parent` is the id of the item that holds the parent type, or None if the parent is a top-level type.  A GC has none
+    of these.  `head` is the bytes between the info byte and the content.
     """
 
     clock: int
@@ -37,16 +38,16 @@ class Item:
 
     @property
     def kind(self) -> Kind:
-        """What kind of struct it is."""
+        """The kind of the struct."""
         return Kind(self.info & KIND)
 
     def encode(self) -> bytes:
-        """The struct."""
+        """Encode the struct."""
         return bytes((self.info,)) + self.head + self.content
 
 
 def decode_item(struct: bytes, content: int, clock: int, end: int) -> Item:
-    """Take a struct apart that has been checked; `content` is where in it the content begins."""
+    """Decode a valid struct; `content` is the position of its content."""
     info = struct[0]
     origin = right_origin = parent = None
     if info & KIND != Kind.GC:
@@ -62,38 +63,37 @@ def decode_item(struct: bytes, content: int, clock: int, end: int) -> Item:
 
 
 def encode_id(identifier: Id) -> bytes:
-    """The id of an item as it stands in a struct."""
+    """Encode an id as it is in a struct."""
     return encode_var_uint(identifier[0]) + encode_var_uint(identifier[1])
 
 
-def deleted(item: Item) -> Item:
-    """The item without its content, of which only the length remains, as Yjs leaves it."""
+def to_deleted(item: Item) -> Item:
+    """Return the item with its content replaced by its length, as Yjs does with deleted content."""
     info = item.info & ~KIND | Kind.DELETED
     content = encode_var_uint(item.end - item.clock)
     return Item(item.clock, item.end, info, item.head, content, item.origin, item.right_origin, item.parent)
 
 
-def collected(item: Item) -> Item:
-    """What Yjs makes of an item within something that was deleted: a stretch of which nothing is known any more."""
+def to_gc(item: Item) -> Item:
+    """Return the GC with the item's clocks, which Yjs replaces items with whose parent was deleted."""
     return Item(item.clock, item.end, Kind.GC, b"", encode_var_uint(item.end - item.clock), None, None, None)
 
 
-def joined(first: Item, second: Item, client: int, limit: int) -> Item | None:
-    """The item of which `first` and `second` are the halves, or None if there is none.
+def join_items(first: Item, second: Item, client: int, limit: int) -> Item | None:
+    """Join two adjacent items to the one that Yjs would split into them; None if there is none.
 
-    They are if Yjs, splitting that item, would get them: the second was inserted right after the first, with the same
-    neighbour to its right.
+    There is one if the second item was inserted right after the first, with the same right neighbour.
 
-    :param limit: nothing is joined to a struct of more than so many bytes.
+    :param limit: the largest content of a joined item, in bytes.
     """
     if first.kind is not second.kind or len(first.content) + len(second.content) > limit:
         return None
     if first.kind is Kind.GC:
-        return collected(Item(first.clock, second.end, Kind.GC, b"", b"", None, None, None))
+        return to_gc(Item(first.clock, second.end, Kind.GC, b"", b"", None, None, None))
     if second.origin != (client, first.end - 1) or second.right_origin != first.right_origin:
         return None
     if first.kind in (Kind.STRING, Kind.ANY, Kind.JSON):
-        content = _joined_content(first, second)
+        content = _join_content(first, second)
     elif first.kind is Kind.DELETED:
         content = encode_var_uint(second.end - first.clock)
     else:
@@ -103,8 +103,8 @@ def joined(first: Item, second: Item, client: int, limit: int) -> Item | None:
     )
 
 
-def _joined_content(first: Item, second: Item) -> bytes:
-    """Strings and lists of values begin with a length; of a string in bytes, of a list in values."""
+def _join_content(first: Item, second: Item) -> bytes:
+    """Join strings or lists of values; both begin with a length, of a string in bytes, of a list in values."""
     left, right = Decoder(first.content), Decoder(second.content)
     length = left.var_uint() + right.var_uint()
     return encode_var_uint(length) + first.content[left.position :] + second.content[right.position :]

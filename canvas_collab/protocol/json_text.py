@@ -1,4 +1,4 @@
-"""JSON as a browser reads it."""
+"""Checks that a text is JSON that a browser's ``JSON.parse`` accepts."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from typing import NoReturn
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.steps import VALUES_PER_STEP, Steps
 
-#: How deeply values may be nested in one another; a browser's stack ends somewhere above.
+#: How deeply values may be nested; a browser's stack overflows somewhere above.
 MAX_NESTING = 500
 
-#: Longer texts are checked token by token, in steps: reading one makes objects of it, of many times its size.
+#: Longer texts are checked token by token, in steps: parsing one would create objects of many times its size.
 LONG = 2**12
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BRACKET = re.compile(r"[\[\]{}]")
 
-# One token, after whitespace; of a string only the quotation mark that it begins with.
+# One token, after whitespace; of a string only the opening quotation mark.
 _TOKEN = re.compile(
     r"""[ \t\n\r]*(?:([\[{])|([\]}])|([,:])|(")|true|false|null"""
     r"""|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)"""
 )
-# A stretch of a string, with so many escapes at most.
+# A part of a string, with at most 500 escapes.
 _CHARACTERS = re.compile(r"""[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*){0,500}""")
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
 
 
-# Numbers are floats, as in a browser: those have no number of digits that is too many, or slow to read.
+# Numbers are parsed as floats, as in a browser: for these any number of digits is valid, and fast to parse.
 _decoder = json.JSONDecoder(parse_int=float, parse_constant=lambda name: _refuse_constant(name))
 
 
 def check_json(text: str) -> None:
-    """Make sure that a browser's ``JSON.parse`` accepts a text: a client that gets anything else breaks.
+    """Check that a browser's ``JSON.parse`` accepts a text; a client that receives anything else fails.
 
-    :raises Malformed: if it would not, or if it could not write the value again.
+    :raises Malformed: if it would not, or if ``JSON.stringify`` could not encode the value again.
     """
     try:
         _decoder.decode(text)
@@ -47,15 +47,16 @@ def check_json(text: str) -> None:
 
 
 def check_long_json(text: str) -> Steps[None]:
-    """The same in steps, and in no more memory than the text takes.
+    """:func:`check_json` in steps, and without more memory than the text takes.
 
-    The grammar is that of RFC 8259.  `closers` has the bracket that ends each value that has begun; `wanted` is what
-    may come next.
+    The grammar is that of RFC 8259.
     """
     position = count = 0
+    # The closing brackets of the arrays and objects that are open.
     closers: list[str] = []
-    wanted = "value"
-    while wanted != "end":
+    # What may come next.
+    expected = "value"
+    while expected != "end":
         token = _TOKEN.match(text, position)
         if token is None:
             raise Malformed("a value is not JSON")
@@ -64,27 +65,27 @@ def check_long_json(text: str) -> Steps[None]:
         if quote:
             position = yield from _skip_characters(text, position)
         if separator:
-            if separator == "," and wanted == "separator":
-                wanted = "key" if closers[-1] == "}" else "value"
-            elif separator == ":" and wanted == "colon":
-                wanted = "value"
+            if separator == "," and expected == "separator":
+                expected = "key" if closers[-1] == "}" else "value"
+            elif separator == ":" and expected == "colon":
+                expected = "value"
             else:
                 raise Malformed("a value is not JSON")
         elif closing:
-            if not closers or closing != closers.pop() or wanted not in ("separator", f"first{closing}"):
+            if not closers or closing != closers.pop() or expected not in ("separator", f"first{closing}"):
                 raise Malformed("a value is not JSON")
-            wanted = "separator" if closers else "end"
-        elif quote and wanted in ("key", "first}"):
-            wanted = "colon"
-        elif wanted not in ("value", "first]"):
+            expected = "separator" if closers else "end"
+        elif quote and expected in ("key", "first}"):
+            expected = "colon"
+        elif expected not in ("value", "first]"):
             raise Malformed("a value is not JSON")
         elif opening:
             closers.append("]" if opening == "[" else "}")
-            wanted = f"first{closers[-1]}"
+            expected = f"first{closers[-1]}"
             if len(closers) > MAX_NESTING:
                 raise Malformed("values are nested too deeply")
         else:
-            wanted = "separator" if closers else "end"
+            expected = "separator" if closers else "end"
         count += 1
         if count % VALUES_PER_STEP == 0:
             yield
@@ -94,7 +95,7 @@ def check_long_json(text: str) -> Steps[None]:
 
 
 def _skip_characters(text: str, position: int) -> Steps[int]:
-    """The position after a string, the first character of which is at `position`."""
+    """Return the position after a string whose first character is at `position`."""
     while True:
         characters = _CHARACTERS.match(text, position)
         stop = characters.end() if characters else position
@@ -112,5 +113,5 @@ def _depth(text: str) -> int:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    """``json.loads`` takes NaN and the infinities, which JSON does not know."""
+    """``json.loads`` accepts NaN and the infinities, which are not JSON."""
     raise ValueError(name)

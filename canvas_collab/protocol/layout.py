@@ -1,8 +1,8 @@
-"""The layout of an encoded update: where its runs lie, so that it can be read without looking at every struct.
+"""The layout of an encoded update: where its runs are, so that it can be decoded without parsing every struct.
 
-It is kept beside a stored snapshot.  All numbers are lib0's integers: a count of clients and, for each in the order of
-the update, its id, a count of runs, and for each run the clocks between the one before and its first, the clocks it
-covers, its structs, and its bytes.
+A layout is stored with each snapshot.  It is a sequence of lib0's unsigned integers: the number of clients and, for
+each in the order of the update, its id, the number of its runs, and for each run the number of clocks between the
+previous run and this one, of clocks, of structs, and of bytes.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from collections.abc import Mapping, Sequence
 
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_uint
-from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, complete, descending
+from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, run_to_completion, sort_descending
 from canvas_collab.protocol.structs import Run, encode_skip
 from canvas_collab.protocol.update import Update
 
 
 def encode_layout(runs: Mapping[int, Sequence[Run]]) -> bytes:
-    """The layout of the update that :func:`~canvas_collab.protocol.update.encode_update` makes of the same runs."""
-    return complete(encode_layout_in_steps(runs))
+    """Encode the layout of what :func:`~canvas_collab.protocol.update.encode_update` returns for the same runs."""
+    return run_to_completion(encode_layout_in_steps(runs))
 
 
 def encode_layout_in_steps(runs: Mapping[int, Sequence[Run]]) -> Steps[bytes]:
-    """The same in steps; `runs` must not change meanwhile."""
-    left = RUNS_PER_STEP
+    """:func:`encode_layout` in steps; `runs` must not change between them."""
+    remaining = RUNS_PER_STEP
     clients = 0
     encoded = bytearray()
-    for client in (yield from descending(runs)):
+    for client in (yield from sort_descending(runs)):
         found = runs[client]
         if not found:
             continue
@@ -37,44 +37,45 @@ def encode_layout_in_steps(runs: Mapping[int, Sequence[Run]]) -> Steps[bytes]:
             numbers = (run.clock - end, run.end - run.clock, run.count, len(run.data))
             encoded += b"".join(map(encode_var_uint, numbers))
             end = run.end
-            left -= 1
-            if not left:
+            remaining -= 1
+            if not remaining:
                 yield
-                left = RUNS_PER_STEP
+                remaining = RUNS_PER_STEP
     return encode_var_uint(clients) + encoded
 
 
-def decode_laid_out(data: bytes, layout: bytes) -> Update:
-    """What an update holds, by its layout.  The structs are not looked at: they have been when they were encoded.
+def decode_with_layout(data: bytes, layout: bytes) -> Update:
+    """Decode an update with the help of its layout, without validating its structs again.
 
     :raises Malformed: if the layout is not that of this update.
     """
-    plan = Decoder(layout)
+    decoder = Decoder(layout)
     runs: dict[int, list[Run]] = {}
-    clients = plan.var_uint()
+    clients = decoder.var_uint()
     position = _expect(data, 0, encode_var_uint(clients))
     for _ in range(clients):
-        client = plan.var_uint()
-        stretches = [
-            (plan.var_uint(), plan.var_uint(), plan.var_uint(), plan.var_uint()) for _ in range(plan.var_uint())
+        client = decoder.var_uint()
+        entries = [
+            (decoder.var_uint(), decoder.var_uint(), decoder.var_uint(), decoder.var_uint())
+            for _ in range(decoder.var_uint())
         ]
-        if not stretches:
+        if not entries:
             raise Malformed("a client has no runs in the layout")
-        structs = sum(count for _, _, count, _ in stretches) + sum(gap > 0 for gap, _, _, _ in stretches[1:])
-        end = stretches[0][0]
+        structs = sum(count for _, _, count, _ in entries) + sum(gap > 0 for gap, _, _, _ in entries[1:])
+        end = entries[0][0]
         header = encode_var_uint(structs) + encode_var_uint(client) + encode_var_uint(end)
         position = _expect(data, position, header)
         found = runs[client] = []
-        for index, (gap, length, count, size) in enumerate(stretches):
+        for index, (gap, length, count, size) in enumerate(entries):
             if gap and index:
                 position = _expect(data, position, encode_skip(gap))
                 end += gap
             found.append(Run(end, end + length, count, data[position : position + size]))
             position += size
             end += length
-    plan.finish()
+    decoder.finish()
     if position > len(data):
-        raise Malformed("the layout goes beyond the update")
+        raise Malformed("the layout extends past the end of the update")
     return Update(runs, DeleteSet.decode(data, position))
 
 

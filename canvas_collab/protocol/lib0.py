@@ -1,22 +1,22 @@
-"""lib0's variable-length encoding, the alphabet of every Yjs message.
+"""lib0's variable-length encoding, which all Yjs formats are built of.
 
-The format is that of the ``encoding`` and ``decoding`` modules of the npm package ``lib0``: an unsigned integer is
-written seven bits to a byte, least significant first, the high bit saying that more follow; a string or a byte array
-is its length so written, then its bytes.
+The format is that of the ``encoding`` and ``decoding`` modules of the npm package ``lib0``: an unsigned integer has
+seven bits in each byte, least significant first, and the high bit set if another byte follows; a string or a byte array
+is its length as such an integer, then its bytes.
 """
 
 from __future__ import annotations
 
-#: JavaScript counts exactly up to here; no well-formed message holds a larger integer.
+#: The largest integer that JavaScript represents exactly; no well-formed message has a larger one.
 MAX_SAFE_INTEGER = 2**53 - 1
 
 
 class Malformed(ValueError):
-    """The bytes are not what the protocol allows; the text says where they went wrong."""
+    """The bytes do not conform to the format; the text says what is wrong."""
 
 
 class TooLarge(Malformed):
-    """What the bytes hold would take more memory than it may."""
+    """Decoding would take more memory than allowed."""
 
 
 def encode_var_uint(number: int) -> bytes:
@@ -35,7 +35,7 @@ def encode_var_uint(number: int) -> bytes:
 
 
 def read_var_uint(data: bytes, position: int) -> tuple[int, int]:
-    """Read an unsigned integer of at most 53 bits; returns it, and the position after it.
+    """Read an unsigned integer of at most 53 bits; returns it and the position after it.
 
     :raises Malformed: if there is none.
     """
@@ -65,24 +65,24 @@ def encode_var_bytes(data: bytes) -> bytes:
 
 
 def encode_var_string(text: str) -> bytes:
-    """Encode a string as the byte array of its UTF-8 form."""
+    """Encode a string: the byte array of its UTF-8 encoding."""
     return encode_var_bytes(text.encode("utf-8"))
 
 
 class Decoder:
-    """Reads one message from front to back; every method raises :exc:`Malformed` where the bytes do not allow it."""
+    """Decodes one message from front to back; every method raises :exc:`Malformed` if the bytes do not allow it."""
 
     __slots__ = ("_data", "_end", "position")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        #: Where the next thing to read begins.
+        #: The position of the next byte to read.
         self.position = 0
         self._end = len(data)
 
     @property
     def remaining(self) -> int:
-        """How many bytes have not been read yet."""
+        """The number of bytes that have not been read yet."""
         return self._end - self.position
 
     def var_uint(self) -> int:
@@ -95,20 +95,20 @@ class Decoder:
         return self.take(1)[0]
 
     def take(self, size: int) -> bytes:
-        """Read so many bytes."""
+        """Read `size` bytes."""
         start, self.position = self.position, self.position + size
         if self.position > self._end:
             raise Malformed("the message ends inside a value")
         return self._data[start : self.position]
 
     def skip(self, size: int) -> None:
-        """Leave out so many bytes."""
+        """Skip `size` bytes."""
         self.position += size
         if self.position > self._end:
             raise Malformed("the message ends inside a value")
 
     def var_int(self) -> int:
-        """Read a signed integer: the sign and six bits in the first byte, then seven to a byte."""
+        """Read a signed integer: the sign and six bits in the first byte, then seven bits in each byte."""
         byte = self.byte()
         sign = -1 if byte & 0x40 else 1
         number, shift = byte & 0x3F, 6

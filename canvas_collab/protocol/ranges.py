@@ -1,4 +1,4 @@
-"""Ranges of one client's clocks: which of them are deleted, or known."""
+"""Sets of clocks of one client, stored as ranges."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Iterable, Iterator
 from canvas_collab.protocol.lib0 import encode_var_uint
 from canvas_collab.protocol.steps import Steps
 
-#: The first clock of a range, and the one after its last.
+#: The first clock of a range, and the clock after its last.
 Range = tuple[int, int]
 
-#: Ranges lie in blocks of so many, up to twice as many: adding one moves no more than a block.
+#: Ranges are stored in blocks of this many up to twice as many, so that adding a range moves no more than a block.
 BLOCK_SIZE = 512
 
 
 class _Block:
-    """Some ranges that follow each other; `encoded` is their encoding, while that is known."""
+    """Consecutive ranges; `encoded` caches their encoding, and is None after a change."""
 
     __slots__ = ("encoded", "ends", "starts")
 
@@ -37,12 +37,12 @@ class _Block:
 
 
 def _clocks(clocks: Iterable[int] = ()) -> array[int]:
-    # No clock has more than 32 bits.
+    # Clocks have at most 32 bits.
     return array("I", clocks)
 
 
 class Ranges:
-    """Ranges in order, without overlap, neighbours joined, in eight bytes each."""
+    """Ranges in order, without overlap, adjacent ranges joined; each takes eight bytes."""
 
     __slots__ = ("_blocks", "_count", "_firsts")
 
@@ -69,7 +69,8 @@ class Ranges:
     def add(self, start: int, end: int) -> bool:
         """Add the clocks from `start` up to, not including, `end`.
 
-        Returns whether they came in the order in which they are encoded: behind all others, and apart from them.
+        Returns whether the range is after all others and not adjacent to the last, as when ranges are added in the
+        order in which they are encoded.
         """
         blocks = self._blocks
         if not blocks or start > blocks[-1].ends[-1]:
@@ -79,7 +80,7 @@ class Ranges:
         block = blocks[index]
         place = bisect_left(block.ends, start)
         if place == len(block.ends):
-            # There is another block, since the last range does not end before this one begins.
+            # There is another block, since the last range of all does not end before `start`.
             index, place = index + 1, 0
             block = blocks[index]
         if block.starts[place] > end:
@@ -109,7 +110,7 @@ class Ranges:
             self._firsts.append(start)
 
     def _join(self, index: int, place: int, start: int, end: int) -> None:
-        """Make one range of a new one and of all that it touches, the first of which is at a place of a block."""
+        """Join a new range and all ranges that it touches, the first of which is at `place` in the block at `index`."""
         blocks, block = self._blocks, self._blocks[index]
         last_index = bisect_right(self._firsts, end) - 1
         last = blocks[last_index]
@@ -133,7 +134,7 @@ class Ranges:
         del blocks[index + 1 : last_index], self._firsts[index + 1 : last_index]
 
     def overlapping(self, start: int, end: int) -> Iterator[Range]:
-        """The ranges that have clocks from `start` up to `end`, whole."""
+        """Return the ranges that overlap the clocks from `start` up to `end`; they are not clipped."""
         index = max(bisect_right(self._firsts, start) - 1, 0)
         while index < len(self._blocks):
             block = self._blocks[index]
@@ -144,7 +145,7 @@ class Ranges:
             index += 1
 
     def covers(self, start: int, end: int) -> bool:
-        """Whether all clocks from `start` up to `end` are in it."""
+        """Return whether all clocks from `start` up to `end` are in the ranges."""
         index = bisect_right(self._firsts, start) - 1
         if index < 0:
             return False
@@ -153,9 +154,9 @@ class Ranges:
         return block.ends[place] >= end
 
     def gaps(self, start: int, end: int, limit: int) -> tuple[list[Range], int]:
-        """The stretches from `start` up to `end` that are not in it, having looked at `limit` ranges at most.
+        """Return the gaps between the ranges from `start` up to `end`, after looking at no more than `limit` ranges.
 
-        Returns those, and the clock up to which that is the whole answer.
+        Also returns the clock up to which all gaps were found; it is less than `end` if the limit was reached.
         """
         found = []
         for known_start, known_end in self.overlapping(start, end):
@@ -170,10 +171,10 @@ class Ranges:
         return found, end
 
     def encode(self) -> Steps[tuple[int, bytes]]:
-        """How many ranges there are, and all of them as Yjs writes them: for each its first clock and its length."""
+        """Encode the ranges as Yjs does, each as its first clock and its length; returns their number and the bytes."""
         for block in list(self._blocks):
             if block.encoded is None:
                 yield
                 block.encode()
-        # At once, since there may have come some in between.
+        # Without a pause, since ranges may have been added between the steps.
         return len(self), b"".join([block.encode() for block in self._blocks])

@@ -1,6 +1,6 @@
-"""State vectors: for every client, how many of its operations are known without a gap.
+"""State vectors: for each client, the clock up to which all its structs are known.
 
-The format is Yjs's own: a count, then that many pairs of client id and clock, each a lib0 integer.
+The format is that of Yjs: a count, then that many pairs of client id and clock, each an unsigned integer of lib0.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 
 from canvas_collab.protocol.lib0 import Malformed, encode_var_uint, read_var_uint
-from canvas_collab.protocol.steps import VALUES_PER_STEP, Steps, complete, descending
+from canvas_collab.protocol.steps import VALUES_PER_STEP, Steps, run_to_completion, sort_descending
 
 #: The state vector of an empty document.
 EMPTY_STATE_VECTOR = b"\x00"
@@ -19,11 +19,13 @@ def decode_state_vector(data: bytes) -> dict[int, int]:
 
     :raises Malformed: if the bytes are not exactly one state vector.
     """
-    return complete(read_state_vector(data, None))
+    return run_to_completion(read_state_vector(data, None))
 
 
 def read_state_vector(data: bytes, known: Container[int] | None) -> Steps[dict[int, int]]:
-    """Decode a state vector; of the clients in it only those that are `known` are kept, if that is given.
+    """Decode a state vector, in steps.
+
+    :param known: the clients to return; None for all.
 
     :raises Malformed: if the bytes are not exactly one state vector.
     """
@@ -43,12 +45,12 @@ def read_state_vector(data: bytes, known: Container[int] | None) -> Steps[dict[i
 
 def encode_state_vector(clocks: Mapping[int, int]) -> bytes:
     """Encode ``{client id: clock}``, higher client ids first, as Yjs orders them."""
-    return complete(encode_state_vector_in_steps(clocks))
+    return run_to_completion(encode_state_vector_in_steps(clocks))
 
 
 def encode_state_vector_in_steps(clocks: Mapping[int, int]) -> Steps[bytes]:
-    """The same in steps; between these clocks may rise, and clients come."""
-    clients = yield from descending(clocks)
+    """:func:`encode_state_vector` in steps; clocks may rise and clients may be added between them."""
+    clients = yield from sort_descending(clocks)
     encoded = bytearray(encode_var_uint(len(clients)))
     for index, client in enumerate(clients):
         encoded += encode_var_uint(client) + encode_var_uint(clocks[client])

@@ -1,8 +1,8 @@
-"""Work in steps: generators that yield wherever whoever drives them may do something else first.
+"""Work in steps: generators that yield where other work may run in between.
 
-A message of megabytes takes seconds to check and to merge.  Everything whose time grows with the size of a message or
-of a document is therefore written as a generator that yields after a bounded amount of work, about a millisecond's.
-:func:`complete` runs one to its end at once; :mod:`canvas_collab.scheduling` runs many side by side.
+A message of several megabytes takes seconds to check and to merge.  Every function whose running time grows with the
+size of a message or of a document is therefore available as a generator that yields after a bounded amount of work,
+about a millisecond.  :func:`run_to_completion` runs one at once; :mod:`canvas_collab.scheduling` runs many interleaved.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 #: A generator that yields between its steps, and returns its result.
 Steps: TypeAlias = Generator[None, None, T]
 
-#: How many structs, values, runs or ranges are dealt with in one step; a struct is the dearest of these.
+#: How many structs, values, runs or ranges are processed in one step; a struct is the most expensive of these.
 STRUCTS_PER_STEP = 128
 VALUES_PER_STEP = 1000
 RUNS_PER_STEP = 256
@@ -25,12 +25,12 @@ RANGES_PER_STEP = 1000
 #: How many numbers are sorted in one step.
 SORTED_PER_STEP = 4096
 
-#: How many bytes of structs, or of JSON.
+#: How many bytes of structs, or of JSON, are processed in one step.
 BYTES_PER_STEP = 2**15
 
 
-def complete(steps: Steps[T]) -> T:
-    """Take all steps at once, and return the result."""
+def run_to_completion(steps: Steps[T]) -> T:
+    """Run all steps without a pause, and return the result."""
     while True:
         try:
             next(steps)
@@ -39,8 +39,11 @@ def complete(steps: Steps[T]) -> T:
             return result
 
 
-def descending(numbers: Iterable[int]) -> Steps[list[int]]:
-    """The numbers, highest first, sorted in steps.  Where they come from may change between these."""
+def sort_descending(numbers: Iterable[int]) -> Steps[list[int]]:
+    """Return the numbers sorted, highest first.
+
+    `numbers` is copied before the first step, so the collection that they come from may change between the steps.
+    """
     unsorted = list(numbers)
     if len(unsorted) <= SORTED_PER_STEP:
         return sorted(unsorted, reverse=True)

@@ -1,6 +1,7 @@
-"""The y-protocols messages of one document: sync, awareness, auth, query awareness.
+"""The messages of y-protocols: sync, awareness, auth, query awareness; and y-sweet's heartbeat.
 
-The formats are those of the npm package ``y-protocols`` 1.0 and of the y-websocket clients.  A message is a type, then
+The formats are those of the npm package ``y-protocols`` 1.0 and of the y-websocket clients.  A message is a type and a
+body:
 
 ========================  =====================================================================
 type                      body
@@ -10,7 +11,7 @@ type                      body
 1 awareness               an awareness update, see :mod:`canvas_collab.protocol.awareness`
 2 auth                    0 and the reason: permission denied (from the server only)
 3 query awareness         nothing
-102 heartbeat             an encoded counter, which y-sweet's clients expect back
+102 heartbeat             an encoded counter, which y-sweet clients expect back
 ========================  =====================================================================
 """
 
@@ -23,12 +24,12 @@ from attrs import frozen
 
 from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_bytes
 
-#: The counter of a heartbeat is one integer of lib0's.
+#: The largest counter of a heartbeat in bytes: one variable-length integer of lib0.
 MAX_COUNTER_SIZE = 8
 
 
 class MessageType(enum.IntEnum):
-    """What the first integer of a message says."""
+    """The first integer of a message."""
 
     SYNC = 0
     AWARENESS = 1
@@ -38,7 +39,7 @@ class MessageType(enum.IntEnum):
 
 
 class SyncType(enum.IntEnum):
-    """What the second integer of a sync message says."""
+    """The second integer of a sync message."""
 
     STEP_1 = 0
     STEP_2 = 1
@@ -47,47 +48,47 @@ class SyncType(enum.IntEnum):
 
 @frozen
 class SyncStep1:
-    """Someone has `state_vector` and asks for what lies beyond it."""
+    """Requests everything that a client with this state vector lacks."""
 
     state_vector: bytes
 
 
 @frozen
 class SyncStep2:
-    """The answer to a step 1: everything the asker lacks, as one update."""
+    """Answers a sync step 1 with everything that the sender of it lacks, as one update."""
 
     update: bytes
 
 
 @frozen
 class Update:
-    """An edit, as it happens."""
+    """An update, sent as soon as the edit was made."""
 
     update: bytes
 
 
 @frozen
 class AwarenessUpdate:
-    """States of some clients, still encoded (:func:`canvas_collab.protocol.awareness.decode`)."""
+    """An awareness update, still encoded; see :func:`canvas_collab.protocol.awareness.decode`."""
 
     payload: bytes
 
 
 @frozen
 class QueryAwareness:
-    """Someone asks for everybody's state."""
+    """Requests the awareness states of all clients."""
 
 
 @frozen
 class Heartbeat:
-    """y-sweet's: the client wants `counter` back when the server has everything that was sent before it."""
+    """A message of y-sweet: the client expects `counter` back once everything sent before it is saved."""
 
     counter: bytes
 
 
 @frozen
 class Unknown:
-    """A message of a type that means nothing here: clients of other servers have some, and can do without an answer."""
+    """A message of a type that this server ignores; clients of other servers send some, and need no answer."""
 
     kind: int
 
@@ -98,9 +99,9 @@ Message: TypeAlias = SyncStep1 | SyncStep2 | Update | AwarenessUpdate | QueryAwa
 def decode(data: bytes) -> Message | Heartbeat | Unknown:
     """Decode one message of a client.
 
-    Bytes that follow a complete message are ignored, as y-protocols ignores them.
+    Bytes after a complete message are ignored, as y-protocols ignores them.
 
-    :raises Malformed: if it is none.
+    :raises Malformed: if the bytes are not a message.
     """
     decoder = Decoder(data)
     kind = decoder.var_uint()
@@ -110,7 +111,7 @@ def decode(data: bytes) -> Message | Heartbeat | Unknown:
 
 
 def decode_body(kind: int, decoder: Decoder) -> Message | Unknown:
-    """Decode what follows the message type `kind`, if that is one that all protocols have.
+    """Decode the body of a message of a type that y-websocket and Hocuspocus have in common.
 
     :raises Malformed: as :func:`decode` does.
     """
@@ -124,7 +125,7 @@ def decode_body(kind: int, decoder: Decoder) -> Message | Unknown:
 
 
 def decode_sync(decoder: Decoder) -> SyncStep1 | SyncStep2 | Update:
-    """Decode what follows the type of a sync message.
+    """Decode the body of a sync message.
 
     :raises Malformed: as :func:`decode` does.
     """
@@ -144,30 +145,30 @@ def _decode_heartbeat(decoder: Decoder) -> Heartbeat | Unknown:
         counter = decoder.var_bytes()
     except Malformed:
         counter = b""
-    is_one = 0 < len(counter) <= MAX_COUNTER_SIZE
-    return Heartbeat(counter) if is_one else Unknown(MessageType.HEARTBEAT)
+    is_valid = 0 < len(counter) <= MAX_COUNTER_SIZE
+    return Heartbeat(counter) if is_valid else Unknown(MessageType.HEARTBEAT)
 
 
 def encode_step_1(state_vector: bytes) -> bytes:
-    """Ask for everything beyond `state_vector`."""
+    """Encode a sync step 1."""
     return b"\x00\x00" + encode_var_bytes(state_vector)
 
 
 def encode_step_2(update: bytes) -> bytes:
-    """Answer a step 1 with `update`."""
+    """Encode a sync step 2."""
     return b"\x00\x01" + encode_var_bytes(update)
 
 
 def encode_update(update: bytes) -> bytes:
-    """Pass an edit on."""
+    """Encode an update message."""
     return b"\x00\x02" + encode_var_bytes(update)
 
 
 def encode_heartbeat(counter: bytes) -> bytes:
-    """Say a heartbeat's counter back."""
+    """Encode the answer to a heartbeat."""
     return bytes((MessageType.HEARTBEAT,)) + encode_var_bytes(counter)
 
 
 def encode_awareness(payload: bytes) -> bytes:
-    """Wrap an encoded awareness update."""
+    """Encode an awareness message with an encoded awareness update."""
     return b"\x01" + encode_var_bytes(payload)

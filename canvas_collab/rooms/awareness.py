@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Iterator
 
 from attrs import define, field
 
-from canvas_collab.protocol.awareness import LEFT, Entry, Reader
+from canvas_collab.protocol.awareness import NULL_STATE, Entry, Reader
 from canvas_collab.protocol.json_text import check_json
 from canvas_collab.rooms.awareness_client import AwarenessClient, Owner
 from canvas_collab.rooms.tombstones import Tombstones
@@ -219,7 +219,7 @@ class Awareness:
 
     def _add_tombstone(self, client: AwarenessClient, clock: int, now: float) -> None:
         """Turn a client into a tombstone, at the clock of its last state as in y-protocols."""
-        client.set_state(clock, LEFT)
+        client.set_state(clock, NULL_STATE)
         client.renewed_at, client.claimant = now, None
         for client_id in self._tombstones.add(client.user, client.client_id):
             del self._clients[client_id]

@@ -115,7 +115,7 @@ class AwarenessBroadcaster(Generic[MemberT]):
     def query_response(self, member: MemberT) -> list[PreparedMessage]:
         """Return the messages that answer an awareness query; they are encoded once until the awareness changes."""
         if self._query_response is None or self._query_response[0] != self._awareness.version:
-            payloads = _pack(self._awareness.encode_present()) or [awareness_format.NOBODY]
+            payloads = _pack(self._awareness.encode_present()) or [awareness_format.EMPTY_AWARENESS]
             messages = [PreparedMessage(sync.encode_awareness(payload)) for payload in payloads]
             self._query_response = self._awareness.version, payloads, messages
         _, payloads, messages = self._query_response

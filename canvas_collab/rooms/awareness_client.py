@@ -6,7 +6,7 @@ from collections.abc import Hashable
 
 from attrs import define, field
 
-from canvas_collab.protocol.awareness import LEFT, Entry
+from canvas_collab.protocol.awareness import NULL_STATE, Entry
 from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
 
 
@@ -58,7 +58,7 @@ class AwarenessClient:
     @property
     def has_left(self) -> bool:
         """Whether this is a tombstone."""
-        return self.state is LEFT
+        return self.state is NULL_STATE
 
     def set_state(self, clock: int, state: str) -> None:
         """Replace the state."""
@@ -79,4 +79,4 @@ class AwarenessClient:
         An entry with its state would not do: the client may have a newer state by now, and would replace it by this
         one.  An entry that says that it has left, at the clock below, makes it raise its clock and keep its state.
         """
-        return Entry(self.client_id, self.clock - 1, LEFT)
+        return Entry(self.client_id, self.clock - 1, NULL_STATE)

@@ -127,7 +127,7 @@ class Connection:
         """
         room = self.room
         if room.now - room.awareness_broadcaster.flushed_at > interval:
-            self.offer(PreparedMessage(sync.encode_awareness(awareness_format.NOBODY)))
+            self.offer(PreparedMessage(sync.encode_awareness(awareness_format.EMPTY_AWARENESS)))
 
     def leave(self) -> None:
         """Leave the room, as the client has disconnected."""
@@ -176,13 +176,13 @@ class Connection:
         self.channel.send_stateless(message)
 
     def _read(self, data: bytes) -> Steps[Update]:
-        return read_update(data, self._limits.max_document_size, is_new=True)
+        return read_update(data, self._limits.max_document_size, reject_poison=True)
 
     def _edit(self, update: Update) -> Steps[EditResult]:
         limit = self._limits.max_document_size
         encoded = update.encoded
         is_small = encoded is not None and len(encoded) < SMALL_UPDATE
-        added = len(encoded) if encoded is not None and is_small else (yield from update.weigh())
+        added = len(encoded) if encoded is not None and is_small else (yield from update.compute_weight())
         if self._has_left:
             return EditResult.NONE
         if not self.may_write:
@@ -204,7 +204,7 @@ class Connection:
             return EditResult.REFUSED
         update = yield from self._read(data)
         # A client that has only reconnected sends nothing new: then nothing is merged, logged or sent.
-        if not (yield from self.room.document.check_lacks_any_of(update)):
+        if not (yield from self.room.document.lacks_any_of_in_steps(update)):
             return EditResult.ACCEPTED
         return (yield from self._edit(update))
 
@@ -212,7 +212,7 @@ class Connection:
         if state_vector == EMPTY_STATE_VECTOR:
             self._send_all((yield from self.room.full_sync.messages()))
         else:
-            self._send(sync.encode_step_2((yield from self.room.document.difference(state_vector))))
+            self._send(sync.encode_step_2((yield from self.room.document.encode_diff_in_steps(state_vector))))
 
     def _receive_awareness(self, payload: bytes) -> Steps[None]:
         """Handle an awareness update, some entries in each step.

@@ -115,7 +115,7 @@ class Room(Generic[MemberT]):
         """Merge an update, append its new part to the journal, and send that to the other connections, in steps."""
         self._edits_in_progress += 1
         try:
-            for part in update.parts(PART_SIZE):
+            for part in update.split(PART_SIZE):
                 if not part:
                     continue
                 # Only the new part: clients that were sent two versions of a struct would not agree which one counts,

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.info import GC
 from canvas_collab.protocol.lib0 import encode_var_uint
+from canvas_collab.protocol.struct_info import GC
 from canvas_collab.protocol.structs import Run
 from canvas_collab.protocol.update import Update, encode_update
 from canvas_collab.rooms.commits import Commits

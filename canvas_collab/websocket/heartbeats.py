@@ -12,7 +12,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 from canvas_collab.protocol import sync
-from canvas_collab.protocol.awareness import NOBODY
+from canvas_collab.protocol.awareness import EMPTY_AWARENESS
 from canvas_collab.rooms.commits import Commits
 from canvas_collab.rooms.prepared_message import PreparedMessage
 
@@ -57,7 +57,7 @@ class Heartbeats:
         self._say_back()
         if (waits_long or self._latest is not None) and (now := self._clock.seconds()) >= self._next_sign:
             self._next_sign = now + SIGN_OF_LIFE_INTERVAL
-            self._offer(PreparedMessage(sync.encode_awareness(NOBODY)))
+            self._offer(PreparedMessage(sync.encode_awareness(EMPTY_AWARENESS)))
 
     def completed(self) -> None:
         """The client has sent what it had before it connected."""

@@ -1,7 +1,7 @@
-"""Compaction leaves what Yjs makes of a document as it is, in fewer bytes.
+"""Compaction: Yjs makes the same of a compacted document, which is smaller.
 
-The histories, and the comparison, are Yjs's own (tests/node/compaction.mjs). COMPACTION_HISTORIES and HISTORY_SEED make
-more of them, and others.
+The histories, and the comparison, are Yjs's own (tests/node/compaction.mjs). COMPACTION_HISTORIES is the number of
+histories, HISTORY_SEED the seed of the first.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from pycrdt import Array, Doc, Map, Text
 
 from canvas_collab.document.compaction import compact
 from canvas_collab.document.document import Document
-from canvas_collab.protocol.contents import cutter_of
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.info import Kind
 from canvas_collab.protocol.lib0 import encode_var_uint
+from canvas_collab.protocol.struct_info import Kind
 from canvas_collab.protocol.update import Update, clocks_of, decode_update, encode_update
 from tests.support.stored_poison import CLIENT, circle, item, string, update_of
 
@@ -32,10 +31,10 @@ HISTORIES = int(os.environ.get("COMPACTION_HISTORIES", "400"))
 
 
 def compacted(updates: list[bytes]) -> bytes:
-    """All updates as one, compacted."""
+    """Merge and compact updates."""
     merged = decode_update(Document(map(decode_update, updates)).encode())
     result = compact(merged, merged.deletions)
-    assert result is not merged, "what came out was not proved to cover the same"
+    assert result is not merged, "the result does not cover the same clocks"
     return encode_update(result.runs, result.deletions)
 
 
@@ -64,8 +63,8 @@ def test_yjs_makes_the_same_of_a_compacted_document(node_executable: str, node_p
     assert statistics.median(ratios) < 1.1
 
 
-def test_deleted_content_goes_and_what_is_left_is_as_small_as_yjs_would_have_it() -> None:
-    doc: Doc = Doc()
+def test_a_compacted_document_is_about_as_small_as_yjs_encodes_it() -> None:
+    doc: Doc[Any] = Doc()
     updates: list[bytes] = []
     subscription = doc.observe(lambda event: updates.append(event.update))
     text = doc.get("text", type=Text)
@@ -82,8 +81,8 @@ def test_deleted_content_goes_and_what_is_left_is_as_small_as_yjs_would_have_it(
     assert len(compacted(updates)) < sum(map(len, updates)) / 5
 
 
-def test_content_whose_deletion_may_not_be_forgotten_yet_stays() -> None:
-    doc: Doc = Doc()
+def test_only_droppable_content_is_dropped() -> None:
+    doc: Doc[Any] = Doc()
     updates: list[bytes] = []
     subscription = doc.observe(lambda event: updates.append(event.update))
     text = doc.get("text", type=Text)
@@ -104,8 +103,8 @@ def test_content_whose_deletion_may_not_be_forgotten_yet_stays() -> None:
     assert kept(whole.deletions) == (False, False)
 
 
-def test_a_deletion_of_something_that_has_not_come_yet_is_no_matter() -> None:
-    doc: Doc = Doc()
+def test_deletions_of_missing_structs_are_ignored() -> None:
+    doc: Doc[Any] = Doc()
     text = doc.get("text", type=Text)
     text += "first"
     known = doc.get_update()
@@ -122,18 +121,18 @@ def document_of(*updates: bytes) -> Document:
 
 
 def everything_deleted(document: Document) -> Update:
-    """All that is in a document, deleted."""
+    """Return a document as an update, with everything deleted."""
     return Update(document.as_update().runs, clocks_of(document.as_update()))
 
 
-def test_origins_that_go_round_in_a_circle_end() -> None:
+def test_compacting_a_cycle_of_origins_ends() -> None:
     whole = everything_deleted(document_of(circle()))
     assert clocks_of(compact(whole, whole.deletions)) == whole.deletions
 
 
 @pytest.mark.parametrize("shape", ["items", "one string", "one list"])
 def test_twice_as_much_takes_twice_as_many_steps(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every other character, or value, is deleted: nothing can be put together, and everything has to be cut."""
+    """Every other character or value is deleted, so that everything must be split and nothing can be joined."""
 
     def whole(count: int) -> Update:
         if shape == "items":
@@ -164,21 +163,3 @@ def test_twice_as_much_takes_twice_as_many_steps(shape: str, monkeypatch: pytest
         return called
 
     assert steps(4000) < 2.2 * steps(2000)
-
-
-def test_one_struct_with_many_cuts_is_cut_in_one_go() -> None:
-    """Bytes that are copied are not counted as steps; so this counts them."""
-    copied = 0
-
-    class Counting(bytes):
-        def __getitem__(self, place: Any) -> Any:
-            nonlocal copied
-            part = super().__getitem__(place)
-            copied += len(part) if isinstance(place, slice) else 1
-            return part
-
-    content = Counting(encode_var_uint(2000) + b"\x78" * 2000)
-    whole = cutter_of(content, Kind.ANY)
-    parts = [whole.cut(place, place + 1) for place in range(2000)]
-    assert len(parts) == 2000
-    assert copied < 4 * len(content)

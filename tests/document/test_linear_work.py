@@ -1,7 +1,7 @@
-"""What a message costs grows with its bytes and no faster, however it is made: twice as large, twice the work.
+"""The work that a message causes grows linearly with its size, however it is crafted.
 
-Steps are counted, not timed, as far as they are Python's own.  What is done in C, such as moving what lies behind in a
-list, is not seen that way; for shapes where that could be much, processor time is compared, generously.
+The executed lines of Python are counted.  This does not include work done in C, such as moving the elements of a list;
+for attacks where that could be much, processor time is compared, with a generous tolerance.
 """
 
 from __future__ import annotations
@@ -14,113 +14,117 @@ from canvas_collab.document.compaction import compact
 from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol.json_text import check_long_json
-from canvas_collab.protocol.layout import decode_laid_out
+from canvas_collab.protocol.layout import decode_with_layout
 from canvas_collab.protocol.lib0 import Malformed
-from canvas_collab.protocol.steps import complete
+from canvas_collab.protocol.steps import run_to_completion
 from canvas_collab.protocol.update import Update, decode_update
 from canvas_collab.rooms.awareness import LONG_STATE, Awareness
 from tests.support.attacks.catalogue import SHAPES
 from tests.support.attacks.shape import Container, Shape
 from tests.support.work import TooMuchWork, lines_run, seconds_taken
 
-#: The sizes in bytes for which steps are counted, and for which time is measured: these and twice these.
+#: The sizes in bytes for which lines are counted, and for which time is measured; both are doubled, too.
 COUNTED, TIMED = 8_000, 150_000
 
-#: Bisection adds a step each time that what is searched doubles.
+#: The limits on the growth when the size doubles.  Bisection takes one step more then.
 STEPS_RATIO, TIME_RATIO = 2.3, 3.0
 
-#: So much less than this, in seconds and in steps, is no growth to speak of.
+#: Less than this, in seconds and in lines, is not compared.
 NEGLIGIBLE_SECONDS, NEGLIGIBLE_STEPS = 0.02, 1000
 
-#: So many for :data:`COUNTED` bytes are too many, however they grow.
+#: The limit on the lines for :data:`COUNTED` bytes.
 MANY_STEPS = 2_000_000
 
-#: Where what is done in C is little beside Python's own steps until there is much of it, time is measured for more.
+#: Larger sizes for attacks whose work in C only shows then.
 TIMED_FOR = {"gaps-interleaved": 400_000}
 
-#: Nothing takes so long, in seconds of processor time, for so many bytes.
+#: The limit on processor time, in seconds.
 LIMIT = 8.0
 
 _UPDATES = (Container.UPDATE, Container.STEP_2)
 
 
 class _Sender:
-    """Whose awareness it is."""
+    """The connection that sends an awareness update."""
 
 
-def taken_in(shape: Shape, size: int) -> Callable[[], None]:
-    """What a server does with an attack on a document that holds what is before it; made outside of the measurement."""
+def merged(shape: Shape, size: int) -> Callable[[], None]:
+    """Return what a server does with an attack on a prepared document; the preparation is not measured."""
     stored = [decode_update(update) for update in shape.stored(size)]
     parts = shape.parts(size)
 
-    def merge_new() -> None:
-        # Each measurement begins with a document as it was before.
+    def work() -> None:
+        # Each measurement begins with the prepared document.
         document, refused = Document(stored), False
         for part in parts:
             try:
                 if shape.container is Container.AWARENESS:
-                    show(part)
+                    apply_awareness(part)
                 elif shape.container is Container.STEP_1:
                     document.encode_diff(part)
                 else:
-                    update = decode_update(part, is_new=True)
+                    update = decode_update(part, reject_poison=True)
                     document.lacks_any_of(update)
                     document.apply(update)
             except Malformed:
                 refused = True
-        # What is refused early costs little, and would say nothing of what is accepted.
+        # A message that is rejected early causes little work, and would prove nothing.
         assert refused == shape.refused
 
-    return merge_new
+    return work
 
 
-def show(payload: bytes) -> None:
-    """What a server does with an awareness message in an empty room."""
+def apply_awareness(payload: bytes) -> None:
+    """Do what a server does with an awareness message in an empty room."""
     entries = awareness_format.decode(payload)
     for entry in entries:
         if len(entry.state) > LONG_STATE:
-            complete(check_long_json(entry.state))
+            run_to_completion(check_long_json(entry.state))
     Awareness(10**9).apply(entries, _Sender(), "user", 0.0)
 
 
 def accepted(shape: Shape, size: int) -> Iterator[Update]:
-    """The updates that are in a document afterwards."""
+    """Iterate over the updates that are accepted."""
     yield from map(decode_update, shape.stored(size))
     for part in shape.parts(size):
         try:
-            yield decode_update(part, is_new=True)
+            yield decode_update(part, reject_poison=True)
         except Malformed:
             assert shape.refused
 
 
-def gathered(shape: Shape, size: int) -> Callable[[], None]:
-    """What is done with updates when they are sent on together, stored and loaded."""
+def broadcast(shape: Shape, size: int) -> Callable[[], None]:
+    """Return what is done with updates when they are broadcast together, stored and loaded."""
     updates = list(accepted(shape, size))
 
-    def gather() -> None:
+    def work() -> None:
         document = Document([decode_update(merge_updates(updates))])
         clocks = {client: clock // 2 for client, clock in document.clocks.items()}
         document.diff(clocks)
-        decode_laid_out(document.encode(), document.layout)
+        decode_with_layout(document.encode(), document.layout)
 
-    return gather
+    return work
 
 
 def compacted(shape: Shape, size: int) -> Callable[[], None]:
-    """What is done when what was deleted may go."""
+    """Return what is done to compact a document with deletions."""
     document = Document()
     for update in accepted(shape, size):
         document.apply(update)
-    return lambda: compact(document.as_update(), document.deletions) and None
+
+    def compact_all() -> None:
+        compact(document.as_update(), document.deletions)
+
+    return compact_all
 
 
-WORK = {"taken in": taken_in, "gathered": gathered, "compacted": compacted}
+WORK = {"merged": merged, "broadcast": broadcast, "compacted": compacted}
 
 COUNTABLE = [
     pytest.param(shape, work, id=f"{shape.name}-{work.replace(' ', '-')}")
     for shape in SHAPES.values()
     if shape.container in (*_UPDATES, Container.STEP_1, Container.AWARENESS) and not shape.name.startswith("hocuspocus")
-    for work in (WORK if shape.container in _UPDATES else ("taken in",))
+    for work in (WORK if shape.container in _UPDATES else ("merged",))
 ]
 
 
@@ -130,11 +134,11 @@ def test_twice_the_bytes_are_twice_the_steps(shape: Shape, work: str) -> None:
     limit = max(STEPS_RATIO * steps, NEGLIGIBLE_STEPS)
     twice = lines_run(WORK[work](shape, 2 * COUNTED), limit=2 * MANY_STEPS)
     if twice > limit:
-        # What is small may be done in another way, so there may be a leap; but there are no two in a row.
+        # Small sizes may be handled in another way, so one jump is allowed, but not two in a row.
         lines_run(WORK[work](shape, 4 * COUNTED), limit=STEPS_RATIO * twice)
 
 
-#: What could be slow in C: lists into which much is put, bytes that are cut or copied again and again, texts.
+#: The attacks that could cause much work in C: insertions into lists, slicing and copying bytes, texts.
 TIMEABLE = [
     name
     for name, shape in SHAPES.items()
@@ -147,12 +151,12 @@ TIMEABLE = [
 def test_twice_the_bytes_take_about_twice_the_time(name: str) -> None:
     shape = SHAPES[name]
     size = TIMED_FOR.get(name, TIMED)
-    once = seconds_taken(taken_in(shape, size), LIMIT)
-    twice = seconds_taken(taken_in(shape, 2 * size), TIME_RATIO * LIMIT)
+    once = seconds_taken(merged(shape, size), LIMIT)
+    twice = seconds_taken(merged(shape, 2 * size), TIME_RATIO * LIMIT)
     assert twice <= max(TIME_RATIO * once, NEGLIGIBLE_SECONDS), f"{once:.3f} s, then {twice:.3f} s"
 
 
-def test_work_that_grows_faster_is_noticed() -> None:
+def test_work_that_grows_faster_is_detected() -> None:
     def pairs(count: int) -> Callable[[], object]:
         return lambda: [first for first in range(count) for second in range(count) if first == second]
 

@@ -1,4 +1,4 @@
-"""A document without some of its edits, as Yjs sees it: newcomers, and clients that come back with all of them.
+"""Rebuilt documents, as seen by new Yjs clients, and by clients that reconnect with the removed edits.
 
 The histories, and the comparison, are Yjs's own (tests/node/rebuilding.mjs).
 """
@@ -12,21 +12,21 @@ from base64 import b64decode, b64encode
 from pathlib import Path
 
 from canvas_collab.document.document import Document
-from canvas_collab.document.rebuilding import Rebuilt, left_out, rebuilt
+from canvas_collab.document.rebuilding import RebuildResult, rebuild_without, removal_of
 from canvas_collab.protocol.update import Update, clocks_of, decode_update
 
 FIRST_SEED = int(os.environ.get("HISTORY_SEED", "1"))
 HISTORIES = int(os.environ.get("REBUILT_HISTORIES", "300"))
 
 
-def rebuild(updates: list[Update], without: set[int], leave_places: bool = True) -> Rebuilt:
-    """The document that some updates make, without some of them, as the server would have logged them."""
+def rebuild(updates: list[Update], without: set[int], keep_placeholders: bool = True) -> RebuildResult:
+    """Rebuild the document that some updates make, without those at some indices, as the server would."""
     whole = Document()
     log = [(whole.apply(update), place in without) for place, update in enumerate(updates)]
-    return rebuilt(whole, left_out(log), leave_places)
+    return rebuild_without(whole, removal_of(log), keep_placeholders)
 
 
-def test_a_document_without_some_edits_is_the_same_for_newcomers_and_for_those_who_come_back_with_them(
+def test_a_rebuilt_document_is_the_same_for_new_and_for_reconnecting_clients(
     node_executable: str, node_path: Path
 ) -> None:
     command = [node_executable, str(node_path / "rebuilding.mjs"), str(FIRST_SEED), str(HISTORIES)]
@@ -39,10 +39,10 @@ def test_a_document_without_some_edits_is_the_same_for_newcomers_and_for_those_w
                 break
             updates = [decode_update(b64decode(update)) for update in message["updates"]]
             without = set(message["without"])
-            results = {"rebuilt": rebuild(updates, without), "bare": rebuild(updates, without, leave_places=False)}
+            results = {"rebuilt": rebuild(updates, without), "bare": rebuild(updates, without, keep_placeholders=False)}
             whole = clocks_of(Document(updates).as_update())
             for result in results.values():
-                # No author has a gap.
+                # There are no gaps.
                 assert clocks_of(result.document.as_update()).covers(whole)
             answer = {name: b64encode(result.document.encode()).decode() for name, result in results.items()}
             print(json.dumps(answer), file=node.stdin)

@@ -14,9 +14,9 @@ import pytest_twisted
 from pycrdt import Doc, Text
 from twisted.internet.defer import Deferred
 
-from canvas_collab.document.budget import TooMuchWork
+from canvas_collab.document.budget import BudgetExceeded
 from canvas_collab.document.document import Document
-from canvas_collab.document.folding import compacted
+from canvas_collab.document.folding import compact_document
 from canvas_collab.persistence import compactor
 from canvas_collab.persistence.compactor import CompactionDeferred, CompactionFailed, Compactor, decode, encode, main
 from canvas_collab.protocol.delete_set import DeleteSet
@@ -38,7 +38,7 @@ def document() -> Document:
 
 
 def test_a_process_returns_the_same_document_as_a_thread(document: Document) -> None:
-    here = compacted(document, document.deletions)
+    here = compact_document(document, document.deletions)
     assert Compactor().compact_in_process(document, document.deletions).encode() == here.encode()
     assert len(here.encode()) < len(document.encode()) / 5
 
@@ -50,7 +50,7 @@ def test_the_process_lowers_its_priority_and_its_limits(document: Document, monk
     monkeypatch.setattr(resource, "setrlimit", lambda limit, values: limits.update({limit: values[0]}))
     answer = io.BytesIO()
     main(io.BytesIO(encode(document) + encode_var_bytes(document.deletions.encode())), answer)
-    assert decode(Decoder(answer.getvalue())).encode() == compacted(document, document.deletions).encode()
+    assert decode(Decoder(answer.getvalue())).encode() == compact_document(document, document.deletions).encode()
     assert increments == [compactor.NICE_INCREMENT]
     assert limits[resource.RLIMIT_CPU] == compactor.TIMEOUT
     assert compactor.BASE_MEMORY < limits[resource.RLIMIT_AS] < 2 * compactor.BASE_MEMORY
@@ -79,7 +79,7 @@ def test_a_process_that_takes_too_long_is_killed(document: Document, monkeypatch
 def test_a_process_that_takes_too_much_memory_fails(document: Document, monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
         "import sys; from canvas_collab.persistence import compactor;"
-        "compactor.BASE_MEMORY = 2**27; compactor.compacted = lambda *_: bytearray(2**28);"
+        "compactor.BASE_MEMORY = 2**27; compactor.compact_document = lambda *_: bytearray(2**28);"
         "compactor.main(sys.stdin.buffer, sys.stdout.buffer)"
     )
     start = subprocess.Popen
@@ -94,9 +94,9 @@ def test_a_tiny_document_that_would_take_too_many_steps_is_left_as_it_is(
     document: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never_ends(*_: object) -> Document:
-        raise TooMuchWork("compaction takes more steps than it may")
+        raise BudgetExceeded("compaction takes more steps than it may")
 
-    monkeypatch.setattr(compactor, "compacted", never_ends)
+    monkeypatch.setattr(compactor, "compact_document", never_ends)
     with pytest.raises(CompactionFailed, match="more steps"):
         compactor._compact_in_thread(document, DeleteSet())
 

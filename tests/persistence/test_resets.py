@@ -12,7 +12,7 @@ from canvas_collab.database.large_values import CHUNK_SIZE
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.database.pool import Database
 from canvas_collab.document.document import Document
-from canvas_collab.document.folding import compacted
+from canvas_collab.document.folding import compact_document
 from canvas_collab.persistence.store import LogEntry
 from canvas_collab.protocol.delete_set import DeleteSet
 from tests.support.databases import TestDatabase
@@ -51,7 +51,7 @@ async def test_what_was_compacted_before_a_reset_is_not_written_after_it(databas
         # Meanwhile an operator has all of it taken out.
         database.query("DELETE FROM yjs_update_log")
         database.query("UPDATE yjs_document SET data = '\\x0000', reset_at = clock_timestamp()")
-        return compacted(document, droppable)
+        return compact_document(document, droppable)
 
     store = document_store(pool, catalogue, compact)
     pool.startService()

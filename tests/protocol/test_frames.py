@@ -1,4 +1,4 @@
-"""The frames of messages: the same as the WebSocket libraries', byte for byte."""
+"""WebSocket frames, compared with those of WebSocket libraries."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from websockets.frames import Opcode
 from canvas_collab.protocol.frames import encode_frame, read_frame
 from tests.support.frames import client_frame
 
-#: Beyond the lengths at which headers change.
+#: Payloads of all sizes at which the length of the header changes.
 PAYLOADS = st.builds(lambda size, beginning: beginning + bytes(size), st.integers(0, 70_000), st.binary(max_size=9))
 SMALL = st.binary(max_size=300) | st.builds(bytes, st.integers(120, 2**16 - 1))
 
 
 @given(PAYLOADS)
-def test_a_frame_is_the_one_that_the_library_makes(payload: bytes) -> None:
+def test_a_frame_is_encoded_as_the_library_does(payload: bytes) -> None:
     assert encode_frame(payload) == PreparedMessage(payload, True, False, True).payloadHybi
 
 
@@ -34,7 +34,7 @@ def test_whole_messages_of_clients_are_read_wherever_they_begin(messages: list[b
 
 
 @given(SMALL, st.data())
-def test_a_frame_that_is_not_all_there_is_left_alone(message: bytes, data: st.DataObject) -> None:
+def test_an_incomplete_frame_is_not_read(message: bytes, data: st.DataObject) -> None:
     frame = client_frame(message)
     assert read_frame(frame[: data.draw(st.integers(0, len(frame) - 1))], 0) is None
 
@@ -49,22 +49,22 @@ def test_other_frames_are_left_to_the_library(payload: bytes, kind: tuple[Opcode
 
 
 @given(st.binary(max_size=40), st.sampled_from([0x40, 0x20, 0x10]))
-def test_what_extensions_say_is_left_to_the_library(payload: bytes, reserved: int) -> None:
+def test_frames_with_extension_bits_are_left_to_the_library(payload: bytes, reserved: int) -> None:
     frame = client_frame(payload)
     assert read_frame(bytes((frame[0] | reserved,)) + frame[1:], 0) is None
 
 
-def test_what_the_protocol_forbids_is_left_to_the_library() -> None:
+def test_invalid_frames_are_left_to_the_library() -> None:
     unmasked = encode_frame(b"hello, world")
     assert read_frame(unmasked, 0) is None
     longer_than_need_be = b"\x82\xfe\x00\x05\x00\x00\x00\x00hello"
     assert read_frame(longer_than_need_be, 0) is None
 
 
-def test_what_is_large_is_left_to_the_library() -> None:
+def test_large_frames_are_left_to_the_library() -> None:
     assert read_frame(client_frame(bytes(2**16)), 0) is None
 
 
 @given(st.binary(max_size=60))
-def test_no_bytes_whatever_are_too_much_for_it(data: bytes) -> None:
+def test_no_bytes_raise_an_error(data: bytes) -> None:
     read_frame(b"\x82" + data, 0)

@@ -1,4 +1,4 @@
-"""The envelope of Hocuspocus: addresses, authentication, and the messages that only this protocol has."""
+"""The messages of the Hocuspocus protocol."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def test_an_authentication_has_a_token_and_from_newer_providers_a_version(
     assert hocuspocus.decode(old + encode_var_string(version)) == (address, Authentication(token, version))
 
 
-def test_a_token_is_not_part_of_what_a_log_would_show() -> None:
+def test_a_token_is_not_in_the_repr() -> None:
     assert "secret" not in repr(Authentication("secret", "4.8.0"))
 
 
 @given(addresses, st.binary(max_size=100))
-def test_a_sync_reply_is_a_sync_message_in_other_words(address: str, body: bytes) -> None:
+def test_a_sync_reply_contains_a_sync_message(address: str, body: bytes) -> None:
     reply = b"\x04" + sync.encode_step_1(body)[1:]
     assert hocuspocus.decode(message(address, reply)) == (address, SyncReply(sync.SyncStep1(body)))
 
@@ -54,7 +54,7 @@ def test_stateless_messages_come_back_as_they_were(address: str, payload: str) -
     assert hocuspocus.decode(encoded) == (address, Stateless(payload))
 
 
-def test_a_close_names_only_the_document_that_is_left() -> None:
+def test_a_close_message_has_only_an_address() -> None:
     assert hocuspocus.decode(message("one\0session", b"\x07")) == ("one\0session", Close())
 
 
@@ -73,18 +73,18 @@ def test_a_close_names_only_the_document_that_is_left() -> None:
         "040300",
     ],
 )
-def test_what_no_client_may_send_is_malformed(body: str) -> None:
+def test_messages_that_no_client_may_send_are_malformed(body: str) -> None:
     with pytest.raises(Malformed):
         hocuspocus.decode(message("one", bytes.fromhex(body)))
 
 
 @pytest.mark.parametrize("kind", [8, 9, 11, 102])
-def test_a_message_of_another_type_is_known_to_be_one(kind: int) -> None:
+def test_a_message_of_another_type_is_decoded_as_unknown(kind: int) -> None:
     assert hocuspocus.decode(message("one", bytes((kind,)) + b"whatever")) == ("one", sync.Unknown(kind))
 
 
 @pytest.mark.parametrize("data", ["", "05", "01ff00", "ffffffffffffffff0f"])
-def test_what_has_no_address_is_malformed(data: str) -> None:
+def test_a_message_without_an_address_is_malformed(data: str) -> None:
     with pytest.raises(Malformed):
         hocuspocus.decode(bytes.fromhex(data))
 
@@ -106,7 +106,7 @@ def test_an_address_is_a_document_and_perhaps_a_session(address: str, document: 
 
 
 @given(st.text(max_size=40))
-def test_what_the_server_says_reads_as_providers_read_it(reason: str) -> None:
+def test_messages_of_the_server_are_encoded_as_providers_decode_them(reason: str) -> None:
     for encoded, numbers in (
         (hocuspocus.encode_permission_denied(reason), [2, 1]),
         (hocuspocus.encode_close(reason), [7]),
@@ -118,6 +118,6 @@ def test_what_the_server_says_reads_as_providers_read_it(reason: str) -> None:
 
 
 @pytest.mark.parametrize(("may_write", "scope"), [(True, "read-write"), (False, "readonly")])
-def test_an_open_document_says_what_may_be_done_with_it(may_write: bool, scope: str) -> None:
+def test_the_authenticated_message_has_the_scope(may_write: bool, scope: str) -> None:
     decoder = Decoder(hocuspocus.encode_authenticated(may_write))
     assert (decoder.var_uint(), decoder.var_uint(), decoder.var_string()) == (2, 2, scope)

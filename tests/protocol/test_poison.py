@@ -1,6 +1,6 @@
-"""Updates that real Yjs breaks on are refused where they can be told; what is accepted breaks no client.
+"""Updates that Yjs clients fail on are rejected if the update alone shows it; accepted updates break no client.
 
-The judge is real Yjs (tests/node/judgement.mjs). POISON_SEED makes other updates; a failure names its seed.
+The judge is Yjs (tests/node/judgement.mjs). POISON_SEED is the seed of the updates; a failure names it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 
 from canvas_collab.document.folding import Snapshot, read_document, snapshot_of
 from canvas_collab.protocol.lib0 import Malformed
-from canvas_collab.protocol.poison import refuse_poison
+from canvas_collab.protocol.poison import check_runs
 from canvas_collab.protocol.update import EMPTY_UPDATE, decode_update
 from tests.support import poison
 from tests.support.crafting import crafted
@@ -25,14 +25,14 @@ from tests.support.poison import Poison
 
 SEED = int(os.environ.get("POISON_SEED", "1"))
 
-#: How many accepted updates the judge sees, and how many updates of real clients are tried at the door.
+#: How many accepted updates the judge tries, and how many updates of real clients are decoded.
 JUDGED = 6_000
 VALID = 6_000
 
-#: From so many real histories the fuzzer makes others.
+#: The number of real histories that the fuzzer mutates.
 CORPUS = 60
 
-AT_THE_DOOR = {found.name: found for found in poison.at_the_door()}
+IN_ONE_UPDATE = {found.name: found for found in poison.at_the_door()}
 HARMLESS = {found.name: found for found in poison.harmless()}
 HIDDEN = {found.name: found for found in poison.hidden()}
 
@@ -48,36 +48,36 @@ def broken(judge: Judge, history: LogPruner) -> list[Failure]:
     return [failure for failure in verdict if not failure.is_reading]
 
 
-def is_refused(update: bytes) -> bool:
+def is_rejected(update: bytes) -> bool:
     try:
-        decode_update(update, is_new=True)
+        decode_update(update, reject_poison=True)
     except Malformed:
         return True
     return False
 
 
-@pytest.mark.parametrize("found", AT_THE_DOOR.values(), ids=AT_THE_DOOR)
-def test_poison_that_an_update_shows_is_refused(found: Poison) -> None:
-    assert is_refused(found.updates[0])
+@pytest.mark.parametrize("found", IN_ONE_UPDATE.values(), ids=IN_ONE_UPDATE)
+def test_poison_in_a_single_update_is_rejected(found: Poison) -> None:
+    assert is_rejected(found.updates[0])
 
 
-@pytest.mark.parametrize("found", AT_THE_DOOR.values(), ids=AT_THE_DOOR)
-def test_poison_that_is_stored_already_is_read_as_it_is(found: Poison) -> None:
+@pytest.mark.parametrize("found", IN_ONE_UPDATE.values(), ids=IN_ONE_UPDATE)
+def test_stored_poison_is_read_unchanged(found: Poison) -> None:
     document = read_document(Snapshot(), found.updates)
     assert read_document(snapshot_of(document), []).encode() == document.encode()
     assert read_document(Snapshot(document.encode()), []).encode() == document.encode()
 
 
 @pytest.mark.parametrize("found", HARMLESS.values(), ids=HARMLESS)
-def test_what_only_looks_like_poison_is_accepted_and_breaks_nothing(found: Poison, judge: Judge) -> None:
-    assert not any(map(is_refused, found.updates))
+def test_updates_that_only_look_like_poison_are_accepted_and_break_nothing(found: Poison, judge: Judge) -> None:
+    assert not any(map(is_rejected, found.updates))
     assert broken(judge, LogPruner([], found.updates)) == []
 
 
 @pytest.mark.parametrize("found", HIDDEN.values(), ids=HIDDEN)
-def test_poison_that_no_update_shows_is_known_for_what_it_does(found: Poison, judge: Judge) -> None:
+def test_hidden_poison_is_accepted_and_breaks_yjs_as_expected(found: Poison, judge: Judge) -> None:
     history = LogPruner([], found.updates)
-    assert not any(map(is_refused, found.updates))
+    assert not any(map(is_rejected, found.updates))
     failures = broken(judge, history)
     assert failures
     assert is_explained(history, failures) or any("call stack" in failure.error for failure in failures)
@@ -86,8 +86,8 @@ def test_poison_that_no_update_shows_is_known_for_what_it_does(found: Poison, ju
 @pytest.mark.parametrize("before", range(2**18 - 80, 2**18 + 10, 9))
 @pytest.mark.parametrize("key", ["__proto__", "\\u005f_pr\\u006Fto_\\u005F"])
 def test_a_key_is_found_wherever_in_a_long_text_it_is(before: int, key: str) -> None:
-    assert is_refused(crafted(1, 0, poison.embed('{"' + "a" * before + f'":1,"{key}" :{{}}}}')))
-    assert not is_refused(crafted(1, 0, poison.embed('{"' + "a" * before + f'":["{key}"]}}')))
+    assert is_rejected(crafted(1, 0, poison.embed('{"' + "a" * before + f'":1,"{key}" :{{}}}}')))
+    assert not is_rejected(crafted(1, 0, poison.embed('{"' + "a" * before + f'":["{key}"]}}')))
 
 
 SUSPECTS = {
@@ -99,19 +99,19 @@ SUSPECTS = {
 
 
 @pytest.mark.parametrize("name", SUSPECTS)
-def test_looking_for_poison_takes_steps_in_proportion_to_the_size(name: str) -> None:
+def test_checking_for_poison_takes_steps_in_proportion_to_the_size(name: str) -> None:
     def steps(size: int) -> int:
         update = decode_update(crafted(1, 0, SUSPECTS[name](size)))
-        return sum(1 for _ in refuse_poison(1, update.runs[1]))
+        return sum(1 for _ in check_runs(1, update.runs[1]))
 
     few, many = steps(100_000), steps(200_000)
     assert 3 < few < 1000
     assert abs(many - 2 * few) <= 4
 
 
-#: In JSON a key __proto__ is one like others, until Yjs keeps the item in another format because it waits; and what is
-#: no object is no prototype.  Neither is worth telling apart.
-REFUSED_ALL_THE_SAME = (
+#: Poison that is rejected although it does not always break Yjs.  In JSON a key __proto__ is harmless until Yjs encodes
+#: the item in another format because it is pending; and a value that is not an object does not become a prototype.
+REJECTED_ANYWAY = (
     "a prototype in an embed",
     "a prototype in a mark",
     "a prototype in old JSON",
@@ -120,25 +120,25 @@ REFUSED_ALL_THE_SAME = (
 )
 
 
-@pytest.mark.parametrize("found", AT_THE_DOOR.values(), ids=AT_THE_DOOR)
-def test_what_is_refused_would_break_yjs(found: Poison, judge: Judge) -> None:
-    if not found.name.startswith(REFUSED_ALL_THE_SAME):
+@pytest.mark.parametrize("found", IN_ONE_UPDATE.values(), ids=IN_ONE_UPDATE)
+def test_rejected_updates_would_break_yjs(found: Poison, judge: Judge) -> None:
+    if not found.name.startswith(REJECTED_ANYWAY):
         assert broken(judge, LogPruner([], found.updates))
 
 
-def test_no_update_of_real_clients_is_refused(judge: Judge) -> None:
+def test_no_update_of_real_clients_is_rejected(judge: Judge) -> None:
     tried = 0
     seed = SEED * 1_000_000
     while tried < VALID:
         for history in judge.histories(range(seed, seed + 20)):
             for number, update in enumerate(history):
-                assert not is_refused(update), f"POISON_SEED={SEED}, history {seed}, update {number}: {update.hex()}"
+                assert not is_rejected(update), f"POISON_SEED={SEED}, history {seed}, update {number}: {update.hex()}"
             tried += len(history)
         seed += 20
-    assert not is_refused(EMPTY_UPDATE)
+    assert not is_rejected(EMPTY_UPDATE)
 
 
-def test_whatever_is_accepted_breaks_no_client_unless_only_the_document_could_tell(judge: Judge) -> None:
+def test_accepted_updates_break_no_client_except_by_hidden_poison(judge: Judge) -> None:
     fuzzer = Fuzzer(SEED, judge.histories(range(SEED * 1000, SEED * 1000 + CORPUS)))
     accepted = quiet = 0
     explained: Counter[str] = Counter()
@@ -155,6 +155,6 @@ def test_whatever_is_accepted_breaks_no_client_unless_only_the_document_could_te
                 reduced = judge.reduced(history)
                 updates = [update.hex() for update in reduced.accepted]
                 pytest.fail(f"POISON_SEED={SEED}: {failures[0].group}: {updates}")
-    # Most of them have no poison that the document would show, or the rest would be no test.
+    # Most must have no hidden poison, or this would prove little.
     assert quiet * 20 > accepted / 2
     print(f"{accepted} accepted, {dict(explained)}")

@@ -1,28 +1,30 @@
-"""The update format: what is accepted, what is refused, and that what is accepted keeps its bytes."""
+"""Updates: what is accepted and rejected, and that accepted updates keep their bytes."""
 
 from __future__ import annotations
 
 import random
-from itertools import pairwise
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycrdt import Doc, Text
 
-from canvas_collab.protocol.delete_set import DeleteSet
+from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.protocol.json_text import MAX_NESTING
-from canvas_collab.protocol.lib0 import Malformed, encode_var_string, encode_var_uint
+from canvas_collab.protocol.lib0 import Malformed, TooLarge, encode_var_string, encode_var_uint
+from canvas_collab.protocol.steps import run_to_completion
 from canvas_collab.protocol.structs import MAX_CLOCK
-from canvas_collab.protocol.update import decode_update, encode_update
-from tests.document.test_document import edits
+from canvas_collab.protocol.update import RUN_WEIGHT, decode_update, encode_update, read_update
+from tests.support.updates import edits, update_of_many_clients, update_with_gaps
 
 CLIENT = b"\x05"
 PARENT = b"\x01\x01t"
 
 
 def item(kind: int, content: bytes, clock: int = 0) -> bytes:
-    """An update with one item in the shared type ``t``."""
+    """Return an update with one item in the top-level type ``t``."""
     return b"\x01\x01" + CLIENT + encode_var_uint(clock) + bytes((kind,)) + PARENT + content + b"\x00"
 
 
@@ -71,20 +73,20 @@ def test_every_kind_of_content_keeps_its_bytes_and_has_its_length(name: str) -> 
     assert encode_update(update.runs, update.deletions) == data
 
 
-REFUSED = {
+REJECTED = {
     "a string that is not utf-8": item(4, b"\x01\xff"),
     "an empty string": item(4, b"\x00"),
     "no values": item(8, b"\x00"),
     "an unknown value": item(8, b"\x01\x50"),
     "an integer of too many bits": item(8, b"\x01\x7d" + b"\xff" * 9),
     "half a double": item(8, b"\x01\x7b\x00")[:-1],
-    "json that is none": item(2, b"\x01" + string("{")),
+    "invalid json": item(2, b"\x01" + string("{")),
     "an embed that is undefined": item(5, string("undefined")),
     "an embed that is not a number": item(5, string("NaN")),
     "an unknown shared type": item(7, b"\x07"),
     "unknown content": item(11, b"\x01"),
-    "a skipped stretch with fields": b"\x01\x01\x05\x00\x8a\x01\x01\x01\x00",
-    "an empty garbage-collected stretch": b"\x01\x01\x05\x00\x00\x00\x00",
+    "a skip with fields": b"\x01\x01\x05\x00\x8a\x01\x01\x01\x00",
+    "an empty gc": b"\x01\x01\x05\x00\x00\x00\x00",
     "one client twice": b"\x02\x01\x05\x00\x00\x01\x01\x05\x01\x00\x01\x00",
     "a clock that is too high": b"\x01\x01\x05" + encode_var_uint(MAX_CLOCK + 1) + b"\x00\x01\x00",
     "a struct that ends too high": b"\x01\x01\x05" + encode_var_uint(MAX_CLOCK) + b"\x00\x01\x00",
@@ -93,23 +95,23 @@ REFUSED = {
     "more clients than there are": b"\xff\xff\xff\xff\x0f\x01\x05\x00\x00\x01\x00",
     "more deletions than there are": b"\x00\x01\x05\xff\xff\xff\xff\x0f\x01\x01",
     "an empty deletion": b"\x00\x01\x05\x01\x07\x00",
-    "a struct that has itself on its left": b"\x01\x01\x05\x07\x84\x05\x07\x01a\x00",
-    "a struct that has a later one on its right": b"\x01\x01\x05\x07\x44\x05\x08\x01a\x00",
-    "a struct in one that comes later": b"\x01\x01\x05\x07\x04\x00\x05\x08\x01a\x00",
+    "a struct that is its own origin": b"\x01\x01\x05\x07\x84\x05\x07\x01a\x00",
+    "a struct with a later right origin": b"\x01\x01\x05\x07\x44\x05\x08\x01a\x00",
+    "a struct with a later parent": b"\x01\x01\x05\x07\x04\x00\x05\x08\x01a\x00",
     "a subdocument without options": item(9, string("guid") + b"\x7e"),
     "no delete set": item(4, string("a"))[:-1],
-    "json that is nested without end": item(5, string("[" * (MAX_NESTING + 1) + "]" * (MAX_NESTING + 1))),
-    "nesting without end": item(8, b"\x01" + b"\x75\x01" * (MAX_NESTING + 2) + b"\x7e"),
+    "json that is nested too deeply": item(5, string("[" * (MAX_NESTING + 1) + "]" * (MAX_NESTING + 1))),
+    "values that are nested too deeply": item(8, b"\x01" + b"\x75\x01" * (MAX_NESTING + 2) + b"\x7e"),
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_some_client_could_not_read_is_refused(name: str) -> None:
+@pytest.mark.parametrize("name", REJECTED)
+def test_updates_that_some_client_could_not_read_are_rejected(name: str) -> None:
     with pytest.raises(Malformed):
-        decode_update(REFUSED[name])
+        decode_update(REJECTED[name])
 
 
-def test_nesting_up_to_its_limit_is_accepted() -> None:
+def test_nesting_up_to_the_limit_is_accepted() -> None:
     assert decode_update(item(8, b"\x01" + b"\x75\x01" * MAX_NESTING + b"\x7e"))
 
 
@@ -121,7 +123,7 @@ def test_json_is_accepted_unless_it_is_nested_too_deeply(text: str) -> None:
     assert decode_update(item(5, string(text)))
 
 
-def test_a_number_of_very_many_digits_is_one() -> None:
+def test_a_number_of_very_many_digits_is_accepted() -> None:
     assert decode_update(item(5, string("9" * 100_000)))
 
 
@@ -130,7 +132,7 @@ def test_bytes_after_the_end_are_ignored() -> None:
     assert decode_update(data + b"more").runs == decode_update(data).runs
 
 
-def test_every_prefix_of_an_update_is_refused_or_shorter() -> None:
+def test_every_prefix_of_an_update_is_rejected() -> None:
     data = item(8, CONTENTS["any"][1])
     for length in range(len(data)):
         with pytest.raises(Malformed):
@@ -148,7 +150,7 @@ def test_any_bytes_are_either_an_update_or_malformed(data: bytes) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 2**32), st.data())
-def test_a_mutated_update_is_either_refused_or_one_that_the_engine_reads_too(seed: int, data: st.DataObject) -> None:
+def test_a_mutated_update_is_rejected_or_encoded_without_loss(seed: int, data: st.DataObject) -> None:
     chance = random.Random(seed)
     update = bytearray(chance.choice(edits(seed % 50, 20)))
     for _ in range(chance.randint(1, 3)):
@@ -162,8 +164,8 @@ def test_a_mutated_update_is_either_refused_or_one_that_the_engine_reads_too(see
     assert decode_update(again).deletions.encode() == decoded.deletions.encode()
 
 
-def test_what_an_engine_encodes_is_encoded_again_to_the_same_bytes() -> None:
-    doc: Doc = Doc()
+def test_an_update_of_pycrdt_is_encoded_to_the_same_bytes() -> None:
+    doc: Doc[Any] = Doc()
     text = doc.get("text", type=Text)
     for word in ("one ", "two ", "three "):
         text.insert(0, word)
@@ -173,29 +175,21 @@ def test_what_an_engine_encodes_is_encoded_again_to_the_same_bytes() -> None:
     assert encode_update(update.runs, update.deletions) == data
 
 
-ranges = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60), st.integers(1, 12)), max_size=25)
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 80), st.integers(1, 4000))
+def test_the_parts_of_a_split_update_have_together_what_it_has(seed: int, count: int, size: int) -> None:
+    whole = decode_update(merge_updates([decode_update(data) for data in edits(seed, count)]))
+    parts = list(whole.split(size))
+    for part in parts:
+        assert decode_update(part.encode()).runs == {client: list(runs) for client, runs in part.runs.items()}
+    document = Document(parts)
+    assert document.encode() == Document([whole]).encode()
 
 
-@settings(max_examples=300, deadline=None)
-@given(ranges, ranges)
-def test_a_delete_set_holds_exactly_what_was_added(
-    first: list[tuple[int, int, int]], second: list[tuple[int, int, int]]
-) -> None:
-    def clocks(stretches: list[tuple[int, int, int]]) -> set[tuple[int, int]]:
-        return {(client, clock) for client, start, length in stretches for clock in range(start, start + length)}
-
-    def delete_set(stretches: list[tuple[int, int, int]]) -> DeleteSet:
-        deletions = DeleteSet()
-        for client, start, length in stretches:
-            deletions.add(client, start, start + length)
-        return deletions
-
-    one, other = delete_set(first), delete_set(second)
-    assert one.covers(other) == (clocks(second) <= clocks(first))
-    one.encode()
-    one.update(other)
-    assert {(c, clock) for c, found in one.items() for a, b in found for clock in range(a, b)} == clocks(first + second)
-    again = DeleteSet.decode(one.encode())
-    assert sorted(again.items()) == sorted(one.items())
-    for _, found in one.items():
-        assert all(before[1] < after[0] for before, after in pairwise(found))
+@pytest.mark.parametrize("make", [update_with_gaps, update_of_many_clients])
+def test_an_update_that_would_take_too_much_memory_is_rejected(make: Callable[[int], bytes]) -> None:
+    data = make(2000)
+    update = run_to_completion(read_update(data, 2000 * RUN_WEIGHT))
+    assert run_to_completion(update.compute_weight()) >= 2000 * RUN_WEIGHT
+    with pytest.raises(TooLarge):
+        run_to_completion(read_update(data, 1000 * RUN_WEIGHT))

@@ -85,12 +85,12 @@ def test_a_query_is_answered_with_the_same_messages_while_nothing_changes(
     harness: RoomHarness, broadcaster: AwarenessBroadcaster[FakeMember]
 ) -> None:
     ada, bob, cyd = harness.members
-    assert payloads(broadcaster.query_response(bob)) == [awareness_format.NOBODY]
+    assert payloads(broadcaster.query_response(bob)) == [awareness_format.EMPTY_AWARENESS]
     harness.set_awareness(ada, Entry(1, 0, "{}"))
     assert payloads(broadcaster.query_response(bob)) == [awareness_format.encode([Entry(1, CLOCK_OFFSET, "{}")])]
     assert broadcaster.query_response(bob)[0] is broadcaster.query_response(cyd)[0]
     harness.set_awareness(ada, Entry(1, CLOCK_OFFSET, "null"))
-    assert payloads(broadcaster.query_response(cyd)) == [awareness_format.NOBODY]
+    assert payloads(broadcaster.query_response(cyd)) == [awareness_format.EMPTY_AWARENESS]
 
 
 def test_it_is_known_when_all_connections_were_sent_something_last(

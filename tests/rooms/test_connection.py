@@ -16,7 +16,7 @@ from canvas_collab.config.connections import ConnectionLimits
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
-from canvas_collab.protocol.steps import complete
+from canvas_collab.protocol.steps import run_to_completion
 from canvas_collab.protocol.update import Update
 from canvas_collab.rooms.channel import Channel
 from canvas_collab.rooms.connection import Connection, EditResult
@@ -74,7 +74,7 @@ class Stage:
         for _ in range(steps):
             next(handling)
         self.connection.leave()
-        return complete(handling)
+        return run_to_completion(handling)
 
 
 def authorization() -> Authorization:
@@ -110,10 +110,10 @@ def test_an_awareness_message_has_no_effect_if_the_client_leaves_while_it_is_han
 
 def test_keep_alive_sends_an_empty_awareness_update_unless_one_was_sent_to_all_lately() -> None:
     stage = Stage()
-    empty = sync.encode_awareness(awareness_format.NOBODY)
+    empty = sync.encode_awareness(awareness_format.EMPTY_AWARENESS)
     stage.connection.keep_alive(10)
     assert stage.channel.offered == [empty]
-    complete(stage.connection.receive(sync.AwarenessUpdate(awareness_format.encode([Entry(1, 1, "{}")]))))
+    run_to_completion(stage.connection.receive(sync.AwarenessUpdate(awareness_format.encode([Entry(1, 1, "{}")]))))
     stage.channel.offered.clear()
     stage.clock.advance(10)
     stage.connection.keep_alive(10)

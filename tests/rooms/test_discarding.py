@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from canvas_collab.database.errors import DatabaseUnavailable
 from canvas_collab.document import document
 from canvas_collab.document.document import merge_updates
-from canvas_collab.protocol.steps import complete
+from canvas_collab.protocol.steps import run_to_completion
 from canvas_collab.protocol.update import decode_update
 from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.rooms.room import Room
@@ -82,7 +82,7 @@ def test_entering_after_a_discard_waits_until_earlier_edits_are_committed(
     staged.rooms.discard("a")
     entering = staged.enter()
     assert staged.commits == []
-    complete(editing)
+    run_to_completion(editing)
     assert len(staged.loads) == len(staged.commits) == 1
     staged.commits[0].callback(None)
     new = make_room(staged.clock, "a")

@@ -6,17 +6,17 @@ import pytest
 
 from canvas_collab.document.document import Document
 from canvas_collab.protocol import sync
-from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, complete
+from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, run_to_completion
 from canvas_collab.protocol.update import decode_update
 from canvas_collab.rooms.full_sync import SMALL, FullSync
 from canvas_collab.rooms.prepared_message import PreparedMessage
-from tests.protocol.test_steps import authors
+from tests.support.updates import update_of_many_clients
 
 
 @pytest.fixture
 def document() -> Document:
     """A document that takes several steps to encode, and is not small."""
-    document = Document([decode_update(authors(5 * RUNS_PER_STEP))])
+    document = Document([decode_update(update_of_many_clients(5 * RUNS_PER_STEP))])
     document.append(b"\x01\x01\xff\xff\xff\xff\x0f\x00\x04\x01\x01t\x80\x80\x08" + b"x" * 2 * SMALL + b"\x00")
     return document
 
@@ -68,7 +68,7 @@ def test_when_the_client_that_began_the_encoding_leaves_the_others_complete_it(d
     next(first)
     next(second)
     first.close()
-    assert merged(complete(second)).encode() == document.encode()
+    assert merged(run_to_completion(second)).encode() == document.encode()
 
 
 def test_when_encoding_fails_it_fails_for_all_that_wait_and_the_next_request_tries_again(
@@ -81,7 +81,7 @@ def test_when_encoding_fails_it_fails_for_all_that_wait_and_the_next_request_tri
         next(first)
         next(second)
         with pytest.raises(ZeroDivisionError):
-            complete(first)
+            run_to_completion(first)
         with pytest.raises(RuntimeError):
-            complete(second)
-    assert merged(complete(full_sync.messages())).encode() == document.encode()
+            run_to_completion(second)
+    assert merged(run_to_completion(full_sync.messages())).encode() == document.encode()

@@ -11,7 +11,7 @@ from canvas_collab.document import document
 from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
-from canvas_collab.protocol.steps import complete
+from canvas_collab.protocol.steps import run_to_completion
 from canvas_collab.protocol.update import decode_update
 from canvas_collab.rooms import broadcast_queue
 from canvas_collab.rooms.awareness import CLOCK_OFFSET
@@ -83,13 +83,13 @@ def test_a_connection_under_backpressure_is_sent_what_it_has_missed_once_it_catc
     assert len(bob.received) == 1
     assert len(cyd.received) == 6
 
-    changes, states = complete(harness.room.catch_up(bob))
+    changes, states = run_to_completion(harness.room.catch_up(bob))
     caught_up = decode_update(sync_update(changes.payload))
     assert len(caught_up.runs) == 4
     bobs = Document([decode_update(sync_update(bob.received[0])), caught_up])
     assert bobs.encode() == harness.room.document.encode()
     assert states.payload == awareness_update(Entry(1, CLOCK_OFFSET, "{}"))
-    assert complete(harness.room.catch_up(bob)) == []
+    assert run_to_completion(harness.room.catch_up(bob)) == []
     harness.clock.advance(WINDOW)
     harness.edit(ada, update_of("five"))
     assert len(bob.received) == 2
@@ -105,7 +105,7 @@ def test_catching_up_includes_the_update_at_which_backpressure_began(harness: Ro
     bob.has_backpressure = True
     harness.clock.advance(WINDOW)
     harness.edit(ada, typist.get_update(before))
-    [changes] = complete(harness.room.catch_up(bob))
+    [changes] = run_to_completion(harness.room.catch_up(bob))
     bobs = Doc[Any]()
     bobs.apply_update(sync_update(bob.received[0]))
     bobs.apply_update(sync_update(changes.payload))
@@ -118,7 +118,7 @@ def test_a_connection_that_leaves_under_backpressure_is_forgotten(harness: RoomH
     bob.has_backpressure = True
     harness.edit(ada, update_of("x"))
     harness.room.leave(bob)
-    assert complete(harness.room.catch_up(bob)) == []
+    assert run_to_completion(harness.room.catch_up(bob)) == []
 
 
 def test_catching_up_includes_an_update_that_is_being_merged_when_backpressure_begins(
@@ -132,10 +132,10 @@ def test_catching_up_includes_an_update_that_is_being_merged_when_backpressure_b
     assert harness.room.document.size
     bob.has_backpressure = True
     harness.set_awareness(cyd, Entry(1, 1, "{}"))
-    complete(merging)
+    run_to_completion(merging)
     bob.has_backpressure = False
     assert bob.received == []
-    [changes, _] = complete(harness.room.catch_up(bob))
+    [changes, _] = run_to_completion(harness.room.catch_up(bob))
     caught_up = Document([decode_update(sync_update(changes.payload))])
     assert caught_up.encode() == harness.room.document.encode()
 

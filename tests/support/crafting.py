@@ -7,9 +7,9 @@ from typing import TypeAlias
 
 from attrs import define, evolve, field
 
-from canvas_collab.protocol.info import GC, KEY, KIND, ORIGIN, RIGHT_ORIGIN, SKIP
 from canvas_collab.protocol.lib0 import Decoder, encode_var_string, encode_var_uint
-from canvas_collab.protocol.structs import Struct, structs_of
+from canvas_collab.protocol.struct_info import GC, KEY, KIND, ORIGIN, RIGHT_ORIGIN, SKIP
+from canvas_collab.protocol.structs import Struct, read_structs
 from canvas_collab.protocol.update import decode_update
 
 Id: TypeAlias = tuple[int, int]
@@ -111,7 +111,7 @@ def take_apart(data: bytes) -> CraftedUpdate:
     parts = []
     for client, runs in update.runs.items():
         for run in runs:
-            structs = [_struct(run.data, struct) for struct in structs_of(run, client)]
+            structs = [_struct(run.data, struct) for struct in read_structs(run, client)]
             parts.append(Part(client, run.clock, structs))
     deletions = [(client, start, end - start) for client, ranges in update.deletions.items() for start, end in ranges]
     return CraftedUpdate(parts, deletions)

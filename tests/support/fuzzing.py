@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from attrs import define, evolve, field
 
 from canvas_collab.document.document import Document
-from canvas_collab.protocol.info import ANY, BINARY, DELETED, DOC, EMBED, FORMAT, GC, JSON, SKIP, STRING, TYPE
 from canvas_collab.protocol.lib0 import Malformed, encode_var_bytes, encode_var_string, encode_var_uint
+from canvas_collab.protocol.struct_info import ANY, BINARY, DELETED, DOC, EMBED, FORMAT, GC, JSON, SKIP, STRING, TYPE
 from canvas_collab.protocol.update import decode_update, encode_update
 from tests.support.crafting import Crafted, CraftedUpdate, Id, Part, joined, take_apart
 from tests.support.hidden import Structs
@@ -122,7 +122,7 @@ class World:
     def take(self, data: bytes) -> bool:
         """Take an update in; whether it is one, and brought something."""
         try:
-            update = decode_update(data, is_new=True)
+            update = decode_update(data, reject_poison=True)
         except Malformed:
             return False
         if not self.document.lacks_any_of(update):

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from canvas_collab.document.document import Document
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.info import DELETED, EMBED, FORMAT, GC, JSON, SKIP
+from canvas_collab.protocol.struct_info import DELETED, EMBED, FORMAT, GC, JSON, SKIP
 from canvas_collab.protocol.update import decode_update
 from tests.support.crafting import Crafted, CraftedUpdate, Id, take_apart
 from tests.support.judge import Failure, LogPruner

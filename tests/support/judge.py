@@ -76,7 +76,7 @@ class LogPruner:
 def is_accepted(data: bytes) -> bool:
     """Whether the server takes an update."""
     try:
-        return bool(decode_update(data, is_new=True))
+        return bool(decode_update(data, reject_poison=True))
     except Malformed:
         return False
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 from attrs import frozen
 
-from canvas_collab.protocol.info import ANY, DELETED, DOC, EMBED, FORMAT, JSON, STRING, TYPE
 from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
+from canvas_collab.protocol.struct_info import ANY, DELETED, DOC, EMBED, FORMAT, JSON, STRING, TYPE
 from tests.support.crafting import Crafted, crafted
 
 #: The client whose structs they are.

@@ -11,7 +11,7 @@ from canvas_collab.document.document import Document
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
-from canvas_collab.protocol.steps import complete
+from canvas_collab.protocol.steps import run_to_completion
 from canvas_collab.protocol.update import decode_update
 from canvas_collab.rooms.awareness import Awareness
 from canvas_collab.rooms.connection import Connection
@@ -62,7 +62,7 @@ class RoomHarness:
 
     def edit(self, member: FakeMember, data: bytes) -> None:
         """Send an update."""
-        complete(self.room.edit(member, decode_update(data)))
+        run_to_completion(self.room.edit(member, decode_update(data)))
 
     def set_awareness(self, member: FakeMember, *entries: Entry, is_opening: bool = False) -> list[Entry]:
         """Send awareness states; returns the corrections for the sender."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from canvas_collab.protocol.delete_set import DeleteSet
-from canvas_collab.protocol.info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
+from canvas_collab.protocol.struct_info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.structs import Run
 from canvas_collab.protocol.update import encode_update
 

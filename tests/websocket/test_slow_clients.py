@@ -127,4 +127,4 @@ def test_one_who_does_not_answer_a_ping_is_cut_off_and_one_who_does_stays(room: 
     with Client(daemon, "one", room.ada) as silent, deaf_client(daemon, room.bob):
         daemon.wait_for_event("connection ended", user=room.bob.id, reason="no answer to a ping")
         # Only what keeps the connection.
-        assert set(silent.flush()) == {sync.encode_awareness(awareness.NOBODY)}
+        assert set(silent.flush()) == {sync.encode_awareness(awareness.EMPTY_AWARENESS)}

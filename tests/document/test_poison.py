@@ -1,4 +1,4 @@
-"""What real clients break on is found in what is stored, and nothing is found in what they make."""
+"""Poison is found in stored documents, and nothing is found in what Yjs makes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from canvas_collab.document.document import Document
 from canvas_collab.document.poison import MAX_AT_ONE_PLACE, MAX_DEPTH, find_poison
 from canvas_collab.protocol import sync
-from canvas_collab.protocol.info import Kind
 from canvas_collab.protocol.lib0 import encode_var_uint
+from canvas_collab.protocol.struct_info import Kind
 from canvas_collab.protocol.update import decode_update
 from tests.cli.test_commands import run
 from tests.support.clients import Client
@@ -26,14 +26,18 @@ def whole(updates: Iterable[bytes]) -> bytes:
     return Document(map(decode_update, updates)).encode()
 
 
+def poison_found(update: bytes) -> list[str]:
+    """Return what is wrong with an update that holds a whole document, without duplicates."""
+    return sorted({poison.what for poison in find_poison(decode_update(update))})
+
+
 def value(encoded: bytes) -> bytes:
-    """The content of an item with one value."""
+    """Return the content of an item with one value."""
     return encode_var_uint(1) + encoded
 
 
-#: The value true, as lib0 writes it.
+#: The value true, as lib0 encodes it.
 TRUE = b"\x78"
-
 TWO_FOR_A_KEY = [
     item(Kind.ANY, value(TRUE), parent="map", key="k"),
     item(Kind.ANY, encode_var_uint(2) + TRUE + TRUE, origin=(CLIENT, 0)),
@@ -45,7 +49,7 @@ TWO_FOR_A_KEY = [
     [
         (whole(nested(MAX_DEPTH + 2)), f"types nested more than {MAX_DEPTH} deep"),
         (at_one_place(MAX_AT_ONE_PLACE + 1), f"more than {MAX_AT_ONE_PLACE} insertions at one place"),
-        (circle(), "items each of which was put beside the other"),
+        (circle(), "items whose origins form a cycle"),
         (update_of(TWO_FOR_A_KEY, clocks=3), "several values for one key"),
         (
             update_of([item(Kind.DOC, string("guid") + b"\x76\x01" + string("guid") + b"\x7d\x01", parent="array")]),
@@ -69,8 +73,8 @@ TWO_FOR_A_KEY = [
         ),
     ],
 )
-def test_what_clients_break_on_is_found(update: bytes, what: str) -> None:
-    assert find_poison(update) == [what]
+def test_poison_is_found(update: bytes, what: str) -> None:
+    assert poison_found(update) == [what]
 
 
 @pytest.mark.parametrize(
@@ -78,19 +82,19 @@ def test_what_clients_break_on_is_found(update: bytes, what: str) -> None:
     [
         whole(nested(MAX_DEPTH)),
         at_one_place(MAX_AT_ONE_PLACE),
-        # What is deleted as a whole cannot be deleted in parts.
+        # An item that is wholly deleted cannot be split by a deletion.
         whole([update_of(TWO_FOR_A_KEY, clocks=3), deletion(1, 3)]),
         update_of([item(Kind.ANY, value(b"\x77" + string("__proto__")), parent="map", key="k")]),
-        # These are kept in a Map, which has no prototype to lose.
+        # Yjs stores these keys in a Map, where they are harmless.
         update_of([item(Kind.ANY, value(TRUE), parent="map", key="__proto__")]),
         update_of([item(Kind.FORMAT, string("__proto__") + string("1"), parent="text")]),
-        # It waits for what has not come yet.
+        # Pending items.
         update_of([item(Kind.STRING, string("a"), origin=(1, 1))]),
         update_of([item(Kind.STRING, string("a"), parent="text")], clock=7),
     ],
 )
-def test_what_they_take_well_is_not_found(update: bytes) -> None:
-    assert find_poison(update) == []
+def test_harmless_structs_are_not_reported(update: bytes) -> None:
+    assert poison_found(update) == []
 
 
 def test_nothing_is_found_in_what_yjs_makes(node_executable: str, node_path: Path) -> None:
@@ -99,10 +103,10 @@ def test_nothing_is_found_in_what_yjs_makes(node_executable: str, node_path: Pat
     assert len(lines) > 150
     for line in lines:
         history = json.loads(line)
-        assert find_poison(whole(b64decode(update) for update in history["updates"])) == [], history["seed"]
+        assert poison_found(whole(b64decode(update) for update in history["updates"])) == [], history["seed"]
 
 
-def test_verify_says_with_which_entry_of_whom_and_when_it_came(diagram: Diagram) -> None:
+def test_verify_names_the_log_entry_and_the_user(diagram: Diagram) -> None:
     poison = [*nested(MAX_DEPTH + 150)]
     good = update_of([item(Kind.STRING, string("good"), parent="text")], client=1, clocks=4)
     for user, updates in ((diagram.owner, [good]), (diagram.editor, poison)):
@@ -117,7 +121,7 @@ def test_verify_says_with_which_entry_of_whom_and_when_it_came(diagram: Diagram)
     assert done.returncode == 1
     problems = json.loads(done.stdout)["problems"]
     rows = diagram.database.query("SELECT id FROM yjs_update_log WHERE user_id = %s ORDER BY id", (diagram.editor.id,))
-    # Those that brought the depth, and not the ones before.
+    # The entries with the types that are too deep, not those before.
     assert [(problem["entry"],) for problem in problems] == rows[5:-1]
     assert {problem["user_id"] for problem in problems} == {diagram.editor.id}
     done = run("verify", "sketch", DATABASE_URL=diagram.database.url)

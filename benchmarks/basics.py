@@ -66,7 +66,7 @@ def timed(action: Callable[[], object], times: int) -> list[float]:
 class _ConnectedClient:
     """A client of the doorkeeper that never disconnects."""
 
-    gone = False
+    is_closing = False
 
 
 async def measure_database(database: TestDatabase, user: User) -> None:

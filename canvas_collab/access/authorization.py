@@ -149,7 +149,7 @@ class Authorizer:
         if not acquired.called:
             acquired.cancel()
             raise _unavailable(f"no lookup within {self._timeout:g} s")
-        raise _unavailable("the client did not wait" if requester.gone else "too many lookups wait")
+        raise _unavailable("the client did not wait" if requester.is_closing else "too many lookups wait")
 
     def _release_lookup(self, result: _T) -> _T:
         self._lookups.release()

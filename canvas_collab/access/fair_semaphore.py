@@ -12,7 +12,7 @@ class Requester(Protocol):
     """A client's socket that acquires the semaphore."""
 
     @property
-    def gone(self) -> bool:
+    def is_closing(self) -> bool:
         """Whether the client has disconnected, so that its requests need not be served."""
 
 
@@ -42,7 +42,7 @@ class FairSemaphore:
         """Wait for the semaphore.
 
         The Deferred fires with True when it is acquired, which :meth:`release` ends, and with False if the request is
-        refused or the requester has gone.  Cancelling the Deferred withdraws the request.
+        refused or the requester is closing.  Cancelling the Deferred withdraws the request.
         """
         if self._free and not self._waiting:
             self._free -= 1
@@ -78,7 +78,7 @@ class FairSemaphore:
         self._waiting_count -= 1
         if waiting:
             self._waiting[requester] = waiting
-        if requester.gone:
+        if requester.is_closing:
             request.callback(False)
         else:
             self._free -= 1

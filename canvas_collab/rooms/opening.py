@@ -118,7 +118,7 @@ class ConnectionOpener:
         if name in self._rooms:
             return await self._rooms.enter(name)
         if not await self._loads.acquire(requester):
-            reason = "the client did not wait" if requester.gone else "too many document loads wait"
+            reason = "the client did not wait" if requester.is_closing else "too many document loads wait"
             raise Denied(503, CloseCode.TRY_AGAIN_LATER, "try again later", reason)
         try:
             return await self._rooms.enter(name)

@@ -320,7 +320,7 @@ class Hocuspocus:
     def _take(self, document: OpenDocument, pending: PendingDocument) -> Steps[None]:
         """Take what was sent of a document before it was open."""
         for body in pending.queue:
-            if document.left or self.socket.gone:
+            if document.left or self.socket.is_closing:
                 break
             try:
                 yield from document.receive(body)

@@ -19,7 +19,7 @@ class Socket(Protocol):
         """The client's address, for the log."""
 
     @property
-    def gone(self) -> bool:
+    def is_closing(self) -> bool:
         """Whether nothing can be sent any more."""
 
     @property

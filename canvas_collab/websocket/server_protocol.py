@@ -63,7 +63,7 @@ class ServerProtocol(Receiver):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gone = False
+        self.is_closing = False
         # Whether the connection was ended from this side, so that no message counts any more.
         self._was_ended = False
         self._handler: ProtocolHandler | None = None
@@ -85,7 +85,7 @@ class ServerProtocol(Receiver):
     @property
     def may_send(self) -> bool:
         """Whether messages can be sent now."""
-        return bool(self.state == self.STATE_OPEN) and not self.gone
+        return bool(self.state == self.STATE_OPEN) and not self.is_closing
 
     # The handshake
 
@@ -98,7 +98,7 @@ class ServerProtocol(Receiver):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """A socket has gone, whatever state it was in."""
-        self.gone = self._was_lost = True
+        self.is_closing = self._was_lost = True
         self.outbound.disturbed()
         self._stop_waiting()
         if self._farewell is not None and self._farewell.active():
@@ -145,7 +145,7 @@ class ServerProtocol(Receiver):
                 raise denied
             self._handler = self.factory.handler_for(self, request.path)
             await self._handler.handshake_received(request)
-            if self.gone:
+            if self.is_closing:
                 raise Denied(408, CloseCode.TIMEOUT, "too late", "the client did not wait")
         except Denied as denied:
             self._deny(denied)
@@ -267,14 +267,14 @@ class ServerProtocol(Receiver):
         if self.state == self.STATE_OPEN:
             # Not sendClose(), which takes 1012 for a code that a server may not send. A reason may have 123 bytes.
             self.sendCloseFrame(int(code), reason.encode()[:123].decode("utf-8", "ignore").encode())
-            if self.gone:
+            if self.is_closing:
                 # The client's own close frame is still to come.
                 self.inbound.go_on()
                 self.resume_reading()
 
     def end(self, code: CloseCode, reason: str, abort: bool = False) -> None:
         """End the connection for something the client did, or is."""
-        if self.gone:
+        if self.is_closing:
             return
         room, user = self._handler.log_context if self._handler else (None, None)
         self.events.info("connection ended", reason=reason, code=int(code), room=room, user=user, client=self.client)
@@ -288,7 +288,7 @@ class ServerProtocol(Receiver):
 
         Until then nothing is read of it and nothing sent, and what it had open is closed.
         """
-        self.gone = self.is_over = True
+        self.is_closing = self.is_over = True
         self.outbound.disturbed()
         self._stop_waiting()
         self.pause_reading()

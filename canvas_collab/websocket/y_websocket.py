@@ -68,7 +68,7 @@ class YWebsocket:
         :raises Denied: if it must be refused.
         """
         connection = await self._opener.open(self, self._opener.room_of(request.path), request)
-        if self._socket.gone:
+        if self._socket.is_closing:
             self._opener.close(connection, None, "the client did not wait")
         else:
             self._connection = connection

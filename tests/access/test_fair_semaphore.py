@@ -10,9 +10,9 @@ from canvas_collab.access.fair_semaphore import FairSemaphore
 
 @define(eq=False)
 class Socket:
-    """A client's socket, connected until `gone` is set."""
+    """A client's socket, connected until `is_closing` is set."""
 
-    gone: bool = False
+    is_closing: bool = False
 
 
 def acquired(request: Deferred[bool]) -> bool | None:
@@ -60,16 +60,16 @@ def test_when_the_queue_is_full_the_socket_with_most_requests_loses_its_latest()
     assert len(semaphore) == 4
 
 
-def test_requests_that_were_cancelled_or_whose_socket_has_gone_are_skipped() -> None:
+def test_requests_that_were_cancelled_or_whose_socket_is_closing_are_skipped() -> None:
     semaphore = FairSemaphore(1, 10)
     semaphore.acquire(Socket())
-    gone = Socket()
-    of_gone, cancelled, waiting = semaphore.acquire(gone), semaphore.acquire(Socket()), semaphore.acquire(Socket())
-    gone.gone = True
+    closing = Socket()
+    of_closing, cancelled, waiting = semaphore.acquire(closing), semaphore.acquire(Socket()), semaphore.acquire(Socket())
+    closing.is_closing = True
     cancelled.addErrback(lambda failure: None)
     cancelled.cancel()
     semaphore.release()
-    assert (acquired(of_gone), acquired(waiting)) == (False, True)
+    assert (acquired(of_closing), acquired(waiting)) == (False, True)
     assert len(semaphore) == 0
 
 

@@ -42,7 +42,7 @@ class StagedSocket:
     """A socket of a dialect under test; `ended` is how it was ended."""
 
     client = "somebody"
-    gone = False
+    is_closing = False
 
     def __init__(self) -> None:
         self.ended: list[tuple[int, str]] = []

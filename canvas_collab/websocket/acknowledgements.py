@@ -56,23 +56,23 @@ class SaveAcknowledgements:
     def beat(self, counter: bytes) -> None:
         """The client has sent a heartbeat."""
         self.has_heartbeats = True
-        self._heartbeats.beat(counter)
+        self._heartbeats.received(counter)
 
     def taken(self, message: sync.Message, effect: EditResult) -> None:
         """A message of the client has been dealt with."""
         if effect is EditResult.REFUSED:
-            self._heartbeats.refused()
+            self._heartbeats.edit_refused()
         if isinstance(message, sync.AwarenessUpdate):
             self._look_at(message.payload)
         elif isinstance(message, sync.SyncStep1):
             is_small = len(message.state_vector) <= MAX_KEPT_STATE_VECTOR
             self._state_vector = message.state_vector if is_small else None
         elif isinstance(message, sync.SyncStep2):
-            self._heartbeats.completed()
+            self._heartbeats.sync_completed()
             state_vector, self._state_vector = self._state_vector, None
             if self._confirmations is not None and state_vector is not None and effect is EditResult.ACCEPTED:
                 # Edits that were made offline, or arrived when the client could not be told any more.
-                self._confirmations.add_known(decode_state_vector(state_vector), self._room.document.clocks)
+                self._confirmations.add_common(decode_state_vector(state_vector), self._room.document.clocks)
 
     def kept(self, update: Update) -> None:
         """An edit of the client's is on its way to disk."""
@@ -81,9 +81,9 @@ class SaveAcknowledgements:
 
     def drained(self) -> None:
         """The client reads again."""
-        self._heartbeats.drained()
+        self._heartbeats.backpressure_ended()
         if self._confirmations is not None:
-            self._confirmations.drained()
+            self._confirmations.backpressure_ended()
 
     def _look_at(self, payload: bytes) -> None:
         """The first awareness message is the client's own, and names it; then come those that it has heard."""

@@ -27,7 +27,7 @@ HIGHEST_OF_YJS_13 = 2**32 - 1
 
 #: So many stretches may wait to be confirmed.  What is more the client goes on taking for not synced, until it
 #: reconnects.
-MAX_STRETCHES = 1000
+MAX_RANGES = 1000
 
 
 class Confirmations:
@@ -67,7 +67,7 @@ class Confirmations:
             self._deletions.update(update.deletions)
             self._wait()
 
-    def add_known(self, theirs: Mapping[int, int], ours: Mapping[int, int]) -> None:
+    def add_common(self, theirs: Mapping[int, int], ours: Mapping[int, int]) -> None:
         """The client has everything up to these clocks of their authors, and the document up to those."""
         common = {author: min(clock, ours.get(author, 0)) for author, clock in theirs.items()}
         if self._has_room_for(len(common)):
@@ -76,13 +76,13 @@ class Confirmations:
                     self._insertions.add(author, 0, clock)
             self._wait()
 
-    def drained(self) -> None:
+    def backpressure_ended(self) -> None:
         """The client reads again."""
         if self._is_unsent:
             self._committed()
 
     def _has_room_for(self, stretches: int) -> bool:
-        has_room = self._stretches + stretches <= MAX_STRETCHES
+        has_room = self._stretches + stretches <= MAX_RANGES
         if has_room:
             self._stretches += stretches
         return has_room

@@ -17,7 +17,7 @@ from canvas_collab.rooms.commits import Commits
 from canvas_collab.rooms.prepared_message import PreparedMessage
 
 #: Signs of life are so many seconds apart at least: a client that hears one says something again after two.
-SIGN_OF_LIFE_INTERVAL = 1.0
+KEEP_ALIVE_INTERVAL = 1.0
 
 
 class Heartbeats:
@@ -50,25 +50,25 @@ class Heartbeats:
         self._lacks_something = False
         self._next_sign = 0.0
 
-    def beat(self, counter: bytes) -> None:
+    def received(self, counter: bytes) -> None:
         """The client has sent a heartbeat."""
         waits_long = self._waiting is not None
         self._latest = counter
         self._say_back()
         if (waits_long or self._latest is not None) and (now := self._clock.seconds()) >= self._next_sign:
-            self._next_sign = now + SIGN_OF_LIFE_INTERVAL
+            self._next_sign = now + KEEP_ALIVE_INTERVAL
             self._offer(PreparedMessage(sync.encode_awareness(EMPTY_AWARENESS)))
 
-    def completed(self) -> None:
+    def sync_completed(self) -> None:
         """The client has sent what it had before it connected."""
         self._is_complete = True
         self._say_back()
 
-    def refused(self) -> None:
+    def edit_refused(self) -> None:
         """Something of the client's was not taken: no counter from now on means that everything is here."""
         self._lacks_something = True
 
-    def drained(self) -> None:
+    def backpressure_ended(self) -> None:
         """The client reads again."""
         self._say_back()
 

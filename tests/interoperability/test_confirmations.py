@@ -18,7 +18,7 @@ from canvas_collab.protocol.lib0 import Decoder, encode_var_uint
 from canvas_collab.protocol.state_vector import encode_state_vector
 from canvas_collab.protocol.update import decode_update
 from canvas_collab.rooms.prepared_message import PreparedMessage
-from canvas_collab.websocket.confirmations import MAX_STRETCHES, Confirmations, encode_ids
+from canvas_collab.websocket.confirmations import MAX_RANGES, Confirmations, encode_ids
 from tests.support.clients import Client
 from tests.support.diagrams import Diagram
 from tests.support.hocuspocus_providers import Providers
@@ -297,11 +297,11 @@ def test_there_is_one_message_for_what_a_commit_brings() -> None:
 
 def test_what_waits_is_bounded() -> None:
     stage = Stage()
-    for number in range(MAX_STRETCHES + 2):
+    for number in range(MAX_RANGES + 2):
         stage.edit(number + 1, 0, 1)
     for _ in range(3):
         stage.commit()
-    assert [len(ids) for ids in stage.take()] == [1, MAX_STRETCHES]
+    assert [len(ids) for ids in stage.take()] == [1, MAX_RANGES]
     stage.edit(WIDE, 0, 1)
     stage.commit()
     assert stage.take() == [{WIDE: (0, 1)}]
@@ -315,13 +315,13 @@ def test_who_does_not_read_is_told_of_everything_when_it_does() -> None:
         stage.commit()
     assert stage.waiting == []
     stage.reads = True
-    stage.confirmations.drained()
+    stage.confirmations.backpressure_ended()
     stage.commit()
     assert stage.take() == [{WIDE: (0, 1)}, {WIDE: (1, 3)}]
 
 
 def test_what_both_have_is_confirmed_and_no_more() -> None:
     stage = Stage()
-    stage.confirmations.add_known({1: 5, 2: 3, 3: 4, 4: 1}, {1: 2, 2: 9, 4: 0})
+    stage.confirmations.add_common({1: 5, 2: 3, 3: 4, 4: 1}, {1: 2, 2: 9, 4: 0})
     stage.commit()
     assert stage.take() == [{1: (0, 2), 2: (0, 3)}]

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 
 from canvas_collab.protocol import awareness, sync
 from canvas_collab.rooms.prepared_message import PreparedMessage
-from canvas_collab.websocket.heartbeats import SIGN_OF_LIFE_INTERVAL, Heartbeats
+from canvas_collab.websocket.heartbeats import KEEP_ALIVE_INTERVAL, Heartbeats
 from tests.support.diagrams import Diagram
 from tests.support.hocuspocus_providers import Providers
 from tests.support.stalling_proxy import StallingProxy
@@ -135,12 +135,12 @@ def echo(counter: bytes) -> bytes:
 @pytest.fixture
 def stage() -> Stage:
     stage = Stage()
-    stage.heartbeats.completed()
+    stage.heartbeats.sync_completed()
     return stage
 
 
 def test_a_counter_comes_back_after_the_commit(stage: Stage) -> None:
-    stage.heartbeats.beat(b"\x05")
+    stage.heartbeats.received(b"\x05")
     assert stage.take() == []
     stage.commit()
     assert stage.take() == [echo(b"\x05")]
@@ -148,7 +148,7 @@ def test_a_counter_comes_back_after_the_commit(stage: Stage) -> None:
 
 def test_of_many_counters_two_wait_and_the_last_one_stands_for_all(stage: Stage) -> None:
     for number in range(100):
-        stage.heartbeats.beat(bytes((number,)))
+        stage.heartbeats.received(bytes((number,)))
         assert len(stage.waiting) == 1
     assert stage.take() == [SIGN_OF_LIFE]
     stage.commit()
@@ -159,37 +159,37 @@ def test_of_many_counters_two_wait_and_the_last_one_stands_for_all(stage: Stage)
 
 
 def test_who_waits_hears_a_sign_of_life_now_and_then(stage: Stage) -> None:
-    stage.heartbeats.beat(b"\x01")
+    stage.heartbeats.received(b"\x01")
     heard = 0
     for _ in range(40):
-        stage.clock.advance(SIGN_OF_LIFE_INTERVAL / 4)
-        stage.heartbeats.beat(b"\x01")
+        stage.clock.advance(KEEP_ALIVE_INTERVAL / 4)
+        stage.heartbeats.received(b"\x01")
         heard += len(stage.take())
     assert heard == 10
 
 
 def test_nothing_comes_back_before_the_first_step_2_or_once_something_was_refused() -> None:
     stage = Stage()
-    stage.heartbeats.beat(b"\x05")
+    stage.heartbeats.received(b"\x05")
     assert (stage.take(), stage.waiting) == ([SIGN_OF_LIFE], [])
-    stage.heartbeats.completed()
+    stage.heartbeats.sync_completed()
     stage.commit()
     assert stage.take() == [echo(b"\x05")]
-    stage.heartbeats.beat(b"\x06")
-    stage.heartbeats.refused()
+    stage.heartbeats.received(b"\x06")
+    stage.heartbeats.edit_refused()
     stage.commit()
-    stage.clock.advance(SIGN_OF_LIFE_INTERVAL)
-    stage.heartbeats.beat(b"\x07")
+    stage.clock.advance(KEEP_ALIVE_INTERVAL)
+    stage.heartbeats.received(b"\x07")
     stage.commit()
     assert stage.take() == [SIGN_OF_LIFE]
 
 
 def test_who_does_not_read_is_told_when_it_does(stage: Stage) -> None:
-    stage.heartbeats.beat(b"\x05")
+    stage.heartbeats.received(b"\x05")
     stage.reads = False
     stage.commit()
     stage.reads = True
-    stage.heartbeats.drained()
+    stage.heartbeats.backpressure_ended()
     stage.commit()
     assert stage.take() == [echo(b"\x05")]
 

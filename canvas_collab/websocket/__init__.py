@@ -1,1 +1,1 @@
-"""Sockets, and the two protocols that are spoken on them."""
+"""The WebSocket server, and the two protocols that clients speak: y-websocket and Hocuspocus."""

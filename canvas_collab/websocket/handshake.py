@@ -1,6 +1,7 @@
-"""A handshake's request, read off what the client has sent rather than off what the WebSocket library made of it.
+"""Reading the request of a WebSocket handshake, and choosing the subprotocol.
 
-Autobahn takes an address apart by the rules of RFC 1808, and what follows a ``;`` is lost.
+The request is read from what the client sent rather than from what Autobahn makes of it: Autobahn parses URLs by
+RFC 1808, and loses what follows a ``;``.
 """
 
 from __future__ import annotations
@@ -13,24 +14,24 @@ from canvas_collab.access.authorization import Request
 
 
 def read_request(uri: str, headers: Mapping[str, str]) -> Request:
-    """What of a handshake matters.
+    """Return the parts of a handshake's request that are needed to authorize and route it.
 
-    :param uri: what the request line asks for, each byte as one character.
+    :param uri: the request target, each byte as one character.
     :param headers: names in lower case.
     """
-    # Two slashes at the beginning are a part of the path as well, and no host.
+    # A target that begins with two slashes is a path, too: they are not followed by a host.
     target = uri if uri.startswith("/") else urlsplit(uri)._replace(scheme="", netloc="").geturl()
     path, _, query = target.partition("?")
     return Request(path, headers, parse_qs(query))
 
 
 def choose_subprotocol(offered: Sequence[str]) -> str | None:
-    """Which of the subprotocols that a client offers is accepted; without one, browsers would not connect.
+    """Return which of the offered subprotocols is accepted; browsers do not connect if none of them is.
 
-    The first: what is spoken here has no name, so whichever the client calls it by will do.
+    It is the first valid one: the protocols that are spoken here have no registered name, so any will do.
     """
     return next(filter(_TOKEN.fullmatch, offered), None)
 
 
-#: What RFC 9110 calls a token.
+#: A token as defined by RFC 9110, section 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -1,8 +1,9 @@
-"""The heartbeats of y-sweet's client: a counter of its edits, said back when all of them are on disk.
+"""Answering the heartbeats of y-sweet's client: a counter of its edits, which is sent back when all of them are saved.
 
-The client compares what comes back with what it has counted, and shows by that whether it has unsaved changes.  It
-counts edits made offline as well, which arrive only with its first step 2: nothing is said back before.  And on hearing
-nothing for three seconds after a heartbeat it reconnects, so while a counter has to wait it gets a sign of life.
+The client compares the counter in the answer with its own, and thus shows whether it has unsaved changes.  It also
+counts edits made offline, which arrive only with its first sync step 2, so no counter is sent back before that.  The
+client reconnects if it receives nothing for three seconds after a heartbeat, so while a counter waits for a commit the
+client is sent an empty awareness update as a keep-alive.
 """
 
 from __future__ import annotations
@@ -16,23 +17,27 @@ from canvas_collab.protocol.awareness import EMPTY_AWARENESS
 from canvas_collab.rooms.commits import Commits
 from canvas_collab.rooms.prepared_message import PreparedMessage
 
-#: Signs of life are so many seconds apart at least: a client that hears one says something again after two.
+#: The least time between two keep-alives, in seconds. The client sends its next heartbeat two seconds after each.
 KEEP_ALIVE_INTERVAL = 1.0
 
 
 class Heartbeats:
-    """The heartbeats of one connection.  Of the counters that wait, the latest stands for all before it."""
+    """Answers the heartbeats of one connection.
+
+    One counter at a time waits for a commit, and the newest that was received meanwhile waits for its turn: an answer
+    to a counter covers all counters before it.
+    """
 
     __slots__ = (
         "_clock",
+        "_committing",
         "_document_id",
-        "_is_complete",
+        "_has_refused_edit",
+        "_is_synced",
         "_journal",
-        "_lacks_something",
-        "_latest",
-        "_next_sign",
+        "_newest",
+        "_next_keep_alive",
         "_offer",
-        "_waiting",
     )
 
     def __init__(
@@ -43,47 +48,47 @@ class Heartbeats:
         self._journal = journal
         self._document_id = document_id
         self._offer = offer
-        # The counter that waits for a commit, and the latest that came in the meantime.
-        self._waiting: bytes | None = None
-        self._latest: bytes | None = None
-        self._is_complete = False
-        self._lacks_something = False
-        self._next_sign = 0.0
+        # The counter that waits for a commit, and the newest one that was received since.
+        self._committing: bytes | None = None
+        self._newest: bytes | None = None
+        self._is_synced = False
+        self._has_refused_edit = False
+        self._next_keep_alive = 0.0
 
     def received(self, counter: bytes) -> None:
-        """The client has sent a heartbeat."""
-        waits_long = self._waiting is not None
-        self._latest = counter
-        self._say_back()
-        if (waits_long or self._latest is not None) and (now := self._clock.seconds()) >= self._next_sign:
-            self._next_sign = now + KEEP_ALIVE_INTERVAL
+        """Answer a heartbeat when everything that was received before it is committed."""
+        is_waiting = self._committing is not None
+        self._newest = counter
+        self._await_commit()
+        if (is_waiting or self._newest is not None) and (now := self._clock.seconds()) >= self._next_keep_alive:
+            self._next_keep_alive = now + KEEP_ALIVE_INTERVAL
             self._offer(PreparedMessage(sync.encode_awareness(EMPTY_AWARENESS)))
 
     def sync_completed(self) -> None:
-        """The client has sent what it had before it connected."""
-        self._is_complete = True
-        self._say_back()
+        """Called after a sync step 2 of the client, which has the edits that it made offline."""
+        self._is_synced = True
+        self._await_commit()
 
     def edit_refused(self) -> None:
-        """Something of the client's was not taken: no counter from now on means that everything is here."""
-        self._lacks_something = True
+        """Called when an edit of the client was refused: from now on no counter means that everything is saved."""
+        self._has_refused_edit = True
 
     def backpressure_ended(self) -> None:
-        """The client reads again."""
-        self._say_back()
+        """Called when the client reads again."""
+        self._await_commit()
 
-    def _say_back(self) -> None:
-        if self._latest is None or self._waiting is not None or not self._is_complete or self._lacks_something:
+    def _await_commit(self) -> None:
+        if self._newest is None or self._committing is not None or not self._is_synced or self._has_refused_edit:
             return
-        self._waiting, self._latest = self._latest, None
+        self._committing, self._newest = self._newest, None
         self._journal.after_commit(self._document_id, self._committed)
 
     def _committed(self) -> None:
-        counter, self._waiting = self._waiting, None
-        if counter is None or self._lacks_something:
+        counter, self._committing = self._committing, None
+        if counter is None or self._has_refused_edit:
             return
-        if not self._offer(PreparedMessage(sync.encode_heartbeat(counter))) and self._latest is None:
-            # For when the client reads again.
-            self._latest = counter
+        if not self._offer(PreparedMessage(sync.encode_heartbeat(counter))) and self._newest is None:
+            # It is sent when the client reads again.
+            self._newest = counter
             return
-        self._say_back()
+        self._await_commit()

@@ -1,4 +1,4 @@
-"""One document on a Hocuspocus WebSocket: before it is open, and while it is."""
+"""One open document of a Hocuspocus client: its messages, their acknowledgements, and renewed tokens."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from canvas_collab.rooms.opening import ConnectionOpener
 from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.websocket.protocol_handler import Socket
 
-#: Between two tokens of an open document that are looked up, so many seconds pass.
-RENEWAL_PAUSE = 1.0
+#: The least time between the lookups of two tokens of an open document, in seconds.
+RENEWAL_INTERVAL = 1.0
 
 
-class DocumentSocket(Protocol):
-    """The WebSocket that carries the document, beside others."""
+class DocumentHandler(Protocol):
+    """What a document needs of the socket's protocol handler."""
 
     reactor: Any
     handshake: Request
@@ -39,107 +39,98 @@ class DocumentSocket(Protocol):
     journal: Journal
     settings: HocuspocusSettings
 
-    def shut(self, document: OpenDocument, code: CloseCode, reason: str) -> None:
-        """Close a document from this side; the socket stays open."""
+    def close_document(self, document: OpenDocument, code: CloseCode, reason: str) -> None:
+        """Close a document, and tell the client; the socket stays open."""
 
-    def was_denied(self, room: str, denied: Denied) -> None:
-        """Somebody was told no; who is told so too often is closed."""
+    def count_denial(self, room: str, denied: Denied) -> None:
+        """Count a denial, and close the socket after too many."""
 
 
 class OpenDocument:
-    """A document that is open: what carries its connection."""
+    """A document that is open: the channel of its connection."""
 
     log = Logger()
     connection: Connection
-    #: Whether the client is told of every update whether it counts.
+    #: Whether the client is told of each of its updates whether it was saved.
     acknowledges = True
 
-    def __init__(self, socket: DocumentSocket, address: str, provider_version: str | None) -> None:
+    def __init__(self, handler: DocumentHandler, address: str, provider_version: str | None) -> None:
+        """:param address: the document's name, and a session id if the provider uses them.
+        :param provider_version: None if the provider does not send it.
+        """
         self.address = address
         self.provider_version = provider_version
-        self.left = False
-        self._hocuspocus = socket
+        self.is_closed = False
+        self._handler = handler
         self._prefix = envelope.encode_address(address)
-        self._saved = PreparedMessage(envelope.SAVED)
-        # The newest token that was sent and is not looked up yet, and whether another one is being looked up.
-        self._token: str | None = None
+        self._saved_message = PreparedMessage(envelope.SAVED)
+        # The newest token that was received, until it is looked up.
+        self._next_token: str | None = None
         self._is_renewing = False
-        # How many messages wait to be acknowledged, by the position that the journal has to reach.
+        # Pairs of a journal position and how many messages are acknowledged once the journal has reached it.
         self._unacknowledged: deque[list[int]] = deque()
 
-    @property
-    def requester(self) -> Requester:
-        """Who waits for what is looked up."""
-        return self._hocuspocus.socket
-
-    @property
-    def client(self) -> str:
-        """The client's address, for the log."""
-        return self._hocuspocus.socket.client
-
-    @property
-    def protocol(self) -> str:
-        """Which version of the provider that is, for the log."""
-        return f"hocuspocus {(self.provider_version or 'before 4')[:20]}"
-
     def receive(self, body: Body) -> Steps[None]:
-        """Take a message of this document, in steps.
+        """Handle a message of this document, in steps.
 
-        :raises Offence: if that ends the socket.
+        :raises ProtocolViolation: if the socket has to be closed because of the message.
         """
         if isinstance(body, Authentication):
-            self._token = body.token
+            self._next_token = body.token
             if not self._is_renewing:
                 renewing = Deferred.fromCoroutine(self._renew())
                 renewing.addErrback(self._renewal_failed)
         elif isinstance(body, Stateless):
-            self._relay(body)
+            self._broadcast_stateless(body)
         elif isinstance(body, SyncReply):
             self._acknowledge((yield from self.connection.receive(body.message)))
         elif not isinstance(body, (Close, sync.Unknown)):
             self._acknowledge((yield from self.connection.receive(body)))
             if isinstance(body, sync.SyncStep1):
-                # Exactly one for each of theirs: providers count the answers.
+                # Exactly one for each step 1 of the client: providers count the answers.
                 yield from self.connection.send_sync_step_1()
 
-    def _relay(self, message: Stateless) -> None:
-        settings = self._hocuspocus.settings
+    def _broadcast_stateless(self, message: Stateless) -> None:
+        settings = self._handler.settings
         if len(message.payload.encode()) > settings.max_stateless_size:
-            self._dropped(f"a stateless message may have {settings.max_stateless_size} bytes")
+            self._log_dropped(f"a stateless message may have {settings.max_stateless_size} bytes")
         elif (
             settings.stateless
             and self.connection.may_write
             and not self.connection.broadcast_stateless(PreparedMessage(envelope.encode_stateless(message.payload)))
         ):
-            self._dropped("too many stateless messages wait to be sent")
+            self._log_dropped("too many stateless messages wait to be sent")
 
-    def _dropped(self, reason: str) -> None:
+    def _log_dropped(self, reason: str) -> None:
         if self.connection.should_log_drop():
             where = {"room": self.connection.room.name, "user": self.connection.user_id}
             self.log.info("stateless message dropped", reason=reason, client=self.client, **where)
 
+    # Renewed tokens
+
     async def _renew(self) -> None:
-        """Look the newest token up, and after a while again if newer ones have come: the last of them counts."""
+        """Look up the newest token, and repeat that while newer ones are received."""
         self._is_renewing = True
         try:
-            while self._token is not None and not self.left:
-                token, self._token = self._token, None
-                await self._rest_on(token)
-                if self._token is not None:
-                    # Nobody needs a new token so soon, and others want to be looked up.
-                    await deferLater(self._hocuspocus.reactor, RENEWAL_PAUSE, lambda: None)
+            while self._next_token is not None and not self.is_closed:
+                token, self._next_token = self._next_token, None
+                await self._apply_token(token)
+                if self._next_token is not None:
+                    # No client needs a new token so soon, and other clients wait for their lookups.
+                    await deferLater(self._handler.reactor, RENEWAL_INTERVAL, lambda: None)
         finally:
             self._is_renewing = False
 
-    async def _rest_on(self, token: str) -> None:
-        hocuspocus = self._hocuspocus
+    async def _apply_token(self, token: str) -> None:
+        """Have the connection depend on a newer token; close the document if the client is denied."""
+        handler = self._handler
         denied = None
         try:
-            await hocuspocus.opener.renew(self.connection, hocuspocus.handshake, token)
+            await handler.opener.renew(self.connection, handler.handshake, token)
         except Denied as error:
             denied = error
-            hocuspocus.was_denied(self.connection.room.name, denied)
-        if self._token is not None or self.left:
+            handler.count_denial(self.connection.room.name, denied)
+        if self._next_token is not None or self.is_closed:
             return
         if denied is None:
             self.access_changed()
@@ -149,11 +140,13 @@ class OpenDocument:
     def _renewal_failed(self, failure: Any) -> None:
         self.log.failure("renewal failed", failure, room=self.connection.room.name, client=self.client)
 
-    def _acknowledge(self, effect: EditResult) -> None:
-        if effect is EditResult.REFUSED:
+    # Acknowledgements
+
+    def _acknowledge(self, result: EditResult) -> None:
+        if result is EditResult.REFUSED:
             self.send(PreparedMessage(envelope.REFUSED))
-        elif effect is EditResult.ACCEPTED:
-            journal = self._hocuspocus.journal
+        elif result is EditResult.ACCEPTED:
+            journal = self._handler.journal
             if self._unacknowledged and self._unacknowledged[-1][0] == journal.position:
                 self._unacknowledged[-1][1] += 1
             else:
@@ -161,41 +154,59 @@ class OpenDocument:
                 journal.after_commit(self.connection.room.name, self._committed)
 
     def _committed(self) -> None:
-        """The journal has got to the next position that somebody here waits for."""
+        """Called when the journal has reached the first position that messages wait for."""
         _, count = self._unacknowledged.popleft()
         for _ in range(count):
-            self.send(self._saved)
+            self.send(self._saved_message)
 
-    # What the connection asks of its carrier
+    # Channel
+
+    @property
+    def requester(self) -> Requester:
+        """The socket, which lookups are made for."""
+        return self._handler.socket
+
+    @property
+    def client(self) -> str:
+        """The client's address, for the event log."""
+        return self._handler.socket.client_address
+
+    @property
+    def protocol(self) -> str:
+        """The protocol with the provider's version, for the event log."""
+        return f"hocuspocus {(self.provider_version or 'before 4')[:20]}"
 
     def send(self, message: PreparedMessage) -> None:
-        """Send a message of this document."""
-        if not self.left:
-            self._hocuspocus.socket.outbound.send(message, self._prefix)
+        """Send a message of this document, or buffer it if the client does not read."""
+        if not self.is_closed:
+            self._handler.socket.outbound.send(message, self._prefix)
 
     def offer(self, message: PreparedMessage) -> bool:
-        """Send a message of this document, unless the client does not read."""
-        return self.left or self._hocuspocus.socket.outbound.offer(message, self._prefix)
+        """Send a message of this document, unless the client does not read; return False if it was not sent."""
+        return self.is_closed or self._handler.socket.outbound.offer(message, self._prefix)
 
     def edit_accepted(self, update: Update) -> None:
-        """Clients are told by a sync status."""
+        """Do nothing: each message is acknowledged by a sync status."""
 
     def pause_reading_until(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
-        """Read nothing of the client until something has happened, or for a second."""
-        self._hocuspocus.socket.pause_reading_until(subscribe)
+        """Stop reading from the client until a callback is called, or for a second.
+
+        :param subscribe: takes the callback that ends the pause.
+        """
+        self._handler.socket.pause_reading_until(subscribe)
 
     def send_stateless(self, message: PreparedMessage) -> None:
         """Send a stateless message of this document, unless the client does not read."""
         self.offer(message)
 
     def close(self, denied: Denied) -> None:
-        """Close this document."""
-        self._hocuspocus.shut(self, denied.code, denied.detailed_public_reason)
+        """Close this document: the client may not stay in the room."""
+        self._handler.close_document(self, denied.code, denied.detailed_public_reason)
 
     def access_changed(self) -> None:
-        """Tell the client what it may do."""
+        """Tell the client whether it may write."""
         self.send(PreparedMessage(envelope.encode_authenticated(self.connection.may_write)))
 
     def ask_for_token(self) -> None:
-        """Ask for a newer token; older providers do not hear that."""
+        """Ask the client for a newer token; older providers ignore that."""
         self.send(PreparedMessage(envelope.TOKEN_REQUEST))

@@ -1,4 +1,4 @@
-"""Messages that a client sends and that mean nothing here, counted."""
+"""Counting and logging messages of unknown types, which are ignored."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from twisted.logger import Logger
 
 
 class IgnoredMessages:
-    """How many messages of one socket were ignored; the log says so of the first, the tenth, the hundredth ..."""
+    """Counts the ignored messages of one socket, and logs the first, the tenth, the hundredth and so on."""
 
-    __slots__ = ("_client", "_count", "_next")
+    __slots__ = ("_client_address", "_count", "_next_logged")
 
     log = Logger()
 
-    def __init__(self, client: str) -> None:
-        """:param client: the client's address."""
-        self._client = client
+    def __init__(self, client_address: str) -> None:
+        """:param client_address: for the event log."""
+        self._client_address = client_address
         self._count = 0
-        self._next = 1
+        self._next_logged = 1
 
-    def note(self, kind: int, room: str | None, user: str | None) -> None:
-        """A message of type `kind` was ignored."""
+    def record(self, kind: int, room: str | None, user: str | None) -> None:
+        """Count a message of type `kind`."""
         self._count += 1
-        if self._count == self._next:
-            self._next *= 10
-            count = self._count
-            self.log.info("message ignored", type=kind, count=count, room=room, user=user, client=self._client)
+        if self._count == self._next_logged:
+            self._next_logged *= 10
+            self.log.info(
+                "message ignored", type=kind, count=self._count, room=room, user=user, client=self._client_address
+            )

@@ -1,8 +1,8 @@
-"""What comes in on one client's socket: taken apart and dealt with in order, and no longer at a time than is fair.
+"""Handling what one client sends: in order, and for a bounded time at once.
 
-A client whose messages are dealt with in a few milliseconds never waits.  For one that needs more the rest is done in
-slices, in turn with all other such clients; nothing more is read of it until that is done, so what waits is bounded by
-its own socket.
+Messages that are handled within a millisecond never wait.  When a client's messages need more time, the rest is handled
+in slices that alternate with the slices of all other such clients.  Meanwhile nothing more is read from its socket, so
+what is queued is bounded by one read of the socket.
 """
 
 from __future__ import annotations
@@ -18,171 +18,177 @@ from twisted.python.failure import Failure
 from canvas_collab.protocol.frames import read_frame, read_heartbeat
 from canvas_collab.protocol.steps import Steps
 
-#: For how long a client may keep the reactor at once, in seconds.
-AT_ONCE = 0.001
+#: How long a client's messages may be handled before the rest is handled in slices, in seconds.
+MAX_UNSLICED_TIME = 0.001
 
-#: A client whose messages have taken so many steps more gets its turns with others of that kind for so many seconds.
-BUSY_AFTER = 16
-BUSY_FOR = 0.5
+#: A client whose messages took more than so many steps in slices is busy: its messages are handled in slices from the
+#: start for so many seconds.
+BUSY_STEPS = 16
+BUSY_TIME = 0.5
 
-#: How many bytes Autobahn is given at a time: that many can be frames of six bytes each, or the payload of one.
-_SMALL_FRAMES = 2**8
-_PAYLOAD = 2**14
+#: How many bytes Autobahn is given at a time. All of them may be frames of six bytes each, or the payload of one frame.
+_FRAMES_CHUNK = 2**8
+_PAYLOAD_CHUNK = 2**14
 
 
-class Owner(Protocol):
-    """The client's WebSocket."""
+class InboundSocket(Protocol):
+    """What an :class:`InboundQueue` needs of its WebSocket."""
 
     @property
-    def message_max(self) -> int:
-        """How large a message may be."""
+    def max_message_size(self) -> int:
+        """How many bytes a message may have."""
 
     @property
     def is_between_frames(self) -> bool:
-        """Whether the next byte begins a frame, and no fragmented message is under way."""
+        """Whether the next byte begins a frame, and no fragmented message is incomplete."""
 
     @property
-    def payload_left(self) -> int:
-        """How many bytes of the payload are to come of the frame that Autobahn reads."""
+    def payload_remaining(self) -> int:
+        """How many bytes of payload are still missing from the frame that Autobahn is reading."""
 
     @property
-    def is_over(self) -> bool:
-        """Whether nothing that the client sends counts any more, but for the end of the WebSocket."""
+    def is_discarding(self) -> bool:
+        """Whether messages are discarded from now on, and only the closing handshake is still read."""
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether what has come in is to be kept for later; :meth:`InboundQueue.go_on` is called then."""
+    def is_handling_paused(self) -> bool:
+        """Whether received bytes stay queued; :meth:`InboundQueue.process` is called when that ends."""
 
     def handle(self, message: bytes) -> Steps[None]:
-        """Deal with a message, without raising."""
+        """Handle a binary message, in steps.  Raises nothing."""
 
-    def pinged(self, payload: bytes) -> None:
+    def ping_received(self, payload: bytes) -> None:
         """Answer a ping."""
 
     def feed(self, data: bytes) -> None:
-        """Give Autobahn what it has to read; messages in it are added to this queue."""
+        """Have Autobahn parse bytes; the messages in them are added to this queue."""
 
     def pause_reading(self) -> None:
-        """Read nothing of the socket."""
+        """Stop reading from the socket."""
 
     def resume_reading(self) -> None:
         """Read from the socket again."""
 
     def dropConnection(self, abort: bool) -> None:
-        """End the connection."""
+        """Close the TCP connection."""
 
 
 class InboundQueue:
-    """One client's bytes and messages that are still to be dealt with."""
+    """The bytes and messages of one client that were received and are not handled yet.
+
+    Frames that hold a whole, small, binary message are read here; all others are left to Autobahn, which takes several
+    times as long.
+    """
 
     log = Logger()
 
     __slots__ = (
-        "_at_end",
         "_busy_until",
         "_cooperator",
         "_data",
-        "_is_running",
-        "_owner",
+        "_is_processing",
         "_position",
         "_steps",
+        "_websocket",
         "_work",
+        "_work_at_end",
     )
 
-    def __init__(self, owner: Owner, cooperator: Cooperator) -> None:
-        self._owner = owner
+    def __init__(self, websocket: InboundSocket, cooperator: Cooperator) -> None:
+        """:param cooperator: runs the slices of all clients."""
+        self._websocket = websocket
         self._cooperator = cooperator
         self._data = b""
         self._position = 0
-        # What has been taken out of that, in order.
+        # The messages that were parsed from the bytes before `_position`, in order.
         self._work: deque[Steps[None]] = deque()
-        self._at_end: deque[Steps[None]] = deque()
-        self._is_running = False
+        self._work_at_end: deque[Steps[None]] = deque()
+        self._is_processing = False
         self._steps = 0
         self._busy_until = 0.0
 
     def received(self, data: bytes) -> None:
-        """Bytes have come in."""
+        """Queue bytes that were read from the socket, and process them."""
         self._data = self._data[self._position :] + data
         self._position = 0
-        self.go_on()
+        self.process()
 
     def add(self, steps: Steps[None]) -> None:
-        """Do this after the messages that have been taken out of what came in."""
+        """Run steps after the messages that have been parsed so far."""
         self._work.append(steps)
-        self.go_on()
+        self.process()
 
     def add_at_end(self, steps: Steps[None]) -> None:
-        """Do this after everything that has come in."""
-        self._at_end.append(steps)
-        self.go_on()
+        """Run steps after everything that has been received so far."""
+        self._work_at_end.append(steps)
+        self.process()
 
-    def go_on(self) -> None:
-        """Deal with what is there, unless that is being done."""
-        if self._is_running:
+    def process(self) -> None:
+        """Process what is queued, unless that is already being done."""
+        if self._is_processing:
             return
-        self._is_running = True
-        work = self._all()
+        self._is_processing = True
+        work = self._process_queue()
         started = perf_counter()
         if started >= self._busy_until:
             for _ in work:
-                if perf_counter() - started > AT_ONCE:
+                if perf_counter() - started > MAX_UNSLICED_TIME:
                     break
             else:
-                self._is_running = False
+                self._is_processing = False
                 return
-        self._owner.pause_reading()
-        self._cooperator.coiterate(self._counted(work)).addCallbacks(self._finished, self._failed)
+        self._websocket.pause_reading()
+        self._cooperator.coiterate(self._count_steps(work)).addCallbacks(self._finished, self._failed)
 
-    def _counted(self, work: Steps[None]) -> Steps[None]:
+    def _count_steps(self, work: Steps[None]) -> Steps[None]:
         for _ in work:
             self._steps += 1
             yield
 
     def _finished(self, _work: object) -> None:
-        self._is_running = False
-        if self._steps > BUSY_AFTER:
-            self._busy_until = perf_counter() + BUSY_FOR
+        self._is_processing = False
+        if self._steps > BUSY_STEPS:
+            self._busy_until = perf_counter() + BUSY_TIME
         self._steps = 0
-        self._owner.resume_reading()
+        self._websocket.resume_reading()
 
     def _failed(self, failure: Failure) -> None:
         self.log.failure("message not handled", failure)
-        self._is_running = False
+        self._is_processing = False
         self._data = b""
-        self._owner.dropConnection(abort=True)
+        self._websocket.dropConnection(abort=True)
 
-    def _all(self) -> Steps[None]:
-        """Deal with everything that is there."""
+    def _process_queue(self) -> Steps[None]:
+        """Process everything that is queued, and what is added meanwhile."""
         while True:
             while self._work:
                 yield from self._work.popleft()
                 yield
             if self._position >= len(self._data):
-                if not self._at_end:
+                if not self._work_at_end:
                     return
-                yield from self._at_end.popleft()
-            elif self._owner.is_waiting:
+                yield from self._work_at_end.popleft()
+            elif self._websocket.is_handling_paused:
                 return
             else:
                 yield from self._read_frame()
                 yield
 
     def _read_frame(self) -> Steps[None]:
-        """Take the next frame out of the bytes, and deal with it."""
-        owner, data, position = self._owner, self._data, self._position
-        if owner.is_between_frames and not owner.is_over:
+        """Parse the next frame and handle it, or give Autobahn the next bytes."""
+        websocket, data, position = self._websocket, self._data, self._position
+        if websocket.is_between_frames and not websocket.is_discarding:
             read = read_frame(data, position)
-            if read is not None and len(read[0]) <= owner.message_max:
+            if read is not None and len(read[0]) <= websocket.max_message_size:
                 self._position = read[1]
-                yield from owner.handle(read[0])
+                yield from websocket.handle(read[0])
                 return
             heartbeat = read_heartbeat(data, position)
             if heartbeat is not None:
                 self._position = heartbeat[1]
                 if heartbeat[0] is not None:
-                    owner.pinged(heartbeat[0])
+                    websocket.ping_received(heartbeat[0])
                 return
-        size = min(owner.payload_left, _PAYLOAD) or _SMALL_FRAMES
+        size = min(websocket.payload_remaining, _PAYLOAD_CHUNK) or _FRAMES_CHUNK
         self._position += size
-        owner.feed(data[position : position + size])
+        websocket.feed(data[position : position + size])

@@ -1,4 +1,4 @@
-"""Keep-alive and rechecks of all connections, and closing them when the daemon stops."""
+"""Periodic work for all client connections: keep-alive, rechecks, and closing them when the daemon stops."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.timeouts import wait_at_most
 from canvas_collab.websocket.server import ServerFactory
 
-#: File descriptors that are not for clients: the log, the database, the listening sockets, compaction.
+#: How many file descriptors are needed for other things than clients: the event log, the database, the listening
+#: sockets, compaction.
 OTHER_DESCRIPTORS = 64
 
 #: How long stopping waits for clients to close, in seconds.
@@ -22,7 +23,7 @@ CLIENTS_TIMEOUT = 1.5
 
 
 class ConnectionMonitor(Service):
-    """Pings silent clients, rechecks the sessions of all, and closes every connection when it stops."""
+    """Pings silent clients, rechecks the authorization of all clients, and closes every connection when it stops."""
 
     log = Logger()
 
@@ -35,7 +36,7 @@ class ConnectionMonitor(Service):
         }
 
     def startService(self) -> None:
-        """Begin pinging and rechecking; warn if the process may not have enough file descriptors."""
+        """Start pinging and rechecking; log a warning if the process may not open enough file descriptors."""
         Service.startService(self)
         wanted, allowed = self._factory.settings.max_connections + OTHER_DESCRIPTORS, raise_descriptor_limit()
         if allowed < wanted:
@@ -49,12 +50,12 @@ class ConnectionMonitor(Service):
             client.keep_alive()
 
     async def _recheck_all(self) -> None:
-        """One client after the other, so that the database has time for other work."""
+        """Recheck one client after the other, so that the database has time for other work."""
         for client in list(self._factory.clients):
             await client.recheck()
 
     def stopService(self) -> Deferred[None]:
-        """Close every connection with 1012, and abort those that are still open after :data:`CLIENTS_TIMEOUT`."""
+        """Close every connection with 1012; abort those that are still open after :data:`CLIENTS_TIMEOUT` seconds."""
         Service.stopService(self)
         for loop in self._loops:
             loop.stop()
@@ -64,7 +65,7 @@ class ConnectionMonitor(Service):
         empty: Deferred[None] = Deferred()
         self._factory.on_empty = lambda: None if empty.called else empty.callback(None)
         for client in list(self._factory.clients):
-            client.close(CloseCode.SERVICE_RESTART, "the server restarts")
+            client.close_now(CloseCode.SERVICE_RESTART, "the server restarts")
         if self._factory.clients:
             await wait_at_most(self._reactor, empty, CLIENTS_TIMEOUT, None)
         for client in list(self._factory.clients):

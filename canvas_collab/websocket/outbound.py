@@ -1,7 +1,8 @@
-"""Getting messages onto a socket, in as few steps as there can be: in a busy room it is done for every client.
+"""Writing messages to a client's socket, with backpressure.
 
-Twisted's own ``write`` waits for the reactor's next turn, which costs three system calls.  Where nothing waits in a
-plain socket's buffer it is sent to at once, and only what it did not take is left to Twisted.
+In a busy room each message is written to every client, so this takes as few calls as possible.  Twisted's own ``write``
+puts the data off until the next iteration of the reactor, which costs three system calls.  Where a plain socket has
+nothing buffered, the message is sent to it directly, and only what it does not accept is passed to Twisted.
 """
 
 from __future__ import annotations
@@ -14,152 +15,166 @@ from zope.interface import implementer
 
 from canvas_collab.rooms.prepared_message import PreparedMessage
 
-#: So many bytes a message that waits takes besides its own.
-OVERHEAD = 64
+#: How many bytes a buffered message takes besides its own.
+MESSAGE_OVERHEAD = 64
 
 
-class Owner(Protocol):
-    """Whose wire it is."""
+class OutboundSocket(Protocol):
+    """What an :class:`OutboundTransport` needs of its WebSocket."""
 
     @property
     def may_send(self) -> bool:
         """Whether messages can be sent now."""
 
     def backpressure_started(self) -> None:
-        """The client reads more slowly than it is sent to."""
+        """Called when the client reads more slowly than it is sent to."""
 
-    def drained(self) -> None:
-        """The client has read all that waited."""
+    def backpressure_ended(self) -> None:
+        """Called when the client has read everything that was buffered for it."""
 
-    def overflowed(self) -> None:
-        """More waits for the client than may."""
+    def backlog_exceeded(self) -> None:
+        """Called when more would have to be buffered for the client than is allowed."""
 
 
 @implementer(IPushProducer)
 class OutboundTransport:
-    """What leads to one client.
+    """Writes messages to one client's socket.
 
-    While the client does not read, messages that it can do without are not kept for it; others are, up to a limit.
+    While the client does not read, messages that are offered are not buffered for it; messages that are sent are
+    buffered, up to a limit.
     """
 
-    # What is asked for at every message lies together and by itself: with a thousand clients it is memory that costs.
-    __slots__ = ("_backlog", "_backlog_max", "_has_backpressure", "_is_clear", "_left", "_owner", "_send", "_transport")
+    # Slots, since these attributes are read for every message: with a thousand clients, memory access is what costs.
+    __slots__ = (
+        "_backlog",
+        "_backlog_max",
+        "_buffered_total",
+        "_has_backpressure",
+        "_is_writable",
+        "_send_to_socket",
+        "_transport",
+        "_websocket",
+    )
 
-    def __init__(self, transport: Any, owner: Owner, backlog_max: int) -> None:
-        """:param backlog_max: how many bytes may wait for the client while it does not read."""
+    def __init__(self, transport: Any, websocket: OutboundSocket, backlog_max: int) -> None:
+        """:param backlog_max: how many bytes may be buffered for the client while it does not read."""
         self._transport = transport
-        self._owner = owner
+        self._websocket = websocket
         self._backlog_max = backlog_max
         self._backlog = 0
-        # How many bytes were left to the transport.
-        self._left = 0
+        # How many bytes were passed to the transport's buffer since the connection was made.
+        self._buffered_total = 0
         self._has_backpressure = False
-        # Whether it is certain that the socket can be sent to directly. Where it is not, that has to be found out.
-        self._is_clear = False
+        # Whether the socket is known to accept data directly. If False, the transport is checked before sending.
+        self._is_writable = False
         is_plain = isinstance(transport, tcp.Server) and not transport.TLS and hasattr(transport, "_tempDataBuffer")
-        self._send: Any = transport.socket.send if is_plain else None
+        self._send_to_socket: Any = transport.socket.send if is_plain else None
 
     def offer(self, message: PreparedMessage, prefix: bytes = b"") -> bool:
-        """Send a message, unless the client does not read; returns False if it was not sent for that reason."""
-        if not self._is_clear:
-            if self._has_backpressure and self._owner.may_send:
+        """Send a message, unless the client does not read; return False if it was not sent for that reason."""
+        if not self._is_writable:
+            if self._has_backpressure and self._websocket.may_send:
                 return False
-            self._send_cautiously(message.frame(prefix))
+            self._send_checked(message.frame(prefix))
             return True
-        self._put(message.frame(prefix))
+        self._send_directly(message.frame(prefix))
         return True
 
     def send(self, message: PreparedMessage, prefix: bytes = b"") -> None:
-        """Send a message, now or when the client reads."""
+        """Send a message, or buffer it if the client does not read."""
         if self._has_backpressure:
             self.send_frame(message.frame(prefix))
         else:
             self.offer(message, prefix)
 
     def send_frame(self, frame: bytes) -> None:
-        """Send a frame, now or when the client reads."""
-        if self._has_backpressure and self._owner.may_send:
-            if self._may_wait(len(frame)):
-                self._leave(frame)
-        elif self._is_clear:
-            self._put(frame)
+        """Send a frame, or buffer it if the client does not read."""
+        if self._has_backpressure and self._websocket.may_send:
+            if self._add_to_backlog(len(frame)):
+                self._buffer(frame)
+        elif self._is_writable:
+            self._send_directly(frame)
         else:
-            self._send_cautiously(frame)
+            self._send_checked(frame)
 
-    def admits(self, size: int) -> bool:
-        """Whether something else of so many bytes may be written; then it is, before anything that comes after."""
-        self.disturbed()
-        return not (self._has_backpressure and self._owner.may_send) or self._may_wait(size)
+    def reserve(self, size: int) -> bool:
+        """Return whether `size` bytes may be written to the transport by other means, and count them.
 
-    def _may_wait(self, size: int) -> bool:
-        """Whether there is room for so many bytes more that wait; the owner is told where there is none."""
-        self._backlog += size + OVERHEAD
+        The caller writes them immediately, so that they precede every message that is sent later.
+        """
+        self.invalidate()
+        return not (self._has_backpressure and self._websocket.may_send) or self._add_to_backlog(size)
+
+    def _add_to_backlog(self, size: int) -> bool:
+        """Count `size` more buffered bytes; return False, and tell the WebSocket, if that exceeds the limit."""
+        self._backlog += size + MESSAGE_OVERHEAD
         if self._backlog > self._backlog_max:
-            self._owner.overflowed()
+            self._websocket.backlog_exceeded()
             return False
         return True
 
     @property
-    def progress(self) -> int:
-        """How many bytes of those that had to wait have gone; it only says something compared with earlier."""
-        # What encrypts has a plain transport below it.
+    def buffered_bytes_sent(self) -> int:
+        """How many of the buffered bytes have been sent, up to a constant: only differences are meaningful."""
+        # A TLS transport wraps the plain one.
         plain = getattr(self._transport, "transport", self._transport)
-        waiting = len(getattr(plain, "dataBuffer", b"")) - getattr(plain, "offset", 0)
-        return self._left - waiting - sum(map(len, getattr(plain, "_tempDataBuffer", ())))
+        buffered = len(getattr(plain, "dataBuffer", b"")) - getattr(plain, "offset", 0)
+        return self._buffered_total - buffered - sum(map(len, getattr(plain, "_tempDataBuffer", ())))
 
     @property
     def has_backpressure(self) -> bool:
-        """Whether the client does not read what it was sent."""
+        """Whether the client reads more slowly than it is sent to."""
         return self._has_backpressure
 
-    def disturbed(self) -> None:
-        """Something else was written, or the connection ends: look before the next message is sent."""
-        self._is_clear = False
+    def invalidate(self) -> None:
+        """Have the transport checked before the next message: something else was written, or the connection ends."""
+        self._is_writable = False
 
-    def _send_cautiously(self, frame: bytes) -> None:
-        if not self._owner.may_send:
+    def _send_checked(self, frame: bytes) -> None:
+        """Send directly if the transport has nothing buffered; otherwise append to its buffer."""
+        if not self._websocket.may_send:
             return
         transport = self._transport
         if (
-            self._send is None
+            self._send_to_socket is None
             or transport.dataBuffer
             or transport._tempDataBuffer
             or transport.disconnecting
             or not transport.connected
         ):
-            self._leave(frame)
+            self._buffer(frame)
         else:
-            self._put(frame)
+            self._send_directly(frame)
 
-    def _put(self, frame: bytes) -> None:
-        """Send to the socket, and leave to the transport what it does not take."""
+    def _send_directly(self, frame: bytes) -> None:
+        """Send to the socket, and buffer what it does not accept."""
         try:
-            sent = self._send(frame)
+            sent = self._send_to_socket(frame)
         except OSError:
-            # Full, or gone: Twisted finds out which.
+            # The socket's buffer is full, or the connection is lost: Twisted finds out which.
             sent = 0
-        self._is_clear = sent == len(frame)
-        if not self._is_clear:
-            self._leave(frame[sent:])
+        self._is_writable = sent == len(frame)
+        if not self._is_writable:
+            self._buffer(frame[sent:])
 
-    def _leave(self, data: bytes) -> None:
-        """Leave it to the transport, which sends it when the client reads."""
-        self._left += len(data)
+    def _buffer(self, data: bytes) -> None:
+        """Pass data to the transport, which sends it when the socket is writable."""
+        self._buffered_total += len(data)
         self._transport.write(data)
 
-    # What the transport asks of whoever writes to it, when its buffer is full and when it is empty again
+    # IPushProducer: the transport calls these when its buffer is full and when it is empty again.
 
     def pauseProducing(self) -> None:
-        """The client reads more slowly than it is sent to."""
+        """Called when the client reads more slowly than it is sent to."""
         self._has_backpressure = True
-        self._owner.backpressure_started()
+        self._websocket.backpressure_started()
 
     def resumeProducing(self) -> None:
-        """The client has read everything."""
+        """Called when the client has read everything that was buffered."""
         self._has_backpressure = False
         self._backlog = 0
-        self._owner.drained()
+        self._websocket.backpressure_ended()
 
     def stopProducing(self) -> None:
-        """The connection has gone."""
-        self._is_clear = False
+        """Called when the connection is lost."""
+        self._is_writable = False

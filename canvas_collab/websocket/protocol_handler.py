@@ -1,4 +1,4 @@
-"""What a WebSocket and the protocol that is spoken on it ask of each other."""
+"""The interfaces between a WebSocket and the protocol that is spoken on it."""
 
 from __future__ import annotations
 
@@ -12,69 +12,72 @@ from canvas_collab.websocket.outbound import OutboundTransport
 
 
 class Socket(Protocol):
-    """One client's WebSocket."""
+    """One client's WebSocket, as its protocol handler sees it."""
 
     @property
-    def client(self) -> str:
-        """The client's address, for the log."""
+    def client_address(self) -> str:
+        """The client's IP address and port, for the event log."""
 
     @property
     def is_closing(self) -> bool:
-        """Whether nothing can be sent any more."""
+        """Whether the WebSocket is closing or closed, so that nothing can be sent."""
 
     @property
     def outbound(self) -> OutboundTransport:
-        """What messages are sent on."""
+        """Sends messages to the client."""
 
-    def end(self, code: CloseCode, reason: str) -> None:
-        """Close the socket for something that its client did, or is."""
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Close the WebSocket because of what the client has sent, or because it may not stay connected."""
 
-    def do(self, steps: Steps[None]) -> None:
-        """Do something in its turn, after the messages that came before it."""
+    def schedule(self, steps: Steps[None]) -> None:
+        """Run steps after the messages that have been received so far."""
 
     def pause_reading_until(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
-        """Read nothing of the client until something has happened, or for a second.
+        """Stop reading from the client until a callback is called, or for a second.
 
-        :param subscribe: is given what is to be called then.
+        :param subscribe: takes the callback that ends the pause.
         """
 
-    def admit_messages(self, size: int | None) -> None:
-        """Take messages of up to so many bytes from now on, or as large as any may be."""
+    def limit_message_size(self, size: int | None) -> None:
+        """Limit messages to `size` bytes from now on; None means the limit of all sockets."""
 
 
 class ProtocolHandler(Protocol):
-    """A protocol on a WebSocket."""
+    """A protocol that is spoken on a WebSocket, for one socket."""
 
-    #: The code at which its clients stop sending a message that is too large, if at any.
-    message_too_large: CloseCode
+    #: The close code for a message over the size limit. Clients that stop reconnecting on one do so on this code.
+    too_large_code: CloseCode
 
     @property
     def log_context(self) -> tuple[str | None, str | None]:
-        """The room and the user's id that events of this socket concern, for the log."""
+        """The room and the user id that log events of the socket concern."""
 
-    async def handshake_received(self, request: Request) -> None:
-        """Decide over a handshake.
+    async def accept_handshake(self, request: Request) -> None:
+        """Decide whether to accept the handshake.
 
-        :raises Denied: if it must be refused.
+        :raises Denied: if the handshake is rejected.
         """
 
     def opened(self) -> None:
-        """The handshake is done."""
+        """Called when the handshake is complete."""
 
     def received(self, payload: bytes) -> Steps[None]:
-        """Take a binary message, in steps.
+        """Handle a binary message, in steps.
 
-        :raises Offence: if that ends the socket.
+        :raises ProtocolViolation: if the socket has to be closed because of the message.
         """
 
-    def drained(self) -> Steps[None]:
-        """The client has read all that waited for it, after it had not read for a while: send what it has missed."""
+    def backpressure_ended(self) -> Steps[None]:
+        """Called when the client has read everything that was buffered: send what it has missed meanwhile."""
 
-    def keep_alive(self, silence: float) -> None:
-        """Have the client hear something, unless it was sent something that all are in the last `silence` seconds."""
+    def keep_alive(self, max_idle: float) -> None:
+        """Send the client a message that keeps its connection alive.
+
+        :param max_idle: no message is sent if the room has sent every connection one in the last so many seconds.
+        """
 
     def closed(self, code: int | None, reason: str | None) -> None:
-        """The socket has gone."""
+        """Called when the socket is closed, or is about to be closed by the server."""
 
     async def recheck(self) -> None:
-        """Look whether the client may still have what it has open."""
+        """Check whether the client is still authorized for what it has open."""

@@ -1,11 +1,13 @@
-"""A WebSocket's receiving side: what Autobahn reads of it, how much of a message is kept, when nothing is read."""
+"""The receiving side of a WebSocket: parsing by Autobahn, limits on what is received, and pausing to read."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from twisted.internet.task import Cooperator
+from twisted.logger import Logger
 
 from canvas_collab.config.connections import WebSocketSettings
 from canvas_collab.protocol.close_codes import CloseCode
@@ -13,159 +15,202 @@ from canvas_collab.protocol.steps import Steps
 from canvas_collab.websocket.inbound import InboundQueue
 from canvas_collab.websocket.shared_limit import SharedLimit
 
-#: The request line and the headers of a handshake have to fit into so many bytes.
+#: How many bytes the request line and the headers of a handshake may have.
 MAX_HANDSHAKE_SIZE = 16 * 2**10
 
-#: A message that comes in more frames than this is none that a client would send.
+#: How many frames a message may be split into. No real client sends a message in as many.
 MAX_FRAGMENTS = 2**16
+
+#: How long :meth:`Receiver.pause_reading_until` pauses at most, in seconds.
+MAX_READ_PAUSE = 1.0
 
 
 class ReceivingServer(Protocol):
-    """What a socket's receiving side asks of whoever has all of them."""
+    """What the receiving side of a socket needs of the server."""
 
+    reactor: Any
     settings: WebSocketSettings
     cooperator: Cooperator
-    #: What has come of messages that are not dealt with yet.
-    receiving: SharedLimit
+    #: Limits the bytes of messages that were received by Autobahn and are not handled yet.
+    receive_limit: SharedLimit
 
 
 class Receiver(WebSocketServerProtocol):
-    """The receiving half of a client's WebSocket; what is done with a message, a subclass says."""
+    """The receiving side of a client's WebSocket; a subclass handles the messages."""
 
     factory: ReceivingServer
     transport: Any
-    #: What comes in.
     inbound: InboundQueue
+    #: The event log. Autobahn logs its own messages to `log`.
+    events = Logger()
 
     def __init__(self) -> None:
         super().__init__()
-        #: Whether nothing that is still to be read counts any more, but for the end of the WebSocket.
-        self.is_over = False
-        #: How large a message may be.
-        self.message_max = 0
-        self._admitted: int | None = None
-        self._fragments = 0
-        # How many bytes there are of a message that is not complete.
-        self._incomplete = 0
-        # How often reading was held and has not gone on since.
-        self._holds = 0
-        self._was_lost = False
+        #: Whether messages are discarded from now on, and only the closing handshake is still read.
+        self.is_discarding = False
+        #: Whether something was received since this was last set to False.
+        self.was_heard = True
+        #: How many bytes a message may have.
+        self.max_message_size = 0
+        # A limit for this socket that is lower than the one of all sockets.
+        self._size_limit: int | None = None
+        self._frame_count = 0
+        # How many bytes of the incomplete message were received.
+        self._incomplete_size = 0
+        # How many calls of pause_reading() have no call of resume_reading() yet, and how many of pause_reading_until()
+        # have not ended.
+        self._read_pauses = 0
+        self._handling_pauses = 0
+        self._is_lost = False
 
-    # What a subclass has
+    @property
+    def client_address(self) -> str:
+        """The client's IP address and port, for the event log."""
+        # Autobahn puts the transport's type in front, unless the address is from a proxy's header.
+        return str(self.peer).removeprefix("tcp4:").removeprefix("tcp6:")
+
+    # For the subclass to implement
 
     def handle(self, message: bytes | None) -> Steps[None]:
-        """Deal with a message, in steps; text, which is not spoken here, is None."""
+        """Handle a message, in steps.
+
+        :param message: None for a text message: the protocols have only binary ones.
+        """
         raise NotImplementedError
 
-    def end(self, code: CloseCode, reason: str, abort: bool = False) -> None:
-        """End the connection for something the client did, or is."""
+    def close(self, code: CloseCode, reason: str, abort: bool = False) -> None:
+        """Close the connection because of what the client has sent, or because it may not stay connected."""
         raise NotImplementedError
 
     @property
-    def too_large(self) -> CloseCode | None:
-        """The code at which the client stops sending a message that is too large; None before anything is spoken."""
+    def too_large_code(self) -> CloseCode | None:
+        """The close code for a message over the size limit; None before a protocol handler is chosen."""
         raise NotImplementedError
 
     # Reading
 
     def dataReceived(self, data: bytes) -> None:
-        """Bound what is kept of a handshake before its end; messages of an open connection wait for their turn."""
+        """Queue what is received on an open connection; limit the size of the handshake before that."""
+        self.was_heard = True
         if self.state != self.STATE_CONNECTING:
             self.inbound.received(data)
         elif len(self.data) + len(data) > MAX_HANDSHAKE_SIZE:
-            self.handshake_too_large()
+            client = self.client_address
+            self.events.info("connection denied", reason="handshake too large", room="", user=None, client=client)
+            self.dropConnection(abort=True)
         else:
             super().dataReceived(data)
 
-    def handshake_too_large(self) -> None:
-        """More has come of a handshake than any has."""
-        self.dropConnection(abort=True)
-
     def feed(self, data: bytes) -> None:
-        """Give Autobahn what it has to read."""
+        """Have Autobahn parse bytes."""
         super().dataReceived(data)
 
     @property
     def is_between_frames(self) -> bool:
-        """Whether the next byte begins a frame, and no fragmented message is under way."""
+        """Whether the next byte begins a frame, and no fragmented message is incomplete."""
         return not self.data and self.current_frame is None and not self.inside_message
 
     @property
-    def payload_left(self) -> int:
-        """How many bytes of the payload are to come of the frame that Autobahn reads."""
+    def payload_remaining(self) -> int:
+        """How many bytes of payload are still missing from the frame that Autobahn is reading."""
         frame = self.current_frame
         return 0 if frame is None or self.data else frame.length - self.current_frame_masker.pointer()
 
     @property
     def is_reading_paused(self) -> bool:
-        """Whether nothing is read of the socket now."""
-        return self._holds > 0
+        """Whether nothing is read from the socket."""
+        return self._read_pauses > 0
 
     def pause_reading(self) -> None:
-        """Read nothing of the socket until :meth:`resume_reading` has been called as often as this."""
-        self._holds += 1
-        if self._holds == 1 and not self._was_lost:
+        """Stop reading from the socket until :meth:`resume_reading` was called as often as this."""
+        self._read_pauses += 1
+        if self._read_pauses == 1 and not self._is_lost:
             self.transport.pauseProducing()
 
     def resume_reading(self) -> None:
-        """Read from the socket again."""
-        self._holds -= 1
-        if not self._holds and not self._was_lost:
+        """Undo one call of :meth:`pause_reading`."""
+        self._read_pauses -= 1
+        if not self._read_pauses and not self._is_lost:
             self.transport.resumeProducing()
 
-    # Messages that Autobahn puts together
+    def pause_reading_until(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
+        """Read and handle nothing until a callback is called, or for :data:`MAX_READ_PAUSE` seconds.
 
-    def admit_messages(self, size: int | None) -> None:
-        """Take messages of up to so many bytes from now on, or as large as any may be."""
-        self._admitted = size
+        :param subscribe: takes the callback that ends the pause.
+        """
+        self._handling_pauses += 1
+        self.pause_reading()
+        timer = self.factory.reactor.callLater(MAX_READ_PAUSE, self._end_pause)
+
+        def end_early() -> None:
+            if timer.active():
+                timer.cancel()
+                self._end_pause()
+
+        subscribe(end_early)
+
+    def _end_pause(self) -> None:
+        self._handling_pauses -= 1
+        self.resume_reading()
+        self.inbound.process()
+
+    # Messages that Autobahn parses
+
+    def limit_message_size(self, size: int | None) -> None:
+        """Limit messages to `size` bytes from now on; None means the limit of all sockets."""
+        self._size_limit = size
         largest = self.factory.settings.max_message_size
-        self.message_max = largest if size is None else min(size, largest)
+        self.max_message_size = largest if size is None else min(size, largest)
 
     def onMessageFrameBegin(self, length: int) -> None:
-        """A frame begins; nothing is kept of one that is too large, or is for now.
+        """Close the connection if the message is too large, before its payload is read.
 
-        Not left to Autobahn, which closes with 1009: some clients do not come back after that, and this one may have
-        every right to send as much once it has opened a document; others come back, and send it again for ever.
+        Autobahn would close with 1009.  Some clients do not reconnect on that code, though this one may send as large a
+        message once it has opened a document; others reconnect and send the same message again and again.
         """
-        self._fragments += 1
-        if self._fragments > MAX_FRAGMENTS and not self.is_over:
-            self.end(CloseCode.MALFORMED, f"malformed message: more than {MAX_FRAGMENTS} frames")
+        self._frame_count += 1
+        if self._frame_count > MAX_FRAGMENTS and not self.is_discarding:
+            self.close(CloseCode.MALFORMED, f"malformed message: more than {MAX_FRAGMENTS} frames")
             self.failedByMe = True
-        code = self.too_large
-        if self.message_data_total_length + length > self.message_max and code is not None and not self.is_over:
+        code = self.too_large_code
+        if (
+            self.message_data_total_length + length > self.max_message_size
+            and code is not None
+            and not self.is_discarding
+        ):
             when = ""
-            if self._admitted is not None:
+            if self._size_limit is not None:
                 code, when = CloseCode.TOO_LARGE, " before a document is open"
-            self.end(code, f"a message may have {self.message_max} bytes{when}")
+            self.close(code, f"a message may have {self.max_message_size} bytes{when}")
             self.failedByMe = True
         super().onMessageFrameBegin(length)
 
     def onMessageFrameData(self, payload: bytes) -> None:
-        """A part of a message has come, which may be all of it."""
+        """Count the bytes of a part of a message."""
         super().onMessageFrameData(payload)
-        if not self.is_over:
-            self._incomplete += len(payload)
-            self.factory.receiving.add(self, len(payload))
+        if not self.is_discarding:
+            self._incomplete_size += len(payload)
+            self.factory.receive_limit.add(self, len(payload))
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """Autobahn has put a message together."""
-        size, self._incomplete, self._fragments = self._incomplete, 0, 0
-        self.inbound.add(self._handle_and_forget(payload if isBinary else None, size))
+        """Queue a complete message."""
+        size, self._incomplete_size, self._frame_count = self._incomplete_size, 0, 0
+        self.inbound.add(self._handle_and_release(payload if isBinary else None, size))
 
-    def _handle_and_forget(self, message: bytes | None, size: int) -> Steps[None]:
+    def _handle_and_release(self, message: bytes | None, size: int) -> Steps[None]:
         try:
             yield from self.handle(message)
         finally:
-            self.factory.receiving.remove(self, size)
+            self.factory.receive_limit.remove(self, size)
 
     def shed(self) -> None:
-        """All clients together have too much that is not dealt with yet, and this one the most."""
-        self.end(CloseCode.TRY_AGAIN_LATER, "try again later: too many large messages")
-        self.forget_incomplete()
+        """Close the connection: all sockets together have too much unhandled data, and this one has the most."""
+        self.close(CloseCode.TRY_AGAIN_LATER, "try again later: too many large messages")
+        self.discard_incomplete()
 
-    def forget_incomplete(self) -> None:
-        """Nothing more will come of the message that has begun."""
-        size, self._incomplete = self._incomplete, 0
-        self.factory.receiving.remove(self, size)
+    def discard_incomplete(self) -> None:
+        """Discard the incomplete message."""
+        size, self._incomplete_size = self._incomplete_size, 0
+        self.factory.receive_limit.remove(self, size)
         self.message_data = []
         self.frame_data = []

@@ -1,4 +1,4 @@
-"""Which protocol a client speaks, by the URL path that it connects to."""
+"""Choosing a client's protocol by the URL path that it connects to."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class HandlerRouter:
         self._journal = journal
         self._routing = routing
         self._hocuspocus = hocuspocus
-        self._pending_total = SharedLimit(hocuspocus.max_pending_total)
+        self._pending_limit = SharedLimit(hocuspocus.max_pending_total)
 
     def handler(self, socket: Socket, path: str) -> ProtocolHandler:
-        """A handler of the protocol that is spoken on this URL path."""
+        """Make a handler of the protocol that is spoken on this URL path."""
         if self._routing.is_hocuspocus_path(path):
-            return Hocuspocus(self._reactor, socket, self._opener, self._journal, self._hocuspocus, self._pending_total)
+            return Hocuspocus(self._reactor, socket, self._opener, self._journal, self._hocuspocus, self._pending_limit)
         return YWebsocket(self._reactor, socket, self._opener, self._journal)

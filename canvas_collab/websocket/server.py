@@ -1,4 +1,4 @@
-"""The WebSocket server: all clients' connections, and what Autobahn is to do for each."""
+"""The WebSocket server: the sockets of all clients, and Autobahn's options for them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from canvas_collab.websocket.protocol_handler import ProtocolHandler, Socket
 from canvas_collab.websocket.server_protocol import ServerProtocol
 from canvas_collab.websocket.shared_limit import SharedLimit
 
-#: A client that was told to close has so many seconds to do so, or up to one less: Autobahn's timers round down to
-#: whole seconds.  Of one there might be nothing left, and who is cut off at once may never read why.
+#: How long a client may take to answer a close frame, in seconds.  Autobahn's timers round down to whole seconds, so it
+#: may be up to a second less: one second could be none, and a client that is cut off at once may not read the frame.
 CLOSE_TIMEOUT = 2
 
 
 class ServerFactory(WebSocketServerFactory):
-    """Makes a :class:`ServerProtocol` for each client, and knows all that are there."""
+    """Makes a :class:`ServerProtocol` for each client, and keeps all that are connected."""
 
     protocol: Any = ServerProtocol
     noisy = False
@@ -33,14 +33,16 @@ class ServerFactory(WebSocketServerFactory):
         handler_for: Callable[[Socket, str], ProtocolHandler],
         cooperator: Cooperator,
     ) -> None:
-        """:param handler_for: makes the protocol handler of a socket; takes the URL path that it was opened on."""
+        """:param handler_for: makes the protocol handler of a socket; takes the socket and its URL path.
+        :param cooperator: runs the handling of messages that takes long.
+        """
         WebSocketServerFactory.__init__(self, reactor=reactor, server="canvas-collab")
         self.settings = settings
         self.opener = opener
         self.handler_for = handler_for
         self.cooperator = cooperator
-        #: What has come of messages that are not dealt with yet.
-        self.receiving = SharedLimit(settings.max_receiving_total)
+        #: Limits the bytes of messages that were received by Autobahn and are not handled yet.
+        self.receive_limit = SharedLimit(settings.max_receiving_total)
         self.clients: set[ServerProtocol] = set()
         self.on_empty: Callable[[], None] | None = None
         WebSocketServerFactory.setProtocolOptions(
@@ -53,7 +55,7 @@ class ServerFactory(WebSocketServerFactory):
             closeHandshakeTimeout=CLOSE_TIMEOUT,
             maxFramePayloadSize=settings.max_message_size,
             maxMessagePayloadSize=settings.max_message_size,
-            # Whether an origin may come in depends on the credential, see canvas_collab.access.authorization.
+            # The authorizer checks origins, since whether one is allowed depends on the credential.
             allowedOrigins=["*"],
             allowNullOrigin=True,
             trustXForwardedFor=settings.trusted_proxies,
@@ -61,20 +63,20 @@ class ServerFactory(WebSocketServerFactory):
 
     @property
     def over_capacity(self) -> bool:
-        """Whether one more client is one too many; the one that asks has been counted."""
+        """Whether there are more clients than allowed, the one that connects included."""
         return len(self.clients) > self.settings.max_connections
 
     @property
     def reject_by_closing(self) -> bool:
-        """Whether who may not come in is told so by a close code."""
+        """Whether a client is rejected by a close code after the handshake, rather than by an HTTP status."""
         return self.settings.reject_with == "close"
 
-    def accepted(self, client: ServerProtocol) -> None:
-        """A socket has been accepted."""
+    def client_connected(self, client: ServerProtocol) -> None:
+        """Called when a TCP connection was accepted."""
         self.clients.add(client)
 
-    def gone(self, client: ServerProtocol) -> None:
-        """A socket has gone."""
+    def client_disconnected(self, client: ServerProtocol) -> None:
+        """Called when a TCP connection is lost."""
         self.clients.discard(client)
         if not self.clients and self.on_empty is not None:
             self.on_empty()

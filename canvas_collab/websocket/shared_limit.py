@@ -1,4 +1,4 @@
-"""A limit on what is kept in memory for all sockets together."""
+"""A memory limit for all sockets together."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import Protocol
 
 
 class Holder(Protocol):
-    """A socket for which something is kept."""
+    """A socket for which data is kept in memory."""
 
     def shed(self) -> None:
-        """All sockets together have too much, and this one the most: it ends, and lets go of what it has."""
+        """Close the socket and release its data: the limit is exceeded, and this socket has the most data."""
 
 
 class SharedLimit:
-    """What is kept for all sockets together.  Where it would be too much, who has the most of it goes."""
+    """Limits how much data is kept for all sockets together.  When it is exceeded, the socket with the most is shed."""
 
     def __init__(self, limit: int) -> None:
         """:param limit: how many bytes may be kept."""
@@ -22,7 +22,7 @@ class SharedLimit:
         self._holders: dict[Holder, int] = {}
 
     def add(self, holder: Holder, size: int) -> None:
-        """So many bytes more are kept for a socket."""
+        """Count `size` more bytes that are kept for a socket, and shed sockets while the limit is exceeded."""
         self._size += size
         self._holders[holder] = self._holders.get(holder, 0) + size
         while self._size > self._limit:
@@ -31,9 +31,9 @@ class SharedLimit:
             largest.shed()
 
     def remove(self, holder: Holder, size: int) -> None:
-        """So many bytes of a socket are kept no longer."""
+        """Count `size` bytes of a socket as released."""
         held = self._holders.get(holder, 0)
-        # One that was shed has nothing here any more.
+        # The bytes of a socket that was shed are not counted any more.
         size = min(size, held)
         self._size -= size
         if held > size:

@@ -1,6 +1,6 @@
-"""The protocol of y-websocket: ``ws://HOST:PORT/ROOM``, one connection, one document, one message in a frame.
+"""The y-websocket protocol: ``ws://HOST:PORT/ROOM``, one document per WebSocket, one y-protocols message per frame.
 
-Whether a client may come in is decided during the handshake.
+The client is authorized during the handshake.
 """
 
 from __future__ import annotations
@@ -24,48 +24,35 @@ from canvas_collab.websocket.protocol_handler import Socket
 
 
 class YWebsocket:
-    """One client's WebSocket that carries one :class:`~canvas_collab.rooms.connection.Connection`."""
+    """The protocol handler of one y-websocket client, and the channel of its connection."""
 
     protocol = "y-websocket"
-    message_too_large = CloseCode.TOO_LARGE
+    too_large_code = CloseCode.TOO_LARGE
 
     def __init__(self, clock: IReactorTime, socket: Socket, opener: ConnectionOpener, journal: Journal) -> None:
         self._socket = socket
-        # What the connection asks of its carrier most often, without a step in between.
+        # The most frequent calls of the connection go to the socket directly.
         self.send = socket.outbound.send
         self.offer = socket.outbound.offer
         self.pause_reading_until = socket.pause_reading_until
         self._opener = opener
         self._clock = clock
         self._journal = journal
-        self._ignored = IgnoredMessages(socket.client)
+        self._ignored = IgnoredMessages(socket.client_address)
         self._acknowledgements: SaveAcknowledgements | None = None
         self._connection: Connection | None = None
 
-    @property
-    def acknowledges(self) -> bool:
-        """Whether the client is told of every update whether it counts."""
-        return self._acknowledgements is not None and self._acknowledgements.has_heartbeats
-
-    @property
-    def requester(self) -> Requester:
-        """Who waits for what is looked up."""
-        return self._socket
-
-    @property
-    def client(self) -> str:
-        """The client's address, for the log."""
-        return self._socket.client
+    # ProtocolHandler
 
     @property
     def log_context(self) -> tuple[str | None, str | None]:
-        """The room and the user's id, for the log."""
+        """The room and the user id, for the event log."""
         return (self._connection.room.name, self._connection.user_id) if self._connection else (None, None)
 
-    async def handshake_received(self, request: Request) -> None:
-        """Decide over a handshake.
+    async def accept_handshake(self, request: Request) -> None:
+        """Authorize the client for the room that the URL names, and load the room.
 
-        :raises Denied: if it must be refused.
+        :raises Denied: if the client is not authorized, or the room cannot be loaded.
         """
         connection = await self._opener.open(self, self._opener.room_of(request.path), request)
         if self._socket.is_closing:
@@ -75,15 +62,15 @@ class YWebsocket:
             self._acknowledgements = SaveAcknowledgements(self._clock, self._journal, connection.room, self.offer)
 
     def opened(self) -> None:
-        """The handshake is done."""
+        """Join the room, and ask the client for what the document lacks."""
         if self._connection is not None:
-            self._socket.do(self._connection.send_sync_step_1())
+            self._socket.schedule(self._connection.send_sync_step_1())
             self._opener.join(self._connection)
 
     def received(self, payload: bytes) -> Steps[None]:
-        """Take a message, in steps.
+        """Handle a message, in steps.
 
-        :raises Offence: if that ends the connection.
+        :raises ProtocolViolation: if the socket has to be closed because of the message.
         """
         if self._connection is None or self._acknowledgements is None:
             return
@@ -92,52 +79,70 @@ class YWebsocket:
         except Malformed as error:
             raise ProtocolViolation(CloseCode.MALFORMED, f"malformed message: {error}") from error
         if isinstance(message, sync.Unknown):
-            self._ignored.note(message.kind, *self.log_context)
+            self._ignored.record(message.kind, *self.log_context)
         elif isinstance(message, sync.Heartbeat):
-            self._acknowledgements.beat(message.counter)
+            self._acknowledgements.heartbeat_received(message.counter)
         else:
             acknowledgements = self._acknowledgements
-            acknowledgements.taken(message, (yield from self._connection.receive(message)))
+            acknowledgements.message_handled(message, (yield from self._connection.receive(message)))
 
-    def drained(self) -> Steps[None]:
-        """The client reads again."""
+    def backpressure_ended(self) -> Steps[None]:
+        """Send the client what it has missed while it did not read."""
         if self._connection is not None:
             yield from self._connection.catch_up()
         if self._acknowledgements is not None:
-            self._acknowledgements.drained()
+            self._acknowledgements.backpressure_ended()
 
-    def keep_alive(self, silence: float) -> None:
-        """Have the client hear something."""
+    def keep_alive(self, max_idle: float) -> None:
+        """Send the client a message that keeps its connection alive.
+
+        :param max_idle: no message is sent if the room has sent every connection one in the last so many seconds.
+        """
         if self._connection is not None:
-            self._connection.keep_alive(silence)
+            self._connection.keep_alive(max_idle)
 
     def closed(self, code: int | None, reason: str | None) -> None:
-        """The socket has gone."""
+        """Close the connection to the room."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._opener.close(connection, code, reason)
 
     async def recheck(self) -> None:
-        """Look whether the client may still be here."""
+        """Check whether the client is still authorized."""
         if self._connection is not None:
             await self._opener.recheck(self._connection)
 
-    # What the connection asks of its carrier
+    # Channel
+
+    @property
+    def acknowledges(self) -> bool:
+        """Whether the client is told of each of its updates whether it was saved."""
+        return self._acknowledgements is not None and self._acknowledgements.has_heartbeats
+
+    @property
+    def requester(self) -> Requester:
+        """The socket, which lookups are made for."""
+        return self._socket
+
+    @property
+    def client(self) -> str:
+        """The client's address, for the event log."""
+        return self._socket.client_address
 
     def edit_accepted(self, update: Update) -> None:
-        """An edit of the client's is on its way to disk."""
+        """Called when an edit of the client was queued in the journal."""
         if self._acknowledgements is not None:
-            self._acknowledgements.kept(update)
+            self._acknowledgements.edit_accepted(update)
 
     def send_stateless(self, message: PreparedMessage) -> None:
-        """There are no such messages here."""
+        """Do nothing: the protocol has no stateless messages."""
 
     def close(self, denied: Denied) -> None:
-        """End the connection."""
-        self._socket.end(denied.code, denied.public_reason)
+        """Close the socket: the client may not stay in the room."""
+        self._socket.close(denied.code, denied.public_reason)
 
     def access_changed(self) -> None:
-        """Clients are not told."""
+        """Do nothing: the protocol cannot tell the client."""
 
     def ask_for_token(self) -> None:
-        """Clients cannot be asked; a session that is not prolonged ends."""
+        """Do nothing: the protocol cannot ask the client.  The connection is closed when its session ends."""

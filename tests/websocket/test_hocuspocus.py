@@ -41,13 +41,13 @@ LIMITS = {
 class StagedSocket:
     """A socket of a dialect under test; `ended` is how it was ended."""
 
-    client = "somebody"
+    client_address = "192.0.2.1:1234"
     is_closing = False
 
     def __init__(self) -> None:
         self.ended: list[tuple[int, str]] = []
 
-    def end(self, code: CloseCode, reason: str) -> None:
+    def close(self, code: CloseCode, reason: str) -> None:
         self.ended.append((int(code), reason))
 
 

@@ -10,7 +10,7 @@ from attrs import define, field
 from twisted.internet import tcp
 
 from canvas_collab.rooms.prepared_message import PreparedMessage
-from canvas_collab.websocket.outbound import OVERHEAD, OutboundTransport
+from canvas_collab.websocket.outbound import MESSAGE_OVERHEAD, OutboundTransport
 
 LIMIT = 1000
 
@@ -38,13 +38,13 @@ class StagedOwner:
     told: list[str] = field(factory=list)
 
     def backpressure_started(self) -> None:
-        self.told.append("choked")
+        self.told.append("backpressure started")
 
-    def drained(self) -> None:
-        self.told.append("drained")
+    def backpressure_ended(self) -> None:
+        self.told.append("backpressure ended")
 
-    def overflowed(self) -> None:
-        self.told.append("overflowed")
+    def backlog_exceeded(self) -> None:
+        self.told.append("backlog exceeded")
 
 
 class Stage:
@@ -120,7 +120,7 @@ def test_when_the_transport_has_sent_everything_messages_go_directly_again(stage
 def test_nothing_overtakes_what_was_written_past_the_wire(stage: Stage) -> None:
     stage.outbound.offer(HELLO)
     stage.transport.write(b"a ping")
-    stage.outbound.disturbed()
+    stage.outbound.invalidate()
     stage.outbound.offer(AFTER)
     assert stage.arrived() == HELLO.frame()
     assert stage.left == [b"a ping", AFTER.frame()]
@@ -175,53 +175,53 @@ def test_one_who_does_not_read_is_offered_nothing_until_they_do(stage: Stage) ->
     stage.outbound.resumeProducing()
     assert stage.outbound.offer(HELLO)
     assert stage.arrived() == HELLO.frame()
-    assert stage.owner.told == ["choked", "drained"]
+    assert stage.owner.told == ["backpressure started", "backpressure ended"]
 
 
 def test_answers_wait_for_one_who_does_not_read_up_to_a_limit(stage: Stage) -> None:
-    half = PreparedMessage(bytes(LIMIT // 2 - OVERHEAD - 4))
+    half = PreparedMessage(bytes(LIMIT // 2 - MESSAGE_OVERHEAD - 4))
     stage.outbound.offer(PreparedMessage(bytes(2**22)))
     stage.outbound.pauseProducing()
     stage.outbound.send(half)
     stage.outbound.send(half)
-    assert stage.owner.told == ["choked"]
+    assert stage.owner.told == ["backpressure started"]
     assert stage.left[1:] == [half.frame(), half.frame()]
     stage.outbound.send(AFTER)
-    assert stage.owner.told == ["choked", "overflowed"]
+    assert stage.owner.told == ["backpressure started", "backlog exceeded"]
 
 
 def test_what_is_written_past_the_wire_counts_as_well_and_the_smallest_answers_count_for_what_they_take(
     stage: Stage,
 ) -> None:
     stage.outbound.pauseProducing()
-    many = LIMIT // (OVERHEAD + 1)
-    assert [stage.outbound.admits(1) for _ in range(many)] == [True] * many
-    assert stage.owner.told == ["choked"]
-    assert not stage.outbound.admits(1)
-    assert stage.owner.told == ["choked", "overflowed"]
+    many = LIMIT // (MESSAGE_OVERHEAD + 1)
+    assert [stage.outbound.reserve(1) for _ in range(many)] == [True] * many
+    assert stage.owner.told == ["backpressure started"]
+    assert not stage.outbound.reserve(1)
+    assert stage.owner.told == ["backpressure started", "backlog exceeded"]
 
 
 def test_progress_is_what_has_gone_of_what_had_to_wait(stage: Stage) -> None:
     stage.outbound.offer(PreparedMessage(bytes(2**22)))
-    before = stage.outbound.progress
+    before = stage.outbound.buffered_bytes_sent
     stage.outbound.pauseProducing()
     stage.outbound.send(HELLO)
-    assert stage.outbound.progress == before
+    assert stage.outbound.buffered_bytes_sent == before
     [rest, hello] = stage.left
     # The transport has sent a part of the first, and has the second to come.
     stage.transport.dataBuffer, stage.transport.offset = rest, 1000
     stage.left[:] = [hello]
-    assert stage.outbound.progress == before + 1000
+    assert stage.outbound.buffered_bytes_sent == before + 1000
     stage.transport.dataBuffer, stage.transport.offset = hello, 2
     stage.left.clear()
-    assert stage.outbound.progress == before + len(rest) + 2
+    assert stage.outbound.buffered_bytes_sent == before + len(rest) + 2
 
 
 def test_what_was_read_does_not_count_towards_the_limit(stage: Stage) -> None:
-    half = PreparedMessage(bytes(LIMIT // 2 - OVERHEAD - 4))
+    half = PreparedMessage(bytes(LIMIT // 2 - MESSAGE_OVERHEAD - 4))
     for _ in range(3):
         stage.outbound.pauseProducing()
         stage.outbound.send(half)
         stage.outbound.send(half)
         stage.outbound.resumeProducing()
-    assert "overflowed" not in stage.owner.told
+    assert "backlog exceeded" not in stage.owner.told

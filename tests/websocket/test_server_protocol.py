@@ -18,9 +18,9 @@ from canvas_collab.protocol.frames import encode_frame
 from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.scheduling import make_cooperator
 from canvas_collab.websocket import inbound, receiving
-from canvas_collab.websocket.inbound import AT_ONCE
+from canvas_collab.websocket.inbound import MAX_UNSLICED_TIME
+from canvas_collab.websocket.receiving import MAX_READ_PAUSE
 from canvas_collab.websocket.server import ServerFactory
-from canvas_collab.websocket.server_protocol import LONGEST_HOLD
 from canvas_collab.websocket.shared_limit import SharedLimit
 from tests.support.frames import client_frame, handshake
 
@@ -77,9 +77,9 @@ class Staged:
         self.protocol.dataReceived(handshake("/room"))
         self.transport.clear()
 
-    message_too_large = CloseCode.TOO_LARGE
+    too_large_code = CloseCode.TOO_LARGE
 
-    async def handshake_received(self, request: object) -> None:
+    async def accept_handshake(self, request: object) -> None:
         pass
 
     def opened(self) -> None:
@@ -96,7 +96,7 @@ class Staged:
     def keep_alive(self, silence: float) -> None:
         pass
 
-    def drained(self) -> Iterator[None]:
+    def backpressure_ended(self) -> Iterator[None]:
         yield from ()
 
     def closed(self, code: int | None, reason: str | None) -> None:
@@ -116,15 +116,15 @@ class StagedWire:
         self._progress = progress
 
     @property
-    def progress(self) -> int:
+    def buffered_bytes_sent(self) -> int:
         return next(self._progress)
 
-    def disturbed(self) -> None:
+    def invalidate(self) -> None:
         pass
 
 
 def test_one_whose_messages_take_long_gets_turns_and_is_not_read_until_they_are_done(clock: TurnClock) -> None:
-    staged = Staged(AT_ONCE * 0.6, clock=clock, steps=4)
+    staged = Staged(MAX_UNSLICED_TIME * 0.6, clock=clock, steps=4)
     staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two"))
     assert staged.messages == []
     assert staged.transport.producerState == "paused"
@@ -137,7 +137,7 @@ def test_one_whose_messages_take_long_gets_turns_and_is_not_read_until_they_are_
 
 
 def test_one_whose_messages_are_quickly_handled_is_read_on(clock: TurnClock) -> None:
-    staged = Staged(AT_ONCE / 3, clock=clock)
+    staged = Staged(MAX_UNSLICED_TIME / 3, clock=clock)
     staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two"))
     assert len(staged.messages) == 2
     assert staged.transport.producerState == "producing"
@@ -172,9 +172,9 @@ def test_pings_and_empty_fragments_take_turns_like_messages(clock: TurnClock, mo
     staged = Staged(clock=clock)
 
     def answer(payload: bytes) -> None:
-        clock.rightNow += AT_ONCE / 10
+        clock.rightNow += MAX_UNSLICED_TIME / 10
 
-    monkeypatch.setattr(staged.protocol, "pinged", answer)
+    monkeypatch.setattr(staged.protocol, "ping_received", answer)
     staged.protocol.dataReceived(client_frame(b"?", Opcode.PING) * 1000)
     assert staged.transport.producerState == "paused"
 
@@ -182,7 +182,7 @@ def test_pings_and_empty_fragments_take_turns_like_messages(clock: TurnClock, mo
     feed = fragments.protocol.feed
 
     def slow(data: bytes) -> None:
-        clock.rightNow += AT_ONCE / 3
+        clock.rightNow += MAX_UNSLICED_TIME / 3
         feed(data)
 
     monkeypatch.setattr(fragments.protocol, "feed", slow)
@@ -206,7 +206,7 @@ def test_what_has_come_of_large_messages_is_bounded_and_who_has_the_most_of_it_g
     limit = SharedLimit(100_000)
     greedy, modest = Staged(clock=clock), Staged(clock=clock)
     for one in (greedy, modest):
-        one.protocol.factory.receiving = limit
+        one.protocol.factory.receive_limit = limit
     frame = client_frame(b"x" * 90_000)
     greedy.protocol.dataReceived(frame[:60_000])
     modest.protocol.dataReceived(frame[:50_000])
@@ -218,13 +218,13 @@ def test_what_has_come_of_large_messages_is_bounded_and_who_has_the_most_of_it_g
     modest.protocol.dataReceived(frame[:60_000])
     modest.protocol.connectionLost()
     other = Staged(clock=clock)
-    other.protocol.factory.receiving = limit
+    other.protocol.factory.receive_limit = limit
     other.protocol.dataReceived(frame)
     assert other.messages == [b"x" * 90_000]
 
 
 def test_messages_that_came_before_the_connection_ended_count(clock: TurnClock) -> None:
-    staged = Staged(AT_ONCE, clock=clock, steps=5)
+    staged = Staged(MAX_UNSLICED_TIME, clock=clock, steps=5)
     staged.protocol.dataReceived(client_frame(b"one") + client_frame(b"two") + client_frame(b"", Opcode.CLOSE))
     staged.protocol.connectionLost()
     assert staged.messages == []
@@ -268,7 +268,7 @@ def test_one_who_has_much_to_read_is_not_asked_whether_they_are_there() -> None:
     for _ in range(3):
         staged.protocol.keep_alive()
     assert staged.transport.value() == b""
-    staged.protocol.drained()
+    staged.protocol.backpressure_ended()
     for _ in range(2):
         staged.protocol.keep_alive()
     assert staged.transport.value()[:1] == b"\x89"
@@ -276,7 +276,7 @@ def test_one_who_has_much_to_read_is_not_asked_whether_they_are_there() -> None:
 
 
 def test_one_whose_messages_take_long_is_not_cut_off_for_an_answer_that_nobody_has_read(clock: TurnClock) -> None:
-    staged = Staged(AT_ONCE, clock=clock, steps=5)
+    staged = Staged(MAX_UNSLICED_TIME, clock=clock, steps=5)
     staged.protocol.dataReceived(client_frame(b"one"))
     assert staged.transport.producerState == "paused"
     for _ in range(4):
@@ -306,9 +306,9 @@ def test_one_who_is_to_wait_for_what_they_have_sent_waits_until_it_is_there_or_f
     assert (staged.messages, staged.transport.producerState) == ([b"large", b"one"], "producing")
 
     staged.protocol.dataReceived(client_frame(b"large") + client_frame(b"two"))
-    staged.clock.advance(LONGEST_HOLD * 0.9)
+    staged.clock.advance(MAX_READ_PAUSE * 0.9)
     assert staged.messages[3:] == []
-    staged.clock.advance(LONGEST_HOLD * 0.1)
+    staged.clock.advance(MAX_READ_PAUSE * 0.1)
     assert (staged.messages[3:], staged.transport.producerState) == ([b"two"], "producing")
     # Nothing comes of it when it is there after all.
     waiting.pop()()
@@ -347,7 +347,7 @@ def test_one_who_offends_is_out_at_once_and_told_so_a_moment_later() -> None:
     # What was on its way, and what others would send.
     staged.protocol.dataReceived(client_frame(b"three") + client_frame(b"?", Opcode.PING))
     staged.protocol.outbound.send(PreparedMessage(b"a message"))
-    staged.protocol.end(CloseCode.INTERNAL_ERROR, "internal error")
+    staged.protocol.close(CloseCode.INTERNAL_ERROR, "internal error")
     staged.clock.advance(WebSocketSettings().close_delay * 0.9)
     assert (staged.messages, staged.transport.value()) == ([], b"")
     staged.clock.advance(WebSocketSettings().close_delay * 0.1)
@@ -358,7 +358,7 @@ def test_one_who_offends_is_out_at_once_and_told_so_a_moment_later() -> None:
 
 def test_one_who_goes_before_they_are_told_leaves_nothing_behind() -> None:
     staged = Staged()
-    staged.protocol.end(CloseCode.MALFORMED, "malformed")
+    staged.protocol.close(CloseCode.MALFORMED, "malformed")
     staged.protocol.connectionLost()
     staged.clock.advance(60)
     assert staged.transport.value() == b""
@@ -367,7 +367,7 @@ def test_one_who_goes_before_they_are_told_leaves_nothing_behind() -> None:
 
 def test_a_restart_is_told_at_once() -> None:
     staged = Staged()
-    staged.protocol.close(CloseCode.SERVICE_RESTART, "the server restarts")
+    staged.protocol.close_now(CloseCode.SERVICE_RESTART, "the server restarts")
     assert staged.transport.value()[2:4] == (1012).to_bytes(2, "big")
 
 

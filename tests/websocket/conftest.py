@@ -17,7 +17,7 @@ from tests.support.databases import TestDatabase, User
 from tests.support.hocuspocus_client import RawHocuspocus
 from tests.support.server_sockets import IterationClock
 
-#: The limits of the daemon of `hocuspocus_room`.
+#: The limits of the daemon of `server`.
 HOCUSPOCUS_LIMITS = {
     "MAX_PENDING_DOCUMENTS": 3,
     "MAX_PENDING_MESSAGES": 5,
@@ -28,7 +28,7 @@ HOCUSPOCUS_LIMITS = {
 }
 
 
-class HocuspocusRoom:
+class HocuspocusServer:
     """A daemon with low limits, two diagrams with an editor and a viewer, and a bystander in the first."""
 
     def __init__(self, daemon: Daemon, editor: User, viewer: User) -> None:
@@ -73,9 +73,9 @@ def editor_and_viewer(database: TestDatabase) -> tuple[User, User]:
 
 
 @pytest.fixture
-def hocuspocus_room(
+def server(
     database: TestDatabase, start_daemon: StartDaemon, editor_and_viewer: tuple[User, User]
-) -> Iterator[HocuspocusRoom]:
-    room = HocuspocusRoom(start_daemon(database, **HOCUSPOCUS_LIMITS), *editor_and_viewer)
-    yield room
-    room.bystander.close()
+) -> Iterator[HocuspocusServer]:
+    server = HocuspocusServer(start_daemon(database, **HOCUSPOCUS_LIMITS), *editor_and_viewer)
+    yield server
+    server.bystander.close()

@@ -1,4 +1,4 @@
-"""Clients that offer a WebSocket subprotocol, which may be where their token is."""
+"""Handshakes with subprotocols, which may carry the token."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.support.hocuspocus_providers import Providers
 from tests.support.yjs_clients import Version
 
 
-def knock(daemon: Daemon, offered: str | None, **headers: str) -> tuple[int, list[str]]:
-    """The status of a handshake that offers these subprotocols, and which the answer names."""
+def offer_subprotocols(daemon: Daemon, offered: str | None, **headers: str) -> tuple[int, list[str]]:
+    """Make a handshake that offers these subprotocols; return the status, and the subprotocols of the response."""
     lines = ["GET /diagram-sketch HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: Upgrade"]
     lines += ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="]
     lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -42,7 +42,7 @@ def base64url(signed: str) -> str:
     return signed.replace("+", "-").replace("/", "_").rstrip("=")
 
 
-def written_in_all_ways(user: User) -> list[str]:
+def encodings_of_token(user: User) -> list[str]:
     signed = user.signed_token
     return [user.token, quote(signed, safe=""), base64url(signed), base64url(signed) + "="]
 
@@ -51,22 +51,25 @@ def written_in_all_ways(user: User) -> list[str]:
 def test_a_token_in_a_subprotocol_opens_the_room_and_the_first_one_offered_is_accepted(
     diagram: Diagram, prefix: str
 ) -> None:
-    for token in written_in_all_ways(diagram.editor):
+    for token in encodings_of_token(diagram.editor):
         offered = prefix + token
-        assert knock(diagram.daemon, f"yjs, {offered}, other") == (101, ["yjs"])
-        # A "=" is none of what a subprotocol may consist of: it is understood, but not said back.
-        assert knock(diagram.daemon, offered) == (101, [] if "=" in offered else [offered])
+        assert offer_subprotocols(diagram.daemon, f"yjs, {offered}, other") == (101, ["yjs"])
+        # "=" is not allowed in a subprotocol: the token is accepted, but the subprotocol is not selected.
+        assert offer_subprotocols(diagram.daemon, offered) == (101, [] if "=" in offered else [offered])
     assert {event["user"] for event in diagram.daemon.events("connection opened")} == {diagram.editor.id}
 
 
-def test_a_subprotocol_that_means_nothing_is_accepted_and_changes_nothing(diagram: Diagram) -> None:
+def test_a_subprotocol_without_a_token_is_accepted_and_other_credentials_are_used(diagram: Diagram) -> None:
     cookie = diagram.editor.cookie
-    assert knock(diagram.daemon, None, Cookie=cookie) == (101, [])
-    assert knock(diagram.daemon, "yjs", Cookie=cookie) == (101, ["yjs"])
-    assert knock(diagram.daemon, "y-websocket.v1, token., yauth-", Cookie=cookie) == (101, ["y-websocket.v1"])
-    assert knock(diagram.daemon, "yjs")[0] == 401
-    assert knock(diagram.daemon, "token.nonsense", Cookie=cookie)[0] == 401
-    assert knock(diagram.daemon, "TOKEN.x", Cookie=cookie) == (101, ["TOKEN.x"])
+    assert offer_subprotocols(diagram.daemon, None, Cookie=cookie) == (101, [])
+    assert offer_subprotocols(diagram.daemon, "yjs", Cookie=cookie) == (101, ["yjs"])
+    assert offer_subprotocols(diagram.daemon, "y-websocket.v1, token., yauth-", Cookie=cookie) == (
+        101,
+        ["y-websocket.v1"],
+    )
+    assert offer_subprotocols(diagram.daemon, "yjs")[0] == 401
+    assert offer_subprotocols(diagram.daemon, "token.nonsense", Cookie=cookie)[0] == 401
+    assert offer_subprotocols(diagram.daemon, "TOKEN.x", Cookie=cookie) == (101, ["TOKEN.x"])
 
 
 def test_a_token_in_a_subprotocol_counts_after_the_parameter_and_before_the_cookie() -> None:
@@ -78,12 +81,12 @@ def test_a_token_in_a_subprotocol_counts_after_the_parameter_and_before_the_cook
 
 
 @pytest.mark.parametrize("text", [TOKEN, SIGNED, quote(SIGNED, safe=""), base64url(SIGNED), base64url(SIGNED) + "="])
-def test_the_signature_is_good_in_either_alphabet(text: str) -> None:
+def test_a_signature_may_be_base64_or_base64url(text: str) -> None:
     assert verified_token(Credential(text, Source.SUBPROTOCOL), SECRET) == TOKEN
 
 
 @pytest.mark.parametrize("position", range(len(TOKEN) + 1, len(base64url(SIGNED)), 5))
-def test_one_altered_letter_of_it_is_refused(position: int) -> None:
+def test_a_signature_with_an_altered_character_is_refused(position: int) -> None:
     signed = base64url(SIGNED)
     other = "A" if signed[position] != "A" else "B"
     with pytest.raises(Unauthenticated, match="bad signature"):
@@ -94,11 +97,11 @@ def test_one_altered_letter_of_it_is_refused(position: int) -> None:
     ("offered", "chosen"),
     [([], None), (["a", "b"], "a"), (["", "b"], "b"), (["a b", "b"], "b"), (["a\nb: c"], None), (["a/b", "é"], None)],
 )
-def test_the_first_one_is_chosen_that_may_be_said_back(offered: Sequence[str], chosen: str | None) -> None:
+def test_the_first_valid_subprotocol_is_chosen(offered: Sequence[str], chosen: str | None) -> None:
     assert choose_subprotocol(offered) == chosen
 
 
-def test_who_is_refused_by_a_close_code_gets_the_subprotocol_too_or_browsers_would_not_show_the_code(
+def test_a_rejection_by_a_close_code_selects_a_subprotocol_since_browsers_would_not_report_the_code(
     database: TestDatabase, start_daemon: StartDaemon, providers: Providers
 ) -> None:
     diagram = Diagram(database, start_daemon, REJECT_WITH="close")
@@ -109,7 +112,7 @@ def test_who_is_refused_by_a_close_code_gets_the_subprotocol_too_or_browsers_wou
 
 
 @pytest.mark.parametrize("version", ["2.1.0", "3.1.0"])
-def test_a_y_websocket_client_says_who_it_is_by_its_protocols(
+def test_a_y_websocket_client_authenticates_with_a_subprotocol(
     diagram: Diagram, providers: Providers, version: Version
 ) -> None:
     url = diagram.daemon.ws_url
@@ -122,7 +125,7 @@ def test_a_y_websocket_client_says_who_it_is_by_its_protocols(
     assert providers.wait_converged(*clients) == {"text": [{"insert": "together"}]}
 
 
-def test_a_provider_without_a_token_falls_back_on_it(diagram: Diagram) -> None:
+def test_the_token_of_a_subprotocol_is_used_for_a_provider_without_a_token(diagram: Diagram) -> None:
     with RawHocuspocus(diagram.daemon, subprotocols=["yjs", f"token.{diagram.editor.token}"]) as socket:
         assert socket.open(diagram.room, "") == "read-write"
 
@@ -131,8 +134,8 @@ def test_it_is_logged_at_no_level(database: TestDatabase, start_daemon: StartDae
     diagram = Diagram(database, start_daemon, LOG_LEVEL="debug")
     stranger = database.add_user("stranger")
     for user, status in ((diagram.editor, 101), (stranger, 403)):
-        for token in written_in_all_ways(user):
-            assert knock(diagram.daemon, f"token.{token}")[0] == status
+        for token in encodings_of_token(user):
+            assert offer_subprotocols(diagram.daemon, f"token.{token}")[0] == status
     diagram.daemon.wait_until(lambda: len(diagram.daemon.events("connection closed")) == 4)
     diagram.daemon.stop()
     for user in (diagram.editor, stranger):

@@ -1,4 +1,4 @@
-"""Clients that show nothing of themselves and hear of nobody: their own timers must not end their connection."""
+"""Keep-alive of clients without awareness state, whose own timers would close a silent connection."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from tests.support.hocuspocus_providers import PROVIDER_VERSIONS, Providers, Pro
 from tests.support.sync_clients import AWARENESS, AwarenessEntry, read_awareness
 from tests.support.yjs_clients import VERSIONS, Version
 
-#: Of the daemon, in seconds; and after how many milliseconds without a message a provider gives its connection up.
+#: The daemon's setting, in seconds.
 PING_INTERVAL = 0.4
-PATIENCE = 1500
+
+#: After how many milliseconds without a message a provider reconnects.
+RECONNECT_TIMEOUT = 1500
 
 
 @pytest.fixture
@@ -22,25 +24,25 @@ def diagram(database: TestDatabase, start_daemon: StartDaemon) -> Diagram:
 
 
 @pytest.mark.parametrize("version", PROVIDER_VERSIONS)
-def test_a_provider_that_hears_nothing_else_stays_beyond_its_own_patience(
+def test_a_provider_that_receives_nothing_else_stays_connected_beyond_its_own_timeout(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
-    socket = diagram.socket(providers, "socket", version, messageReconnectTimeout=PATIENCE)
+    socket = diagram.socket(providers, "socket", version, messageReconnectTimeout=RECONNECT_TIMEOUT)
     provider = diagram.provide(providers, "idle", at=socket, version=version)
     provider.set_awareness(None)
     heard = len(provider.events("message"))
-    often = int(3 * PATIENCE / 1000 / PING_INTERVAL)
+    messages = int(3 * RECONNECT_TIMEOUT / 1000 / PING_INTERVAL)
 
-    provider.wait_heard("message", count=heard + often, timeout=30)
+    provider.wait_heard("message", count=heard + messages, timeout=30)
 
     socket.expect_undisturbed()
-    # That it is here, that it is not, and what comes back of that; no answer to what keeps it.
-    said = [event["type"] for event in provider.events("outgoingMessage")]
-    assert said.count(AWARENESS) < often / 2
+    # The state, its removal and the echo of that; no answer to the keep-alives.
+    sent = [event["type"] for event in provider.events("outgoingMessage")]
+    assert sent.count(AWARENESS) < messages / 2
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_y_websocket_client_hears_something_with_each_ping_and_says_nothing(
+def test_a_y_websocket_client_receives_a_message_with_each_ping_and_does_not_answer_it(
     diagram: Diagram, providers: Providers, version: Version
 ) -> None:
     with diagram.connect(diagram.owner) as other:
@@ -52,11 +54,11 @@ def test_a_y_websocket_client_hears_something_with_each_ping_and_says_nothing(
         providers.wait("awarenessMessages", client, count=heard + 4)
 
         assert client.report()["closes"] == []
-        # All that it says of itself is passed on.
+        # The other client would receive any awareness update of the first.
         other.send_awareness((7, 1, {}))
         messages = other.receive_until(lambda message: message[0] == AWARENESS and b"{}" in message)
-        assert {client_id for message in messages[:-1] for client_id, _, _ in shown_in(message)} <= {7}
+        assert {client_id for message in messages[:-1] for client_id, _, _ in entries_of(message)} <= {7}
 
 
-def shown_in(message: bytes) -> list[AwarenessEntry]:
+def entries_of(message: bytes) -> list[AwarenessEntry]:
     return read_awareness(message) if message[0] == AWARENESS else []

@@ -1,4 +1,4 @@
-"""Every limit, and what happens at it: the offender hears why, and nobody else notices."""
+"""Every limit, and what happens when it is exceeded: the sender is told, and other clients are not affected."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import psycopg2
 import pytest
@@ -30,8 +31,8 @@ LIMITS = {
 }
 
 
-class Stage:
-    """A daemon with low limits, somebody who keeps to them, and somebody who may not."""
+class LimitedRoom:
+    """A daemon with low limits, and two clients: a bystander, and an offender that may exceed them."""
 
     def __init__(self, daemon: Daemon, ada: User, bob: User) -> None:
         self.daemon = daemon
@@ -41,65 +42,65 @@ class Stage:
         self.offender = Client(daemon, "one", bob)
 
     def expect_close(self, code: int, reason: str) -> None:
-        """The offender is closed so, and the bystander goes on drawing."""
-        closed, said = self.offender.wait_for_close()
-        assert (closed, reason in said) == (code, True), said
-        doc: Doc = Doc()
+        """The offender is closed with this code and reason, and the bystander can still edit."""
+        actual_code, actual_reason = self.offender.wait_for_close()
+        assert (actual_code, reason in actual_reason) == (code, True), actual_reason
+        doc: Doc[Any] = Doc()
         doc["text"] = Text("still here")
         self.bystander.edit(doc.get_update())
         with Client(self.daemon, "one", self.bob) as again:
             again.wait_for("still here")
 
     def expect_shown(self, entries: list[Entry]) -> list[Entry]:
-        """The bystander hears this and of nobody else."""
+        """The bystander receives these awareness entries, and none of other clients."""
         while awareness.encode(entries) not in self.bystander.awareness:
             self.bystander.receive()
-        heard = {entry.client_id for payload in self.bystander.awareness for entry in awareness.decode(payload)}
-        assert heard == {entry.client_id for entry in entries}
+        received = {entry.client_id for payload in self.bystander.awareness for entry in awareness.decode(payload)}
+        assert received == {entry.client_id for entry in entries}
         return entries
 
     def expect_edit_of_the_offender(self) -> None:
-        """The offender goes on drawing."""
-        doc: Doc = Doc()
+        """The offender can still edit."""
+        doc: Doc[Any] = Doc()
         doc["text"] = Text("drawn by the offender")
         self.offender.edit(doc.get_update())
         self.bystander.wait_for("drawn by the offender")
 
 
 @pytest.fixture
-def stage(database: TestDatabase, start_daemon: StartDaemon) -> Iterator[Stage]:
+def room(database: TestDatabase, start_daemon: StartDaemon) -> Iterator[LimitedRoom]:
     ada, bob = database.add_user("ada"), database.add_user("bob")
     database.add_diagram("one", ada, editor=bob)
-    stage = Stage(start_daemon(database, **LIMITS), ada, bob)
-    yield stage
-    stage.bystander.close()
-    stage.offender.close()
+    room = LimitedRoom(start_daemon(database, **LIMITS), ada, bob)
+    yield room
+    room.bystander.close()
+    room.offender.close()
 
 
 def show(*entries: Entry) -> bytes:
     return sync.encode_awareness(awareness.encode(entries))
 
 
-def test_a_message_over_its_size_closes_its_sender(stage: Stage) -> None:
-    stage.offender.send(sync.encode_update(b"x" * LIMITS["MAX_MESSAGE_SIZE"]))
-    stage.expect_close(4413, "a message may have 4096 bytes")
+def test_a_message_over_its_size_closes_its_sender(room: LimitedRoom) -> None:
+    room.offender.send(sync.encode_update(b"x" * LIMITS["MAX_MESSAGE_SIZE"]))
+    room.expect_close(4413, "a message may have 4096 bytes")
 
 
-def test_an_awareness_message_over_its_size_is_dropped_and_its_sender_stays(stage: Stage) -> None:
+def test_an_awareness_message_over_its_size_is_dropped_and_its_sender_stays(room: LimitedRoom) -> None:
     for clock in range(20):
-        stage.offender.send(show(Entry(1, clock, f'"{"x" * 300}"')))
-    stage.offender.send(show(Entry(2, 0, "{}")))
-    stage.expect_shown([Entry(2, CLOCK_OFFSET, "{}")])
-    stage.expect_edit_of_the_offender()
-    assert len(stage.daemon.events("awareness dropped")) == 1
-    assert "300 bytes" in stage.daemon.wait_for_event("awareness dropped", user=stage.bob.id)["reason"]
+        room.offender.send(show(Entry(1, clock, f'"{"x" * 300}"')))
+    room.offender.send(show(Entry(2, 0, "{}")))
+    room.expect_shown([Entry(2, CLOCK_OFFSET, "{}")])
+    room.expect_edit_of_the_offender()
+    assert len(room.daemon.events("awareness dropped")) == 1
+    assert "300 bytes" in room.daemon.wait_for_event("awareness dropped", user=room.bob.id)["reason"]
 
 
-def test_of_more_awareness_clients_than_one_may_announce_the_others_are_dropped(stage: Stage) -> None:
-    stage.offender.send(show(*(Entry(number, 0, "{}") for number in range(3))))
-    stage.expect_shown([Entry(0, CLOCK_OFFSET, "{}"), Entry(1, CLOCK_OFFSET, "{}")])
-    stage.expect_edit_of_the_offender()
-    assert "too many" in stage.daemon.wait_for_event("awareness dropped", user=stage.bob.id)["reason"]
+def test_of_more_awareness_clients_than_one_may_announce_the_others_are_dropped(room: LimitedRoom) -> None:
+    room.offender.send(show(*(Entry(number, 0, "{}") for number in range(3))))
+    room.expect_shown([Entry(0, CLOCK_OFFSET, "{}"), Entry(1, CLOCK_OFFSET, "{}")])
+    room.expect_edit_of_the_offender()
+    assert "too many" in room.daemon.wait_for_event("awareness dropped", user=room.bob.id)["reason"]
 
 
 @pytest.mark.parametrize("size", [100, 10_000])
@@ -113,15 +114,15 @@ def test_a_state_that_is_not_json_closes_its_sender_however_long_it_is(
         assert offender.wait_for_close() == (4400, "malformed message: a value is not JSON")
 
 
-def test_an_echo_of_what_everybody_shows_is_no_offence_whatever_its_size(stage: Stage) -> None:
-    stage.bystander.send(show(Entry(1, 0, f'"{"x" * 200}"'), Entry(2, 0, f'"{"x" * 80}"')))
-    [first, second] = stage.expect_shown(
+def test_an_echo_of_awareness_states_is_accepted_whatever_its_size(room: LimitedRoom) -> None:
+    room.bystander.send(show(Entry(1, 0, f'"{"x" * 200}"'), Entry(2, 0, f'"{"x" * 80}"')))
+    [first, second] = room.expect_shown(
         [Entry(1, CLOCK_OFFSET, f'"{"x" * 200}"'), Entry(2, CLOCK_OFFSET, f'"{"x" * 80}"')]
     )
-    # Not word for word, as when only some of it counted for a client.
-    stage.offender.send(show(second, first))
-    stage.expect_edit_of_the_offender()
-    assert stage.daemon.events("awareness dropped") == []
+    # In another order, since clients do not send the very bytes that they received.
+    room.offender.send(show(second, first))
+    room.expect_edit_of_the_offender()
+    assert room.daemon.events("awareness dropped") == []
 
 
 @pytest.mark.parametrize(
@@ -129,22 +130,22 @@ def test_an_echo_of_what_everybody_shows_is_no_offence_whatever_its_size(stage: 
     [b"", b"\xff", b"\x00\x02\x01\xff", b"\x00\x01\x01\xff", b"\x00\x00\x01\xff", b"\x01\x01\xff", b"\x00\x03\x00"],
     ids=["empty", "type", "update", "step 2", "state vector", "awareness", "sync"],
 )
-def test_a_malformed_message_closes_its_sender(stage: Stage, message: bytes) -> None:
-    stage.offender.send(message)
-    stage.expect_close(4400, "malformed")
+def test_a_malformed_message_closes_its_sender(room: LimitedRoom, message: bytes) -> None:
+    room.offender.send(message)
+    room.expect_close(4400, "malformed")
 
 
 @pytest.mark.parametrize("encode", [sync.encode_update, sync.encode_step_2])
 def test_an_update_that_yjs_would_break_on_closes_its_sender_and_is_not_kept(
-    stage: Stage, database: TestDatabase, encode: Callable[[bytes], bytes]
+    room: LimitedRoom, database: TestDatabase, encode: Callable[[bytes], bytes]
 ) -> None:
-    stage.offender.send(encode(next(poison.guids()).updates[0]))
-    stage.expect_close(4400, "guid")
-    stage.daemon.wait_until(lambda: stage.daemon.get("/health")[1]["unsaved_updates"] == 0)
-    assert {user for (user,) in database.query("SELECT user_id FROM yjs_update_log")} == {stage.ada.id}
+    room.offender.send(encode(next(poison.guids()).updates[0]))
+    room.expect_close(4400, "guid")
+    room.daemon.wait_until(lambda: room.daemon.get("/health")[1]["unsaved_updates"] == 0)
+    assert {user for (user,) in database.query("SELECT user_id FROM yjs_update_log")} == {room.ada.id}
 
 
-def test_one_who_is_closed_is_in_no_room_any_more_long_before_they_hear_of_it(
+def test_a_client_that_is_closed_leaves_its_room_before_the_close_frame_is_sent(
     database: TestDatabase, start_daemon: StartDaemon
 ) -> None:
     ada = database.add_user("ada")
@@ -159,7 +160,7 @@ def test_one_who_is_closed_is_in_no_room_any_more_long_before_they_hear_of_it(
         while awareness.decode(bystander.awareness[-1]) != [Entry(1, CLOCK_OFFSET, "null")]:
             bystander.receive()
         assert time.monotonic() - began < 1
-        # It counts among the connections there may be.
+        # The connection counts towards the limit until it is closed.
         with pytest.raises(Refused) as refused:
             Client(daemon, "one", ada)
         assert refused.value.code == 503
@@ -168,29 +169,29 @@ def test_one_who_is_closed_is_in_no_room_any_more_long_before_they_hear_of_it(
     daemon.wait_until(lambda: daemon.get("/health")[1]["connections"] == 0)
 
 
-def test_messages_of_other_types_are_ignored_and_counted(stage: Stage) -> None:
+def test_messages_of_other_types_are_ignored_and_counted(room: LimitedRoom) -> None:
     for kind in (2, 4, 7, 127):
-        stage.offender.send(bytes((kind,)) + b"whatever")
+        room.offender.send(bytes((kind,)) + b"whatever")
     for _ in range(6):
-        stage.offender.send(b"\x66")
-    stage.offender.edit(stage.bystander.doc.get_update())
-    assert stage.offender.flush() == []
-    stage.daemon.wait_for_event("message ignored", count=10)
-    ignored = [(event["count"], event["type"], event["room"]) for event in stage.daemon.events("message ignored")]
+        room.offender.send(b"\x66")
+    room.offender.edit(room.bystander.doc.get_update())
+    assert room.offender.flush() == []
+    room.daemon.wait_for_event("message ignored", count=10)
+    ignored = [(event["count"], event["type"], event["room"]) for event in room.daemon.events("message ignored")]
     assert ignored == [(1, 2, "diagram-one"), (10, 102, "diagram-one")]
 
 
-def test_text_closes_its_sender(stage: Stage) -> None:
-    stage.offender.socket.send("hello")
-    stage.expect_close(4400, "text")
+def test_text_closes_its_sender(room: LimitedRoom) -> None:
+    room.offender.socket.send("hello")
+    room.expect_close(4400, "text")
 
 
-def test_a_client_too_many_is_told_to_try_again(stage: Stage) -> None:
-    with Client(stage.daemon, "one", stage.bob), Client(stage.daemon, "one", stage.bob):
+def test_a_client_too_many_is_told_to_try_again(room: LimitedRoom) -> None:
+    with Client(room.daemon, "one", room.bob), Client(room.daemon, "one", room.bob):
         with pytest.raises(Refused) as refused:
-            Client(stage.daemon, "one", stage.bob)
+            Client(room.daemon, "one", room.bob)
         assert refused.value.code == 503
-    assert stage.daemon.wait_for_event("connection denied")["reason"] == "too many connections"
+    assert room.daemon.wait_for_event("connection denied")["reason"] == "too many connections"
 
 
 def test_a_handshake_that_does_not_end_is_cut_off(database: TestDatabase, start_daemon: StartDaemon) -> None:
@@ -201,12 +202,12 @@ def test_a_handshake_that_does_not_end_is_cut_off(database: TestDatabase, start_
             assert half_open.recv(1000) == b""
 
 
-def test_a_handshake_that_is_too_large_is_cut_off(stage: Stage) -> None:
-    with socket.create_connection(("127.0.0.1", stage.daemon.ws_port), timeout=10) as flood:
+def test_a_handshake_that_is_too_large_is_cut_off(room: LimitedRoom) -> None:
+    with socket.create_connection(("127.0.0.1", room.daemon.ws_port), timeout=10) as flood:
         flood.sendall(b"GET /diagram-one HTTP/1.1\r\nX: " + b"x" * MAX_HANDSHAKE_SIZE)
         with contextlib.suppress(ConnectionResetError):
             assert flood.recv(1000) == b""
-    assert stage.daemon.wait_for_event("connection denied")["reason"] == "handshake too large"
+    assert room.daemon.wait_for_event("connection denied")["reason"] == "handshake too large"
 
 
 def test_when_the_database_cannot_keep_up_writers_are_told_to_try_again_and_lose_nothing(
@@ -235,13 +236,13 @@ def test_when_the_database_cannot_keep_up_writers_are_told_to_try_again_and_lose
         daemon.wait_until(lambda: len(database.query("SELECT 1 FROM yjs_update_log")) == 3)
 
 
-def test_one_whose_edits_wait_for_the_database_is_read_on_as_slowly_and_loses_nothing(
+def test_a_client_whose_edits_wait_for_the_database_is_read_more_slowly_and_loses_nothing(
     database: TestDatabase, start_daemon: StartDaemon
 ) -> None:
     ada = database.add_user("ada")
     database.add_diagram("one", ada)
     daemon = start_daemon(database, MAX_UNSAVED=1024)
-    doc: Doc = Doc()
+    doc: Doc[Any] = Doc()
     text = doc.get("text", type=Text)
     with Client(daemon, "one", ada) as client:
         with contextlib.closing(psycopg2.connect(database.url)) as connection, connection.cursor() as cursor:

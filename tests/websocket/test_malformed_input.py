@@ -1,7 +1,7 @@
-"""Messages that are none, a hundred thousand of them: who sends them is closed, and nobody else notices.
+"""A hundred thousand malformed messages: their senders are closed, and other clients are not affected.
 
-What real clients send is changed at random, and some of it never was a message.  MALFORMED_SEED makes other changes;
-a failure names the seed it came with.
+Messages of real clients are mutated at random, and some messages are random bytes.  MALFORMED_SEED selects other
+mutations; a failure names the seed.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ from tests.support.yjs_clients import YjsClients
 
 SEED = int(os.environ.get("MALFORMED_SEED", "1"))
 
-#: From how many random histories the messages are that are changed.
+#: The random histories that the mutated messages are taken from.
 HISTORIES = range(1, 31)
 
-#: How many messages are sent by somebody who may only read, and by somebody who may write.
+#: How many messages are sent by a viewer, and by an editor.
 BY_VIEWER = 80_000
 BY_EDITOR = 20_000
 ATTACKERS = 6
 
-#: Of so many messages, one is no changed message but random bytes.
+#: One of so many messages is random bytes.
 RANDOM_BYTES_EVERY = 10
 
-#: After so many messages a bystander makes an edit, and another one has to have it.
+#: After so many messages a bystander makes an edit, and another one waits for it.
 BYSTANDER_EVERY = 400
 
-#: By how much the daemon may grow after the first third of the messages, in bytes.  The awareness clients that they
-#: announce are remembered for half a minute to a minute after they have left, which makes some megabytes of it.
+#: How many bytes of memory the daemon may gain after the first third of the messages.  Tombstones of the awareness
+#: clients that they announce are kept for half a minute to a minute, which takes some megabytes.
 GROWTH_MAX = 12 * 2**20
 
-#: How many changed updates are shown to Yjs.
+#: How many mutated updates are applied by Yjs.
 JUDGED = 15_000
 #: What one of them may cost at most, in seconds: the server to decode, and Yjs to apply.  Either is usually below a
 #: thousandth, and a garbage collection or another process may come in between.
@@ -62,7 +62,7 @@ APPLYING_MAX = 0.5
 
 
 class Yjs:
-    """The Node program beside this test: real Yjs, which makes messages and judges updates."""
+    """A Node process with real Yjs, which makes messages and applies updates."""
 
     def __init__(self, node: str, directory: Path) -> None:
         self._command = [node, str(directory / "malformed.mjs")]
@@ -100,18 +100,18 @@ class Yjs:
         return [b64decode(message) for message in self.call("corpus", seeds=list(HISTORIES))]
 
     def judge(self, updates: Sequence[bytes], before: bytes) -> Iterator[tuple[str | None, float]]:
-        """For each update what Yjs throws on it, if anything, in a document of `before`, and the seconds it takes."""
+        """For each update, what Yjs throws when applying it to a document of `before`, and the seconds that takes."""
         for start in range(0, len(updates), 500):
             texts = [b64encode(update).decode() for update in updates[start : start + 500]]
             for verdict in self.call("judge", updates=texts, before=b64encode(before).decode()):
                 yield verdict["error"], verdict["milliseconds"] / 1000
 
     def follow(self, diagram: Diagram, name: str) -> None:
-        """Keep a document in step with a diagram's room."""
+        """Keep a document synced with a diagram's room."""
         self.call("follow", name=name, url=diagram.url, headers=headers_of(diagram.owner))
 
     def settle(self, name: str) -> dict[str, Any]:
-        """What has become of that document, once it has all that was sent until now."""
+        """A report on that document, once it has everything that was sent before."""
         report: dict[str, Any] = self.call("settle", name=name)
         return report
 
@@ -130,12 +130,12 @@ def bystanders(node_executable: str, node_path: Path) -> Iterator[YjsClients]:
 
 @pytest.fixture
 def diagram(database: TestDatabase, start_daemon: StartDaemon) -> Diagram:
-    # Coverage would take more of the time than the daemon.
+    # Measuring coverage would take longer than what is measured.
     return Diagram(database, start_daemon, COVERAGE_PROCESS_CONFIG="")
 
 
 def malformed_messages(chance: random.Random, corpus: Sequence[bytes], number: int) -> list[bytes]:
-    """That many messages that went wrong."""
+    """Make so many malformed messages."""
     return [
         chance.randbytes(chance.randint(0, 60))
         if index % RANDOM_BYTES_EVERY == 0
@@ -145,7 +145,7 @@ def malformed_messages(chance: random.Random, corpus: Sequence[bytes], number: i
 
 
 def updates_of(messages: Sequence[bytes]) -> list[bytes]:
-    """The updates that those of the messages carry that are sync messages with one."""
+    """The updates of those messages that have one."""
     decoded = map(sync.decode, messages)
     return [message.update for message in decoded if isinstance(message, (sync.Update, sync.SyncStep2))]
 
@@ -168,7 +168,7 @@ def expect_only_offenders_closed(daemon: Daemon, flood: Flood, number: int) -> N
     assert [event for event in daemon.events() if event["level"] not in ("debug", "info")] == []
 
 
-def test_a_flood_of_malformed_messages_from_one_who_may_only_read_disturbs_nobody(
+def test_a_flood_of_malformed_messages_from_a_viewer_does_not_affect_other_clients(
     diagram: Diagram, yjs: Yjs, bystanders: YjsClients
 ) -> None:
     seed = f"MALFORMED_SEED={SEED}"
@@ -203,7 +203,7 @@ def test_a_flood_of_malformed_messages_from_one_who_may_only_read_disturbs_nobod
     print(f"{flood.dealt_with} in {flood.seconds:.1f} s, {dict(flood.codes)}, memory {warm} to {hot}")
 
 
-def test_of_a_flood_from_one_who_may_write_what_is_refused_leaves_no_trace_and_what_is_accepted_breaks_no_client(
+def test_of_an_editors_flood_nothing_refused_is_saved_and_nothing_accepted_breaks_a_client(
     diagram: Diagram, yjs: Yjs
 ) -> None:
     seed = f"MALFORMED_SEED={SEED}"
@@ -234,7 +234,7 @@ def test_of_a_flood_from_one_who_may_write_what_is_refused_leaves_no_trace_and_w
     print(f"{flood.dealt_with} in {flood.seconds:.1f} s, {dict(flood.codes)}, {len(kept)} kept, {newcomer['size']}")
 
 
-def test_whatever_update_is_accepted_yjs_applies_and_no_update_takes_long(yjs: Yjs) -> None:
+def test_yjs_applies_every_accepted_update_and_no_update_takes_long(yjs: Yjs) -> None:
     updates = updates_of(yjs.corpus())
     known = merge_updates([decode_update(update) for update in updates[::3]])
     document = decode_update(known)

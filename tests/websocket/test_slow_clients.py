@@ -1,9 +1,10 @@
-"""Clients that do not read, or do not answer: nobody else waits, nothing is lost."""
+"""Clients that do not read or do not answer: other clients do not wait for them, and nothing is lost."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
+from typing import Any
 
 import pytest
 from pycrdt import Text
@@ -18,12 +19,12 @@ from tests.support.daemons import Daemon
 from tests.support.databases import TestDatabase, User
 from tests.support.frames import client_frame, handshake
 
-#: More than the systems' own buffers on both sides hold, in edits of so many characters.
+#: A number of edits, of so many characters each, that exceeds the socket buffers of both sides.
 EDITS, EDIT = 60, 400_000
 
 
 class Room:
-    """A diagram, somebody who writes in it, and somebody who reads, or does not."""
+    """A diagram with a writer, Ada, and a reader, Bob."""
 
     def __init__(self, database: TestDatabase, start_daemon: StartDaemon) -> None:
         self.database = database
@@ -47,7 +48,7 @@ def write_much(writer: Client) -> None:
 
 
 def typed(client: Client, text: str) -> bytes:
-    """The update of somebody who types at the end, not sent yet."""
+    """Append to the client's text, and return the update, which is not sent yet."""
     before = client.doc.get_state()
     whole = client.doc.get("text", type=Text)
     whole += text
@@ -55,25 +56,25 @@ def typed(client: Client, text: str) -> bytes:
 
 
 def narrow_socket(daemon: Daemon) -> socket.socket:
-    """A socket that leads to the daemon and takes little that is not read."""
+    """Connect to the daemon with a small receive buffer."""
     narrow = socket.socket()
     narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     narrow.connect(("127.0.0.1", daemon.ws_port))
     return narrow
 
 
-def deaf_client(daemon: Daemon, user: User) -> socket.socket:
-    """A client that has opened the diagram and never reads."""
-    deaf = narrow_socket(daemon)
-    deaf.sendall(handshake(f"/diagram-one?token={user.token}"))
+def connect_without_reading(daemon: Daemon, user: User) -> socket.socket:
+    """Open the diagram on a socket that is never read."""
+    unread = narrow_socket(daemon)
+    unread.sendall(handshake(f"/diagram-one?token={user.token}"))
     daemon.wait_for_event("connection opened", user=user.id)
-    return deaf
+    return unread
 
 
-def test_one_who_does_not_read_for_a_while_gets_all_of_it_later_in_fewer_messages(room: Room) -> None:
+def test_a_client_that_does_not_read_for_a_while_is_sent_everything_later_in_fewer_messages(room: Room) -> None:
     daemon = room.start()
-    # The reader's own buffers are small, however generous the system is.
-    narrow = {"sock": narrow_socket(daemon), "max_queue": 1}
+    # The reader's buffers are small, whatever the system's defaults are.
+    narrow: dict[str, Any] = {"sock": narrow_socket(daemon), "max_queue": 1}
     with Client(daemon, "one", room.ada) as writer, Client(daemon, "one", room.bob, **narrow) as reader:
         write_much(writer)
         writer.send(sync.encode_awareness(awareness.encode([Entry(7, 1, '{"name":"Ada"}')])))
@@ -84,7 +85,7 @@ def test_one_who_does_not_read_for_a_while_gets_all_of_it_later_in_fewer_message
         assert reader.text == writer.text
         assert updates < EDITS / 2
         assert awareness.decode(reader.awareness[-1]) == [Entry(7, 1 + CLOCK_OFFSET, '{"name":"Ada"}')]
-        # From here on it is sent everything again, as it happens.
+        # From here on it is sent every update again.
         for _ in range(3):
             writer.edit(typed(writer, "more"))
             reader.wait_for_update()
@@ -93,7 +94,7 @@ def test_one_who_does_not_read_for_a_while_gets_all_of_it_later_in_fewer_message
 
 def test_one_who_reads_nothing_for_too_long_is_cut_off_and_nobody_waits_for_it(room: Room) -> None:
     daemon = room.start(STALL_TIMEOUT=1)
-    with Client(daemon, "one", room.ada) as writer, deaf_client(daemon, room.bob):
+    with Client(daemon, "one", room.ada) as writer, connect_without_reading(daemon, room.bob):
         write_much(writer)
         daemon.wait_for_event("connection ended", user=room.bob.id, reason="nothing is being read")
         assert writer.flush() == []
@@ -101,30 +102,30 @@ def test_one_who_reads_nothing_for_too_long_is_cut_off_and_nobody_waits_for_it(r
 
 def test_one_who_asks_for_more_than_they_read_is_cut_off(room: Room) -> None:
     daemon = room.start(SEND_BUFFER_MAX=2**20)
-    with Client(daemon, "one", room.ada) as writer, deaf_client(daemon, room.bob) as deaf:
+    with Client(daemon, "one", room.ada) as writer, connect_without_reading(daemon, room.bob) as unread:
         writer.edit(typed(writer, "x" * EDIT))
         writer.flush()
         for _ in range(EDITS):
-            deaf.sendall(client_frame(sync.encode_step_1(b"\x00")))
+            unread.sendall(client_frame(sync.encode_step_1(b"\x00")))
         daemon.wait_for_event("connection ended", user=room.bob.id, reason="too much is waiting to be read")
         assert writer.flush() == []
 
 
-def test_one_who_asks_for_more_pongs_than_they_read_is_cut_off(room: Room) -> None:
+def test_a_client_that_requests_more_pongs_than_it_reads_is_disconnected(room: Room) -> None:
     daemon = room.start(SEND_BUFFER_MAX=2**16)
     pings = client_frame(b"?" * 125, Opcode.PING) * 1000
-    with Client(daemon, "one", room.ada) as writer, deaf_client(daemon, room.bob) as deaf:
-        deaf.settimeout(30)
+    with Client(daemon, "one", room.ada) as writer, connect_without_reading(daemon, room.bob) as unread:
+        unread.settimeout(30)
         with contextlib.suppress(OSError):
             for _ in range(1000):
-                deaf.sendall(pings)
+                unread.sendall(pings)
         daemon.wait_for_event("connection ended", user=room.bob.id, reason="too much is waiting to be read")
         assert writer.flush() == []
 
 
-def test_one_who_does_not_answer_a_ping_is_cut_off_and_one_who_does_stays(room: Room) -> None:
+def test_a_client_that_does_not_answer_a_ping_is_disconnected_and_one_that_does_stays(room: Room) -> None:
     daemon = room.start(PING_INTERVAL=0.3)
-    with Client(daemon, "one", room.ada) as silent, deaf_client(daemon, room.bob):
+    with Client(daemon, "one", room.ada) as silent, connect_without_reading(daemon, room.bob):
         daemon.wait_for_event("connection ended", user=room.bob.id, reason="no answer to a ping")
-        # Only what keeps the connection.
+        # Only keep-alives.
         assert set(silent.flush()) == {sync.encode_awareness(awareness.EMPTY_AWARENESS)}

@@ -1,4 +1,4 @@
-"""Real clients that send what is larger than any message may be."""
+"""Messages over the size limit, sent by real clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def diagram(database: TestDatabase, start_daemon: StartDaemon) -> Diagram:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_newest_y_websocket_stops_sending_a_message_that_is_too_large(
+def test_the_newest_y_websocket_does_not_send_a_message_again_that_is_too_large(
     diagram: Diagram, providers: Providers, version: Version
 ) -> None:
     client = diagram.join(providers, "ada", version=version)
@@ -30,13 +30,13 @@ def test_the_newest_y_websocket_stops_sending_a_message_that_is_too_large(
         assert client.wait_given_up()[0] == 4413
         assert len(diagram.daemon.events("connection opened")) == 1
     else:
-        # These know no code at which to stop.
+        # Older versions reconnect on every close code.
         client.wait_closed(2)
     assert diagram.log() == []
 
 
 @pytest.mark.parametrize("version", PROVIDER_VERSIONS)
-def test_providers_before_3_stop_sending_a_message_that_is_too_large(
+def test_providers_before_3_do_not_send_a_message_again_that_is_too_large(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     provider = diagram.provide(providers, "ada", version=version)
@@ -50,7 +50,7 @@ def test_providers_before_3_stop_sending_a_message_that_is_too_large(
     assert diagram.log() == []
 
 
-def test_before_a_document_is_open_less_is_too_large(diagram: Diagram) -> None:
+def test_the_size_limit_is_lower_before_a_document_is_open(diagram: Diagram) -> None:
     with RawHocuspocus(diagram.daemon) as socket:
         socket.send(diagram.room, b"x" * SIZE)
         closed = socket.wait_closed()

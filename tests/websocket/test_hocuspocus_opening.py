@@ -207,7 +207,7 @@ def test_documents_that_are_closed_during_their_lookup_count_as_pending(diagrams
 def test_when_too_many_wait_to_be_looked_up_the_next_is_told_to_try_again_and_the_others_get_in(
     diagrams: Diagrams,
 ) -> None:
-    # Of four connections two are for those who come in.
+    # Two of the four database connections are for lookups of new clients.
     daemon = diagrams.start(MAX_WAITING_LOOKUPS=3)
     with ExitStack() as opened:
         with diagrams.blocked_lookups():

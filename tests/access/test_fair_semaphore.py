@@ -64,7 +64,7 @@ def test_requests_that_were_cancelled_or_whose_socket_is_closing_are_skipped() -
     semaphore = FairSemaphore(1, 10)
     semaphore.acquire(Socket())
     closing = Socket()
-    of_closing, cancelled, waiting = semaphore.acquire(closing), semaphore.acquire(Socket()), semaphore.acquire(Socket())
+    of_closing, cancelled, waiting = (semaphore.acquire(socket) for socket in (closing, Socket(), Socket()))
     closing.is_closing = True
     cancelled.addErrback(lambda failure: None)
     cancelled.cancel()

@@ -130,7 +130,7 @@ def test_the_token_of_a_subprotocol_is_used_for_a_provider_without_a_token(diagr
         assert socket.open(diagram.room, "") == "read-write"
 
 
-def test_it_is_logged_at_no_level(database: TestDatabase, start_daemon: StartDaemon) -> None:
+def test_a_token_in_a_subprotocol_is_logged_at_no_level(database: TestDatabase, start_daemon: StartDaemon) -> None:
     diagram = Diagram(database, start_daemon, LOG_LEVEL="debug")
     stranger = database.add_user("stranger")
     for user, status in ((diagram.editor, 101), (stranger, 403)):

@@ -161,7 +161,7 @@ def test_messages_of_other_types_are_ignored_and_counted_whether_their_document_
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["silent", "pinging"])
-def test_a_socket_that_opens_no_document_in_time_is_closed_whatever_it_says(
+def test_a_socket_that_opens_no_document_in_time_is_closed_whatever_it_sends(
     database: TestDatabase, start_daemon: StartDaemon, editor_and_viewer: tuple[User, User], busy: bool
 ) -> None:
     daemon = start_daemon(database, AUTH_TIMEOUT=0.5)

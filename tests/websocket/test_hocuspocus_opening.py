@@ -204,7 +204,7 @@ def test_documents_that_are_closed_during_their_lookup_count_as_pending(diagrams
         assert socket.wait_closed().code == 4413
 
 
-def test_when_too_many_wait_to_be_looked_up_the_next_is_told_to_try_again_and_the_others_get_in(
+def test_when_too_many_lookups_wait_the_next_client_is_told_to_try_again_and_the_others_get_in(
     diagrams: Diagrams,
 ) -> None:
     # Two of the four database connections are for lookups of new clients.
@@ -257,7 +257,9 @@ def test_blocked_lookups_do_not_delay_saving_and_the_health_is_ok(diagrams: Diag
 
 
 @pytest.mark.parametrize("is_open", [False, True], ids=["opening", "renewing"])
-def test_who_is_denied_again_and_again_is_closed_and_fills_no_log(diagrams: Diagrams, is_open: bool) -> None:
+def test_a_client_that_is_denied_repeatedly_is_closed_and_its_denials_are_not_all_logged(
+    diagrams: Diagrams, is_open: bool
+) -> None:
     daemon = diagrams.start(MAX_DENIALS=8)
     with RawHocuspocus(daemon) as socket:
         for _ in range(7):

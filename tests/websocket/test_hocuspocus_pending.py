@@ -55,7 +55,7 @@ def test_messages_sent_before_a_document_is_open_are_handled_when_it_is(server: 
     server.bystander.wait_for("early")
 
 
-def test_nothing_of_a_document_is_heard_before_it_is_open(server: HocuspocusServer) -> None:
+def test_nothing_of_a_document_is_sent_before_it_is_open(server: HocuspocusServer) -> None:
     server.bystander.edit(typed("secret"))
     server.bystander.flush()
     with server.connect() as socket:

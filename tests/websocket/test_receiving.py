@@ -26,7 +26,9 @@ def test_a_message_in_too_many_frames_closes_the_connection(monkeypatch: pytest.
     assert client.sent[2:4] == b"\x11\x30"
 
 
-def test_what_has_come_of_large_messages_is_bounded_and_who_has_the_most_of_it_goes(clock: IterationClock) -> None:
+def test_received_data_of_large_messages_is_bounded_and_the_socket_with_the_most_is_closed(
+    clock: IterationClock,
+) -> None:
     limit = SharedLimit(100_000)
     greedy, modest = OpenSocket(clock), OpenSocket(clock)
     for client in (greedy, modest):

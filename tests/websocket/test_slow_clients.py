@@ -92,7 +92,7 @@ def test_a_client_that_does_not_read_for_a_while_is_sent_everything_later_in_few
             assert reader.text == writer.text
 
 
-def test_one_who_reads_nothing_for_too_long_is_cut_off_and_nobody_waits_for_it(room: Room) -> None:
+def test_a_client_that_reads_nothing_for_too_long_is_disconnected_and_no_other_waits_for_it(room: Room) -> None:
     daemon = room.start(STALL_TIMEOUT=1)
     with Client(daemon, "one", room.ada) as writer, connect_without_reading(daemon, room.bob):
         write_much(writer)
@@ -100,7 +100,7 @@ def test_one_who_reads_nothing_for_too_long_is_cut_off_and_nobody_waits_for_it(r
         assert writer.flush() == []
 
 
-def test_one_who_asks_for_more_than_they_read_is_cut_off(room: Room) -> None:
+def test_a_client_that_requests_more_than_it_reads_is_disconnected(room: Room) -> None:
     daemon = room.start(SEND_BUFFER_MAX=2**20)
     with Client(daemon, "one", room.ada) as writer, connect_without_reading(daemon, room.bob) as unread:
         writer.edit(typed(writer, "x" * EDIT))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import re
 import subprocess
@@ -10,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from canvas_collab import memory
+from canvas_collab.memory import release_free_memory
 
 PROGRAM = """
 import re
-from canvas_collab.memory import give_back
+from canvas_collab.memory import release_free_memory
 
 def resident():
     return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1])
@@ -25,7 +26,7 @@ values = [bytes(4000) for _ in range(20_000)]
 last = bytes(4000)
 held = resident()
 del values
-give_back()
+release_free_memory()
 print(before, held, resident())
 """
 
@@ -39,5 +40,5 @@ def test_what_was_freed_is_given_back() -> None:
 
 
 def test_where_the_c_library_cannot_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: Path)
-    assert not memory.release_free_memory()
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Path)
+    assert not release_free_memory()

@@ -65,7 +65,7 @@ class Author:
     """Somebody who edits a text, a recorded update at a time."""
 
     def __init__(self) -> None:
-        self.doc: Doc = Doc()
+        self.doc: Doc[Any] = Doc()
         self.text = self.doc.get("text", type=Text)
         self._updates: list[bytes] = []
         self._subscription = self.doc.observe(lambda event: self._updates.append(event.update))
@@ -137,7 +137,7 @@ def test_a_document_is_exported_as_an_update_and_as_json_now_and_as_it_was(
     edit(daemon, ada, author.write(" second"))
     path = tmp_path / "one.update"
     command("export", "one", "--output", str(path))
-    exported: Doc = Doc()
+    exported: Doc[Any] = Doc()
     exported.apply_update(path.read_bytes())
     assert str(exported.get("text", type=Text)) == "first second"
     assert json.loads(command("export", "one", "--format", "json")) == {"text": {"text": [{"insert": "first second"}]}}
@@ -379,7 +379,7 @@ def test_what_is_exported_holds_everything(
     database: TestDatabase, start_daemon: StartDaemon, command: Command, ada: User, tmp_path: Path
 ) -> None:
     daemon = start_daemon(database)
-    doc: Doc = Doc()
+    doc: Doc[Any] = Doc()
     doc["map"] = Map({"a": [1, 2.5, None, True, {"b": "c"}]})
     edit(daemon, ada, doc.get_update())
     path = tmp_path / "update"

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pycrdt import Doc, Text
@@ -226,7 +227,7 @@ def test_an_edit_that_was_taken_in_before_a_reset_and_committed_after_it_is_kept
 
 
 def test_a_reset_that_could_not_be_heard_is_found_when_the_database_is_back(diagram: Diagram, command: Command) -> None:
-    doc: Doc = Doc()
+    doc: Doc[Any] = Doc()
     doc["text"] = Text("goes")
     with Client(diagram.daemon, "sketch", diagram.editor) as client:
         client.edit(doc.get_update())
@@ -244,7 +245,7 @@ def test_a_reset_that_could_not_be_heard_is_found_when_the_database_is_back(diag
 
 
 def test_what_cannot_be_left_out_is_said(diagram: Diagram, command: Command) -> None:
-    doc: Doc = Doc()
+    doc: Doc[Any] = Doc()
     doc["text"] = Text("here")
     with Client(diagram.daemon, "sketch", diagram.editor) as client:
         client.edit(doc.get_update())

@@ -231,7 +231,7 @@ def test_confirming_is_no_change_to_pycrdt_whatever_it_waits_for() -> None:
 def test_confirming_is_no_change_to_y_py() -> None:
     doc = YDoc(client_id=9)
     text = doc.get_text("text")
-    with doc.begin_transaction() as transaction:
+    with doc.begin_transaction() as transaction:  # type: ignore[misc, call-arg]
         text.extend(transaction, "hello world")
         text.delete_range(transaction, 0, 2)
     before = y_py.encode_state_as_update(doc)

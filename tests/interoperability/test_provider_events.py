@@ -9,6 +9,7 @@ from tests.support.databases import TestDatabase
 from tests.support.diagrams import Diagram
 from tests.support.hocuspocus_providers import PROVIDER_VERSIONS, VERSIONS_THAT_BEGIN_ANEW, Providers, ProviderVersion
 from tests.support.stalling_proxy import StallingProxy
+from tests.support.yjs_clients import Json
 
 every_version = pytest.mark.parametrize("version", PROVIDER_VERSIONS)
 versions_that_begin_anew = pytest.mark.parametrize("version", VERSIONS_THAT_BEGIN_ANEW)
@@ -155,7 +156,7 @@ def test_what_others_show_is_heard_as_an_update_and_only_news_as_a_change(
 ) -> None:
     provider = diagram.provide(providers, "provider", version=version)
     other = diagram.provide(providers, "other", version=version)
-    own = {"clientId": provider.client_id}
+    own: dict[str, Json] = {"clientId": provider.client_id}
 
     other.set_awareness({"name": "other", "x": 1})
     shown = sorted([own, {"clientId": other.client_id, "name": "other", "x": 1}], key=lambda state: state["clientId"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from tests.support.daemons import free_port
 from tests.support.diagrams import Diagram
 from tests.support.hocuspocus_providers import PROVIDER_VERSIONS, Providers
-from tests.support.yjs_clients import VERSIONS, Json, YjsClient
+from tests.support.yjs_clients import VERSIONS, Json, Version, YjsClient
 
 every_client = pytest.mark.parametrize("version", [*VERSIONS, *PROVIDER_VERSIONS])
 
@@ -25,8 +27,10 @@ class Company:
         versions = {"first": version, "second": version, "third": "3.1.0", "fourth": "4.8.0"}
         self.clients: dict[str, YjsClient] = {}
         for name, user in users.items():
-            join = diagram.provide if versions[name] in PROVIDER_VERSIONS else diagram.join
-            self.clients[name] = join(providers, name, user, version=versions[name])
+            if versions[name] in PROVIDER_VERSIONS:
+                self.clients[name] = diagram.provide(providers, name, user, version=versions[name])
+            else:
+                self.clients[name] = diagram.join(providers, name, user, version=cast(Version, versions[name]))
             self.show(name, "from the beginning")
 
     def show(self, name: str, what: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
+from functools import partial
+from typing import Any
 
 from pycrdt import Doc, Text
 from twisted.internet.base import ReactorBase
@@ -18,16 +20,18 @@ def test_saving_goes_on_when_the_clock_is_set_back(database: TestDatabase, start
     ada = database.add_user("ada")
     database.add_diagram("one", ada)
     daemon = start_daemon(database, SET_BACK=3600)
+
+    def is_logged(count: int) -> bool:
+        return database.query("SELECT count(*) FROM yjs_update_log") == [(count,)]
+
     with Client(daemon, "one", ada) as client:
-        doc: Doc = Doc()
+        doc: Doc[Any] = Doc()
         text = doc.get("text", type=Text)
         for number in range(3):
             before = doc.get_state()
             text += str(number)
             client.edit(doc.get_update(before))
-            daemon.wait_until(
-                lambda rows=number + 1: database.query("SELECT count(*) FROM yjs_update_log") == [(rows,)], 2
-            )
+            daemon.wait_until(partial(is_logged, number + 1), 2)
             if number == 0:
                 daemon.process.send_signal(signal.SIGUSR1)
                 daemon.wait_for_event("the clock was set back")

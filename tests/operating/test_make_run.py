@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pycrdt import Doc, Text
@@ -149,8 +150,7 @@ class Run:
     def enter(self, role: str) -> Client:
         """The demo user with that role, in the demo diagram."""
         server, _, room = self.url("WebSocket").rpartition("/diagram-")
-        daemon = SimpleNamespace(ws_url=server)
-        return Client(daemon, room, User("", role, self.tokens[role]))  # type: ignore[arg-type]
+        return Client(SimpleNamespace(ws_url=server), room, User("", role, self.tokens[role]))
 
     def interrupt(self) -> None:
         """Press Ctrl-C, and wait for the end."""
@@ -201,7 +201,7 @@ def test_what_it_prints_works_and_what_was_drawn_is_there_again_the_next_time(
             assert response.status == 200
         assert run_snippet(node_executable, node_path, checkout, run.snippet) == "Hello! \n"
         with run.enter("editor") as editor, run.enter("viewer") as viewer:
-            drawing: Doc = Doc()
+            drawing: Doc[Any] = Doc()
             drawing["text"] = Text("drawn")
             editor.edit(drawing.get_update())
             viewer.wait_for("drawn")

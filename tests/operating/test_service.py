@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -106,7 +107,7 @@ def test_while_it_stops_the_daemon_says_so(database: TestDatabase, start_daemon:
         daemon = start_daemon(database, DATABASE_URL=proxy.url)
         with Client(daemon, "one", ada) as client:
             proxy.pause()
-            doc: Doc = Doc()
+            doc: Doc[Any] = Doc()
             doc["text"] = Text("a commit that has to be waited for")
             client.edit(doc.get_update())
             client.flush()
@@ -251,10 +252,10 @@ async def test_nagles_algorithm_is_off_on_every_connection(database: TestDatabas
     try:
         factory = next(part._factory for part in service.services if isinstance(part, ConnectionMonitor))
 
-        class Here:
+        class ThisProcess:
             ws_url = f"ws://127.0.0.1:{environment['WS_PORT']}"
 
-        client = await deferToThread(Client, Here, "one", ada)
+        client = await deferToThread(Client, ThisProcess(), "one", ada)
         [connection] = factory.clients
         assert connection.transport.getTcpNoDelay()
         await deferToThread(client.close)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from pycrdt import Doc, Text
@@ -14,7 +14,6 @@ from websockets.sync.client import connect, unix_connect
 
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.lib0 import Decoder
-from tests.support.daemons import Daemon
 from tests.support.databases import User
 
 PATIENCE = 15.0
@@ -36,12 +35,20 @@ class Refused(Exception):
         self.reason = reason
 
 
+class Server(Protocol):
+    """A server that a client can connect to."""
+
+    @property
+    def ws_url(self) -> str:
+        """The URL up to the path."""
+
+
 class Client:
     """Somebody in the room of a diagram.  Opening one waits until it is synced."""
 
     def __init__(
         self,
-        daemon: Daemon,
+        server: Server,
         diagram: str,
         user: User | None,
         prefix: str = "",
@@ -49,7 +56,7 @@ class Client:
         **options: Any,
     ) -> None:
         query = f"?token={quote(user.token)}" if user else ""
-        url = f"{daemon.ws_url}{prefix}/diagram-{diagram}{query}"
+        url = f"{server.ws_url}{prefix}/diagram-{diagram}{query}"
         self._open = ExitStack()
         try:
             options.update(open_timeout=PATIENCE, close_timeout=1, max_size=None, compression=None)
@@ -57,7 +64,7 @@ class Client:
             self.socket = self._open.enter_context(opening)
         except InvalidStatus as error:
             raise Refused(error.response.status_code, error.response.reason_phrase) from None
-        self.doc: Doc = Doc()
+        self.doc: Doc[Any] = Doc()
         self.awareness: list[bytes] = []
         self.synced = False
         self.send(sync.encode_step_1(self.doc.get_state()))

@@ -22,6 +22,10 @@ TokenKind = Literal["string", "function", "promise"]
 class Providers(YjsClients):
     """The Node process, with the commands for providers."""
 
+    def __enter__(self) -> Providers:
+        super().__enter__()
+        return self
+
     def socket(
         self,
         name: str,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from canvas_collab.protocol.lib0 import encode_var_uint as var
+from canvas_collab.protocol.lib0 import encode_var_uint
+
+#: The variable-length integer of lib0.
+var = encode_var_uint
 
 #: Numbers from here up to 2**28 have four bytes, so that what is made of them has a size that is known before.
 FOUR_BYTES = 2**21

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.task import Clock
 
-from canvas_collab.logs import QUIET_INTERVAL, LogRateLimiter
+from canvas_collab.logs import RATE_LIMIT_INTERVAL, LogRateLimiter
 
 
 def test_the_first_few_of_a_kind_are_logged_and_how_many_were_not_is_told_once_an_interval() -> None:
@@ -14,10 +14,10 @@ def test_the_first_few_of_a_kind_are_logged_and_how_many_were_not_is_told_once_a
     assert [rate_limiter.admits("a") for _ in range(5)] == [True, True, False, False, False]
     assert rate_limiter.admits("b")
     assert told == []
-    clock.advance(QUIET_INTERVAL)
+    clock.advance(RATE_LIMIT_INTERVAL)
     assert told == [3]
     assert rate_limiter.admits("a")
-    clock.advance(QUIET_INTERVAL)
+    clock.advance(RATE_LIMIT_INTERVAL)
     assert told == [3]
     assert clock.getDelayedCalls() == []
 

@@ -1,6 +1,6 @@
 """Updates that real Yjs breaks on are refused where they can be told; what is accepted breaks no client.
 
-The judge is real Yjs (tests/node/judgement.mjs). POISON_SEED makes other updates; a failure names its seed.
+The oracle is real Yjs (tests/node/judgement.mjs). POISON_SEED makes other updates; a failure names its seed.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from tests.support import poison
 from tests.support.crafting import crafted
 from tests.support.fuzzing import Fuzzer
 from tests.support.hidden import hidden_poison, is_explained
-from tests.support.judge import Failure, Judge, LogPruner
 from tests.support.poison import Poison
+from tests.support.yjs_oracle import Failure, History, YjsOracle
 
 SEED = int(os.environ.get("POISON_SEED", "1"))
 
-#: How many accepted updates the judge sees, and how many updates of real clients are tried at the door.
+#: How many accepted updates the oracle checks, and how many updates of real clients are tried at the door.
 JUDGED = 6_000
 VALID = 6_000
 
@@ -38,13 +38,13 @@ HIDDEN = {found.name: found for found in poison.hidden()}
 
 
 @pytest.fixture(scope="module")
-def judge(node_executable: str, node_path: Path) -> Iterator[Judge]:
-    with Judge(node_executable, node_path) as judge:
-        yield judge
+def oracle(node_executable: str, node_path: Path) -> Iterator[YjsOracle]:
+    with YjsOracle(node_executable, node_path) as oracle:
+        yield oracle
 
 
-def broken(judge: Judge, history: LogPruner) -> list[Failure]:
-    [verdict] = judge.judge([history])
+def broken(oracle: YjsOracle, history: History) -> list[Failure]:
+    [verdict] = oracle.check([history])
     return [failure for failure in verdict if not failure.is_reading]
 
 
@@ -69,16 +69,16 @@ def test_poison_that_is_stored_already_is_read_as_it_is(found: Poison) -> None:
 
 
 @pytest.mark.parametrize("found", HARMLESS.values(), ids=HARMLESS)
-def test_what_only_looks_like_poison_is_accepted_and_breaks_nothing(found: Poison, judge: Judge) -> None:
+def test_what_only_looks_like_poison_is_accepted_and_breaks_nothing(found: Poison, oracle: YjsOracle) -> None:
     assert not any(map(is_refused, found.updates))
-    assert broken(judge, LogPruner([], found.updates)) == []
+    assert broken(oracle, History([], found.updates)) == []
 
 
 @pytest.mark.parametrize("found", HIDDEN.values(), ids=HIDDEN)
-def test_poison_that_no_update_shows_is_known_for_what_it_does(found: Poison, judge: Judge) -> None:
-    history = LogPruner([], found.updates)
+def test_poison_that_no_update_shows_is_known_for_what_it_does(found: Poison, oracle: YjsOracle) -> None:
+    history = History([], found.updates)
     assert not any(map(is_refused, found.updates))
-    failures = broken(judge, history)
+    failures = broken(oracle, history)
     assert failures
     assert is_explained(history, failures) or any("call stack" in failure.error for failure in failures)
 
@@ -121,16 +121,16 @@ REFUSED_ALL_THE_SAME = (
 
 
 @pytest.mark.parametrize("found", AT_THE_DOOR.values(), ids=AT_THE_DOOR)
-def test_what_is_refused_would_break_yjs(found: Poison, judge: Judge) -> None:
+def test_what_is_refused_would_break_yjs(found: Poison, oracle: YjsOracle) -> None:
     if not found.name.startswith(REFUSED_ALL_THE_SAME):
-        assert broken(judge, LogPruner([], found.updates))
+        assert broken(oracle, History([], found.updates))
 
 
-def test_no_update_of_real_clients_is_refused(judge: Judge) -> None:
+def test_no_update_of_real_clients_is_refused(oracle: YjsOracle) -> None:
     tried = 0
     seed = SEED * 1_000_000
     while tried < VALID:
-        for history in judge.histories(range(seed, seed + 20)):
+        for history in oracle.histories(range(seed, seed + 20)):
             for number, update in enumerate(history):
                 assert not is_refused(update), f"POISON_SEED={SEED}, history {seed}, update {number}: {update.hex()}"
             tried += len(history)
@@ -138,13 +138,13 @@ def test_no_update_of_real_clients_is_refused(judge: Judge) -> None:
     assert not is_refused(EMPTY_UPDATE)
 
 
-def test_whatever_is_accepted_breaks_no_client_unless_only_the_document_could_tell(judge: Judge) -> None:
-    fuzzer = Fuzzer(SEED, judge.histories(range(SEED * 1000, SEED * 1000 + CORPUS)))
+def test_whatever_is_accepted_breaks_no_client_unless_only_the_document_could_tell(oracle: YjsOracle) -> None:
+    fuzzer = Fuzzer(SEED, oracle.histories(range(SEED * 1000, SEED * 1000 + CORPUS)))
     accepted = quiet = 0
     explained: Counter[str] = Counter()
     while accepted < JUDGED:
         histories = [fuzzer.history() for _ in range(20)]
-        for history, verdict in zip(histories, judge.judge(histories), strict=True):
+        for history, verdict in zip(histories, oracle.check(histories), strict=True):
             accepted += len(history.accepted)
             failures = [failure for failure in verdict if not failure.is_reading]
             if not failures:
@@ -152,7 +152,7 @@ def test_whatever_is_accepted_breaks_no_client_unless_only_the_document_could_te
             elif is_explained(history, failures):
                 explained.update({failure.error for failure in failures})
             else:
-                reduced = judge.reduced(history)
+                reduced = oracle.reduced(history)
                 updates = [update.hex() for update in reduced.accepted]
                 pytest.fail(f"POISON_SEED={SEED}: {failures[0].group}: {updates}")
     # Most of them have no poison that the document would show, or the rest would be no test.

@@ -16,8 +16,8 @@ from canvas_collab.protocol.lib0 import Malformed, encode_var_bytes, encode_var_
 from canvas_collab.protocol.update import decode_update, encode_update
 from tests.support.crafting import Crafted, CraftedUpdate, Id, Part, joined, take_apart
 from tests.support.hidden import Structs
-from tests.support.judge import LogPruner
 from tests.support.mutations import mutate
+from tests.support.yjs_oracle import History
 
 #: How many accepted updates a history has, and how many more tries there are to find them.
 UPDATES = 20
@@ -159,7 +159,7 @@ class Fuzzer:
             (self._real, 2),
         )
 
-    def history(self) -> LogPruner:
+    def history(self) -> History:
         """A history of :data:`UPDATES` accepted updates, or a few less."""
         chance = self._chance
         real = chance.choice(self._corpus)
@@ -180,7 +180,7 @@ class Fuzzer:
                 accepted.append(data)
                 if len(accepted) == UPDATES:
                     break
-        return LogPruner(before, accepted)
+        return History(before, accepted)
 
     def _real(self, _world: World, real: Sequence[bytes]) -> bytes:
         return self._chance.choice(real)

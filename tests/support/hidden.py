@@ -15,7 +15,7 @@ from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import DELETED, EMBED, FORMAT, GC, JSON, SKIP
 from canvas_collab.protocol.update import decode_update
 from tests.support.crafting import Crafted, CraftedUpdate, Id, take_apart
-from tests.support.judge import Failure, LogPruner
+from tests.support.yjs_oracle import Failure, History
 
 #: In which type something is, and at which key there.
 Place: TypeAlias = tuple[str | Id, str | None]
@@ -119,7 +119,7 @@ class Structs:
         return None
 
 
-def hidden_poison(history: LogPruner) -> set[str]:
+def hidden_poison(history: History) -> set[str]:
     """The kinds of hidden poison that a history may hold."""
     return Structs([Document(map(decode_update, history.before)).encode(), *history.relayed()]).hidden_poison()
 
@@ -133,7 +133,7 @@ EFFECTS = {
 }
 
 
-def is_explained(history: LogPruner, failures: Iterable[Failure]) -> bool:
+def is_explained(history: History, failures: Iterable[Failure]) -> bool:
     """Whether hidden poison is a reason for everything that broke."""
     effects = [effect for kind in hidden_poison(history) for effect in EFFECTS[kind]]
     return all(any(effect in failure.group for effect in effects) for failure in failures)

@@ -45,7 +45,7 @@ class Failure:
 
 
 @frozen
-class LogPruner:
+class History:
     """What came in for one document: what it held before, and the updates that were accepted after that."""
 
     before: Sequence[bytes] = field(repr=False)
@@ -81,14 +81,14 @@ def is_accepted(data: bytes) -> bool:
         return False
 
 
-class Judge:
+class YjsOracle:
     """The Node process.  One that hangs is killed, and another one started."""
 
     def __init__(self, node: str | Path, directory: Path) -> None:
         self._command = [str(node), str(directory / "judge.mjs")]
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Judge:
+    def __enter__(self) -> YjsOracle:
         return self
 
     def __exit__(
@@ -96,7 +96,7 @@ class Judge:
     ) -> None:
         self._stop()
 
-    def judge(self, histories: Sequence[LogPruner]) -> list[list[Failure]]:
+    def check(self, histories: Sequence[History]) -> list[list[Failure]]:
         """For each history what broke."""
         verdicts: list[list[Failure]] = []
         for start in range(0, len(histories), BATCH):
@@ -113,18 +113,18 @@ class Judge:
         answer: list[dict[str, Any]] = self._call("nesting", depths=list(depths))
         return answer
 
-    def reduced(self, history: LogPruner) -> LogPruner:
+    def reduced(self, history: History) -> History:
         """The fewest updates of a history that break a client in the same way, found by leaving them out in turn."""
-        groups = {failure.group for failure in self.judge([history])[0] if not failure.is_reading}
+        groups = {failure.group for failure in self.check([history])[0] if not failure.is_reading}
         accepted = list(history.accepted)
         for update in history.accepted:
             if len(accepted) == 1:
                 break
             fewer = [other for other in accepted if other is not update]
-            [verdict] = self.judge([LogPruner(history.before, fewer)])
+            [verdict] = self.check([History(history.before, fewer)])
             if groups & {failure.group for failure in verdict}:
                 accepted = fewer
-        return LogPruner(history.before, accepted)
+        return History(history.before, accepted)
 
     def _judge(self, encoded: list[dict[str, Any]]) -> list[list[Failure]]:
         try:

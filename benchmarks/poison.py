@@ -14,8 +14,8 @@ import time
 from collections import Counter
 
 from tests.support.daemons import ROOT
+from tests.support.document_poison import document_poison, is_explained
 from tests.support.fuzzing import Fuzzer
-from tests.support.hidden import hidden_poison, is_explained
 from tests.support.yjs_oracle import Failure, History, YjsOracle
 
 #: So many histories are judged at once, and after so many batches others are made from other real ones.
@@ -43,7 +43,7 @@ class Tally:
         self.histories += 1
         failures = [failure for failure in verdict if not failure.is_reading]
         self.reading += len(failures) < len(verdict)
-        self.clean += not hidden_poison(history)
+        self.clean += not document_poison(history)
         if failures and is_explained(history, failures):
             self.hidden.update({failure.error for failure in failures})
         elif failures:

@@ -18,8 +18,8 @@ from canvas_collab.protocol.poison import refuse_poison
 from canvas_collab.protocol.update import EMPTY_UPDATE, decode_update
 from tests.support import poison
 from tests.support.crafting import crafted
+from tests.support.document_poison import document_poison, is_explained
 from tests.support.fuzzing import Fuzzer
-from tests.support.hidden import hidden_poison, is_explained
 from tests.support.poison import Poison
 from tests.support.yjs_oracle import Failure, History, YjsOracle
 
@@ -148,7 +148,7 @@ def test_whatever_is_accepted_breaks_no_client_unless_only_the_document_could_te
             accepted += len(history.accepted)
             failures = [failure for failure in verdict if not failure.is_reading]
             if not failures:
-                quiet += not hidden_poison(history)
+                quiet += not document_poison(history)
             elif is_explained(history, failures):
                 explained.update({failure.error for failure in failures})
             else:

@@ -15,7 +15,7 @@ from canvas_collab.protocol.info import ANY, BINARY, DELETED, DOC, EMBED, FORMAT
 from canvas_collab.protocol.lib0 import Malformed, encode_var_bytes, encode_var_string, encode_var_uint
 from canvas_collab.protocol.update import decode_update, encode_update
 from tests.support.crafting import Crafted, CraftedUpdate, Id, Part, joined, take_apart
-from tests.support.hidden import Structs
+from tests.support.document_poison import Structs
 from tests.support.mutations import mutate
 from tests.support.yjs_oracle import History
 
@@ -130,7 +130,7 @@ class World:
         after = Document([self.document.as_update()])
         taken = after.apply(update)
         apart = take_apart(encode_update(taken.runs, taken.deletions))
-        if self.is_careful and self.structs.with_update(apart).hidden_poison(apart):
+        if self.is_careful and self.structs.with_update(apart).document_poison(apart):
             return False
         self.document = after
         self.structs.add(apart)

@@ -65,7 +65,7 @@ class Structs:
         together.add(update)
         return together
 
-    def hidden_poison(self, update: CraftedUpdate | None = None) -> set[str]:
+    def document_poison(self, update: CraftedUpdate | None = None) -> set[str]:
         """The kinds of hidden poison that all of it may hold, or that an update has which has been added."""
         found: set[str] = set()
         if update is None:
@@ -119,9 +119,9 @@ class Structs:
         return None
 
 
-def hidden_poison(history: History) -> set[str]:
+def document_poison(history: History) -> set[str]:
     """The kinds of hidden poison that a history may hold."""
-    return Structs([Document(map(decode_update, history.before)).encode(), *history.relayed()]).hidden_poison()
+    return Structs([Document(map(decode_update, history.before)).encode(), *history.relayed()]).document_poison()
 
 
 #: What they do, as the judge says it: a part of its words.
@@ -135,7 +135,7 @@ EFFECTS = {
 
 def is_explained(history: History, failures: Iterable[Failure]) -> bool:
     """Whether hidden poison is a reason for everything that broke."""
-    effects = [effect for kind in hidden_poison(history) for effect in EFFECTS[kind]]
+    effects = [effect for kind in document_poison(history) for effect in EFFECTS[kind]]
     return all(any(effect in failure.group for effect in effects) for failure in failures)
 
 

@@ -16,11 +16,11 @@ from canvas_collab.document.folding import Snapshot, read_document, snapshot_of
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.poison import refuse_poison
 from canvas_collab.protocol.update import EMPTY_UPDATE, decode_update
-from tests.support import poison
+from tests.support import poison_cases
 from tests.support.crafting import crafted
 from tests.support.document_poison import document_poison, is_explained
 from tests.support.fuzzing import Fuzzer
-from tests.support.poison import Poison
+from tests.support.poison_cases import PoisonCase
 from tests.support.yjs_oracle import Failure, History, YjsOracle
 
 SEED = int(os.environ.get("POISON_SEED", "1"))
@@ -32,9 +32,9 @@ VALID = 6_000
 #: From so many real histories the fuzzer makes others.
 CORPUS = 60
 
-AT_THE_DOOR = {found.name: found for found in poison.at_the_door()}
-HARMLESS = {found.name: found for found in poison.harmless()}
-HIDDEN = {found.name: found for found in poison.hidden()}
+REFUSED = {found.name: found for found in poison_cases.refused_cases()}
+HARMLESS = {found.name: found for found in poison_cases.harmless_cases()}
+ACCEPTED = {found.name: found for found in poison_cases.accepted_cases()}
 
 
 @pytest.fixture(scope="module")
@@ -56,26 +56,26 @@ def is_refused(update: bytes) -> bool:
     return False
 
 
-@pytest.mark.parametrize("found", AT_THE_DOOR.values(), ids=AT_THE_DOOR)
-def test_poison_that_an_update_shows_is_refused(found: Poison) -> None:
+@pytest.mark.parametrize("found", REFUSED.values(), ids=REFUSED)
+def test_poison_that_an_update_shows_is_refused(found: PoisonCase) -> None:
     assert is_refused(found.updates[0])
 
 
-@pytest.mark.parametrize("found", AT_THE_DOOR.values(), ids=AT_THE_DOOR)
-def test_poison_that_is_stored_already_is_read_as_it_is(found: Poison) -> None:
+@pytest.mark.parametrize("found", REFUSED.values(), ids=REFUSED)
+def test_poison_that_is_stored_already_is_read_as_it_is(found: PoisonCase) -> None:
     document = read_document(Snapshot(), found.updates)
     assert read_document(snapshot_of(document), []).encode() == document.encode()
     assert read_document(Snapshot(document.encode()), []).encode() == document.encode()
 
 
 @pytest.mark.parametrize("found", HARMLESS.values(), ids=HARMLESS)
-def test_what_only_looks_like_poison_is_accepted_and_breaks_nothing(found: Poison, oracle: YjsOracle) -> None:
+def test_what_only_looks_like_poison_is_accepted_and_breaks_nothing(found: PoisonCase, oracle: YjsOracle) -> None:
     assert not any(map(is_refused, found.updates))
     assert broken(oracle, History([], found.updates)) == []
 
 
-@pytest.mark.parametrize("found", HIDDEN.values(), ids=HIDDEN)
-def test_poison_that_no_update_shows_is_known_for_what_it_does(found: Poison, oracle: YjsOracle) -> None:
+@pytest.mark.parametrize("found", ACCEPTED.values(), ids=ACCEPTED)
+def test_poison_that_no_update_shows_is_known_for_what_it_does(found: PoisonCase, oracle: YjsOracle) -> None:
     history = History([], found.updates)
     assert not any(map(is_refused, found.updates))
     failures = broken(oracle, history)
@@ -86,15 +86,17 @@ def test_poison_that_no_update_shows_is_known_for_what_it_does(found: Poison, or
 @pytest.mark.parametrize("before", range(2**18 - 80, 2**18 + 10, 9))
 @pytest.mark.parametrize("key", ["__proto__", "\\u005f_pr\\u006Fto_\\u005F"])
 def test_a_key_is_found_wherever_in_a_long_text_it_is(before: int, key: str) -> None:
-    assert is_refused(crafted(1, 0, poison.embed('{"' + "a" * before + f'":1,"{key}" :{{}}}}')))
-    assert not is_refused(crafted(1, 0, poison.embed('{"' + "a" * before + f'":["{key}"]}}')))
+    assert is_refused(crafted(1, 0, poison_cases.embed('{"' + "a" * before + f'":1,"{key}" :{{}}}}')))
+    assert not is_refused(crafted(1, 0, poison_cases.embed('{"' + "a" * before + f'":["{key}"]}}')))
 
 
 SUSPECTS = {
-    "values": lambda size: poison.values(*[poison.text("__proto__")] * size, parent="array"),
-    "options": lambda size: poison.subdocument(poison.obj(("meta", poison.arr(*[poison.text("guid")] * size)))),
-    "texts": lambda size: poison.old_json(*['"\\u005f__proto__"'] * size, parent="array"),
-    "a text": lambda size: poison.embed("[" + ",".join(['"__proto__"'] * size) + "]"),
+    "values": lambda size: poison_cases.values(*[poison_cases.text("__proto__")] * size, parent="array"),
+    "options": lambda size: poison_cases.subdocument(
+        poison_cases.obj(("meta", poison_cases.arr(*[poison_cases.text("guid")] * size)))
+    ),
+    "texts": lambda size: poison_cases.old_json(*['"\\u005f__proto__"'] * size, parent="array"),
+    "a text": lambda size: poison_cases.embed("[" + ",".join(['"__proto__"'] * size) + "]"),
 }
 
 
@@ -120,8 +122,8 @@ REFUSED_ALL_THE_SAME = (
 )
 
 
-@pytest.mark.parametrize("found", AT_THE_DOOR.values(), ids=AT_THE_DOOR)
-def test_what_is_refused_would_break_yjs(found: Poison, oracle: YjsOracle) -> None:
+@pytest.mark.parametrize("found", REFUSED.values(), ids=REFUSED)
+def test_what_is_refused_would_break_yjs(found: PoisonCase, oracle: YjsOracle) -> None:
     if not found.name.startswith(REFUSED_ALL_THE_SAME):
         assert broken(oracle, History([], found.updates))
 

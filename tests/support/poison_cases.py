@@ -71,18 +71,18 @@ def old_json(*found: str, **fields: object) -> Crafted:
 
 
 @frozen
-class Poison:
+class PoisonCase:
     """A class of poison: updates that come one after the other, the last of which real Yjs breaks on, or later."""
 
     name: str
     updates: list[bytes]
 
 
-def _one(name: str, *structs: Crafted, deleting: tuple[tuple[int, int, int], ...] = ()) -> Poison:
-    return Poison(name, [crafted(CLIENT, 0, *structs, deleting=deleting)])
+def _one(name: str, *structs: Crafted, deleting: tuple[tuple[int, int, int], ...] = ()) -> PoisonCase:
+    return PoisonCase(name, [crafted(CLIENT, 0, *structs, deleting=deleting)])
 
 
-def guids() -> Iterator[Poison]:
+def guids() -> Iterator[PoisonCase]:
     found = {
         "null": NULL,
         "undefined": UNDEFINED,
@@ -100,12 +100,12 @@ def guids() -> Iterator[Poison]:
     yield _one("a guid that is null after one that is none", subdocument(obj(("guid", text("x")), ("guid", NULL))))
 
 
-def options() -> Iterator[Poison]:
+def options() -> Iterator[PoisonCase]:
     for name, value in {"a number": ONE, "null": NULL, "a string": text("x")}.items():
         yield _one(f"a gcFilter that is {name}", subdocument(obj(("gcFilter", value))))
 
 
-def prototypes() -> Iterator[Poison]:
+def prototypes() -> Iterator[PoisonCase]:
     """An object whose prototype is bytes is written as bytes, of which it has none."""
     poisoned = obj(("__proto__", BYTES))
     yield _one("a prototype that is bytes", values(poisoned, parent="array"))
@@ -124,7 +124,7 @@ def prototypes() -> Iterator[Poison]:
     yield _one("a prototype in old JSON", old_json('{"__proto__":{"a":1}}', parent="array"))
 
 
-def at_a_key() -> Iterator[Poison]:
+def at_a_key() -> Iterator[PoisonCase]:
     """A live item of several clocks at a key, which can be cut: its first part then stays alive for good."""
     container = type_in("map", "m")
     inside = (CLIENT, 0)
@@ -135,11 +135,11 @@ def at_a_key() -> Iterator[Poison]:
     }
     for name, make in contents.items():
         both = crafted(CLIENT, 0, container, make("k"))
-        yield Poison(
+        yield PoisonCase(
             f"{name} at a key, half deleted, then the map",
             [both, crafted(CLIENT, 3, deleting=[(CLIENT, 2, 1)]), crafted(CLIENT, 3, deleting=[(CLIENT, 0, 1)])],
         )
-        yield Poison(
+        yield PoisonCase(
             f"{name} at a key, cut by what is inserted, then the map",
             [
                 both,
@@ -149,49 +149,49 @@ def at_a_key() -> Iterator[Poison]:
         )
 
 
-def at_an_inherited_key() -> Iterator[Poison]:
+def at_an_inherited_key() -> Iterator[PoisonCase]:
     one = crafted(CLIENT, 0, type_in("map", "m"), values(ONE, parent=(CLIENT, 0), key="k"))
     two = crafted(CLIENT, 2, values(ONE, ONE, origin=(CLIENT, 1)))
-    yield Poison(
+    yield PoisonCase(
         "values at a key that is inherited, half deleted, then the map",
         [one, two, crafted(CLIENT, 4, deleting=[(CLIENT, 3, 1)]), crafted(CLIENT, 4, deleting=[(CLIENT, 0, 1)])],
     )
 
 
-def nested(depth: int) -> Poison:
+def nested(depth: int) -> PoisonCase:
     structs = [type_in("array", kind=ARRAY_TYPE)]
     structs += [type_in((CLIENT, level), kind=ARRAY_TYPE) for level in range(depth)]
-    return Poison(
+    return PoisonCase(
         f"types nested {depth} deep, then the outermost deleted",
         [crafted(CLIENT, 0, *structs), crafted(CLIENT, depth + 1, deleting=[(CLIENT, 0, 1)])],
     )
 
 
-def at_the_door() -> list[Poison]:
+def refused_cases() -> list[PoisonCase]:
     """What one update shows, so that it must be refused."""
     return [*guids(), *options(), *prototypes(), *at_a_key()]
 
 
-def hidden() -> list[Poison]:
+def accepted_cases() -> list[PoisonCase]:
     """What only the document shows: such updates are accepted, and break clients."""
     return [*at_an_inherited_key(), *between_types(), *no_neighbours(), *waiting(), nested(10_000)]
 
 
-def between_types() -> Iterator[Poison]:
+def between_types() -> Iterator[PoisonCase]:
     """An item between two that are in different types is where its left one is, until the right one is collected."""
     one = crafted(
         CLIENT, 0, values(ONE, parent="array"), type_in("map", "m", ARRAY_TYPE), values(ONE, parent=(CLIENT, 1))
     )
     between = values(ONE, origin=(CLIENT, 0), right=(CLIENT, 2))
-    yield Poison(
+    yield PoisonCase(
         "an item between two types", [one, crafted(CLIENT, 3, between), crafted(CLIENT, 4, deleting=[(CLIENT, 1, 1)])]
     )
 
 
-def no_neighbours() -> Iterator[Poison]:
+def no_neighbours() -> Iterator[PoisonCase]:
     """Where an item belongs depends on what came first, if there never was a time when it could be inserted there."""
     typed = [string("a", parent="text"), string("b", origin=(CLIENT, 0)), string("c", origin=(CLIENT, 1))]
-    yield Poison(
+    yield PoisonCase(
         "an item at the beginning of a text, and before its third character",
         [
             crafted(CLIENT, 0, *typed),
@@ -201,15 +201,15 @@ def no_neighbours() -> Iterator[Poison]:
     )
 
 
-def waiting() -> Iterator[Poison]:
+def waiting() -> Iterator[PoisonCase]:
     """Half a character in JSON is lost while it waits, as Yjs keeps what waits in another format."""
     half = Crafted(EMBED, encode_var_string('"\\ud83d"'), origin=(CLIENT, 0))
-    yield Poison(
+    yield PoisonCase(
         "half a character in an embed that waits", [crafted(9, 0, half), crafted(CLIENT, 0, string("a", parent="text"))]
     )
 
 
-def harmless() -> Iterator[Poison]:
+def harmless_cases() -> Iterator[PoisonCase]:
     """What looks like poison, and real clients may have made."""
     deleted_list = values(ONE, ONE, ONE, key="k")
     yield _one("several values at a key, deleted", deleted_list, deleting=((CLIENT, 0, 3),))
@@ -230,7 +230,7 @@ def harmless() -> Iterator[Poison]:
     inside = [type_in("map", "m"), values(ONE, parent=(CLIENT, 0), key="k"), values(ONE, ONE, right=(CLIENT, 1))]
     for name, clock in (("half", 3), ("all", 0)):
         cut = crafted(CLIENT, 4, deleting=[(CLIENT, clock, 1)])
-        yield Poison(f"values before one at a key, {name} of it deleted", [crafted(CLIENT, 0, *inside), cut])
+        yield PoisonCase(f"values before one at a key, {name} of it deleted", [crafted(CLIENT, 0, *inside), cut])
     far = (9, 2**53 - 1)
     yield _one("an origin that no struct can have", values(ONE, origin=far))
     later = values(*[ONE] * 12, parent="array")
@@ -238,7 +238,7 @@ def harmless() -> Iterator[Poison]:
         "overlap": [(CLIENT, 2, 4), (CLIENT, 3, 1), (CLIENT, 1, 2)],
         "descend": [(CLIENT, 8, 1), (CLIENT, 4, 1), (CLIENT, 1, 1)],
     }.items():
-        yield Poison(
+        yield PoisonCase(
             f"deletions to come that {name}",
             [
                 crafted(CLIENT, 0, deleting=ranges),

@@ -17,7 +17,7 @@ from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.poison import refuse_poison
 from canvas_collab.protocol.update import EMPTY_UPDATE, decode_update
 from tests.support import poison_cases
-from tests.support.crafting import crafted
+from tests.support.crafted_updates import crafted_update
 from tests.support.document_poison import document_poison, is_explained
 from tests.support.fuzzing import Fuzzer
 from tests.support.poison_cases import PoisonCase
@@ -86,8 +86,8 @@ def test_poison_that_no_update_shows_is_known_for_what_it_does(found: PoisonCase
 @pytest.mark.parametrize("before", range(2**18 - 80, 2**18 + 10, 9))
 @pytest.mark.parametrize("key", ["__proto__", "\\u005f_pr\\u006Fto_\\u005F"])
 def test_a_key_is_found_wherever_in_a_long_text_it_is(before: int, key: str) -> None:
-    assert is_refused(crafted(1, 0, poison_cases.embed('{"' + "a" * before + f'":1,"{key}" :{{}}}}')))
-    assert not is_refused(crafted(1, 0, poison_cases.embed('{"' + "a" * before + f'":["{key}"]}}')))
+    assert is_refused(crafted_update(1, 0, poison_cases.embed('{"' + "a" * before + f'":1,"{key}" :{{}}}}')))
+    assert not is_refused(crafted_update(1, 0, poison_cases.embed('{"' + "a" * before + f'":["{key}"]}}')))
 
 
 SUSPECTS = {
@@ -103,7 +103,7 @@ SUSPECTS = {
 @pytest.mark.parametrize("name", SUSPECTS)
 def test_looking_for_poison_takes_steps_in_proportion_to_the_size(name: str) -> None:
     def steps(size: int) -> int:
-        update = decode_update(crafted(1, 0, SUSPECTS[name](size)))
+        update = decode_update(crafted_update(1, 0, SUSPECTS[name](size)))
         return sum(1 for _ in refuse_poison(1, update.runs[1]))
 
     few, many = steps(100_000), steps(200_000)

@@ -14,7 +14,7 @@ from canvas_collab.document.document import Document
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.info import DELETED, EMBED, FORMAT, GC, JSON, SKIP
 from canvas_collab.protocol.update import decode_update
-from tests.support.crafting import Crafted, CraftedUpdate, Id, take_apart
+from tests.support.crafted_updates import CraftedStruct, CraftedUpdate, Id, parse_update
 from tests.support.yjs_oracle import Failure, History
 
 #: In which type something is, and at which key there.
@@ -32,12 +32,12 @@ class Structs:
     """Every struct of a history, by its ids."""
 
     def __init__(self, updates: Iterable[bytes] = ()) -> None:
-        self._found: dict[int, dict[int, Crafted]] = {}
+        self._found: dict[int, dict[int, CraftedStruct]] = {}
         self._clocks: dict[int, list[int]] = {}
         #: Which structs came with the deletion of all that they hold.
         self.deleted: set[int] = set()
         for data in updates:
-            self.add(take_apart(data))
+            self.add(parse_update(data))
 
     def add(self, update: CraftedUpdate) -> None:
         """Of a struct that is there already, the first version stays."""
@@ -76,7 +76,7 @@ class Structs:
             found |= _kinds(self, struct)
         return found
 
-    def at(self, identifier: Id) -> tuple[Id, Crafted] | None:
+    def at(self, identifier: Id) -> tuple[Id, CraftedStruct] | None:
         """The struct that holds an id."""
         client, clock = identifier
         clocks = self._clocks.get(client, [])
@@ -102,7 +102,7 @@ class Structs:
             origin = found[1].origin
         return False
 
-    def place(self, struct: Crafted) -> Place | None:
+    def place(self, struct: CraftedStruct) -> Place | None:
         """Where a struct is, which it says itself or is where its neighbour is; None where nothing tells."""
         passed: set[int] = set()
         while id(struct) not in passed:
@@ -139,7 +139,7 @@ def is_explained(history: History, failures: Iterable[Failure]) -> bool:
     return all(any(effect in failure.group for effect in effects) for failure in failures)
 
 
-def _kinds(structs: Structs, struct: Crafted) -> set[str]:
+def _kinds(structs: Structs, struct: CraftedStruct) -> set[str]:
     found = set()
     if struct.kind in (EMBED, FORMAT, JSON) and _SURROGATE.search(struct.content):
         found.add(WAITING_SURROGATE)

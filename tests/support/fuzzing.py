@@ -14,7 +14,14 @@ from canvas_collab.document.document import Document
 from canvas_collab.protocol.info import ANY, BINARY, DELETED, DOC, EMBED, FORMAT, GC, JSON, SKIP, STRING, TYPE
 from canvas_collab.protocol.lib0 import Malformed, encode_var_bytes, encode_var_string, encode_var_uint
 from canvas_collab.protocol.update import decode_update, encode_update
-from tests.support.crafting import Crafted, CraftedUpdate, Id, Part, joined, take_apart
+from tests.support.crafted_updates import (
+    ClientStructs,
+    CraftedStruct,
+    CraftedUpdate,
+    Id,
+    parse_update,
+    with_joined_parts,
+)
 from tests.support.document_poison import Structs
 from tests.support.mutations import mutate
 from tests.support.yjs_oracle import History
@@ -129,7 +136,7 @@ class World:
             return False
         after = Document([self.document.as_update()])
         taken = after.apply(update)
-        apart = take_apart(encode_update(taken.runs, taken.deletions))
+        apart = parse_update(encode_update(taken.runs, taken.deletions))
         if self.is_careful and self.structs.with_update(apart).document_poison(apart):
             return False
         self.document = after
@@ -191,7 +198,7 @@ class Fuzzer:
     def _changed(self, world: World, real: Sequence[bytes]) -> bytes:
         """A real update, some structs of which are others."""
         chance = self._chance
-        update = take_apart(chance.choice(real))
+        update = parse_update(chance.choice(real))
         for part in update.parts:
             if chance.random() < 0.1:
                 part.client = self._client(world)
@@ -202,9 +209,9 @@ class Fuzzer:
                     part.structs[index] = self._altered(world, part.structs[index])
         if chance.random() < 0.2:
             update.deletions += self._ranges(world)
-        return joined(update).encode()
+        return with_joined_parts(update).encode()
 
-    def _altered(self, world: World, struct: Crafted) -> Crafted:
+    def _altered(self, world: World, struct: CraftedStruct) -> CraftedStruct:
         chance = self._chance
         choice = chance.randrange(7)
         if choice == 0:
@@ -220,7 +227,7 @@ class Fuzzer:
             return evolve(struct, kind=kind, content=data, length=length)
         if choice == 5:
             return evolve(struct, origin=None, right=None)
-        return Crafted(chance.choice((GC, SKIP)), b"", length=struct.length)
+        return CraftedStruct(chance.choice((GC, SKIP)), b"", length=struct.length)
 
     def _made_up(self, world: World, _real: Sequence[bytes]) -> bytes:
         """Structs put together at random, of one client or of two."""
@@ -233,15 +240,15 @@ class Fuzzer:
                 struct = self._struct(world, client, start, clock)
                 structs.append(struct)
                 clock += struct.length
-            parts.append(Part(client, start, structs))
+            parts.append(ClientStructs(client, start, structs))
         return CraftedUpdate(parts, self._ranges(world) if chance.random() < 0.3 else []).encode()
 
-    def _struct(self, world: World, client: int, start: int, clock: int) -> Crafted:
+    def _struct(self, world: World, client: int, start: int, clock: int) -> CraftedStruct:
         chance = self._chance
         if chance.random() < 0.05:
-            return Crafted(chance.choice((GC, SKIP)), b"", length=chance.randint(1, 5))
+            return CraftedStruct(chance.choice((GC, SKIP)), b"", length=chance.randint(1, 5))
         kind, data, length = content(chance)
-        struct = Crafted(kind, data, length=length)
+        struct = CraftedStruct(kind, data, length=length)
         choice = chance.random()
         if choice < 0.45:
             # In something: often in a type that has just been made.

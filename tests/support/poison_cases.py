@@ -8,7 +8,7 @@ from attrs import frozen
 
 from canvas_collab.protocol.info import ANY, DELETED, DOC, EMBED, FORMAT, JSON, STRING, TYPE
 from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
-from tests.support.crafting import Crafted, crafted
+from tests.support.crafted_updates import CraftedStruct, crafted_update
 
 #: The client whose structs they are.
 CLIENT = 5
@@ -42,32 +42,32 @@ def many(*values: bytes) -> bytes:
     return encode_var_uint(len(values)) + b"".join(values)
 
 
-def subdocument(options: bytes, guid: str = "guid") -> Crafted:
-    return Crafted(DOC, encode_var_string(guid) + options, key="doc")
+def subdocument(options: bytes, guid: str = "guid") -> CraftedStruct:
+    return CraftedStruct(DOC, encode_var_string(guid) + options, key="doc")
 
 
-def values(*found: bytes, **fields: object) -> Crafted:
-    return Crafted(ANY, many(*found), length=len(found), **fields)  # type: ignore[arg-type]
+def values(*found: bytes, **fields: object) -> CraftedStruct:
+    return CraftedStruct(ANY, many(*found), length=len(found), **fields)  # type: ignore[arg-type]
 
 
-def type_in(parent: str | tuple[int, int], key: str | None = None, kind: bytes = MAP_TYPE) -> Crafted:
-    return Crafted(TYPE, kind, parent=parent, key=key)
+def type_in(parent: str | tuple[int, int], key: str | None = None, kind: bytes = MAP_TYPE) -> CraftedStruct:
+    return CraftedStruct(TYPE, kind, parent=parent, key=key)
 
 
-def string(value: str, **fields: object) -> Crafted:
-    return Crafted(STRING, encode_var_string(value), length=len(value.encode("utf-16-le")) // 2, **fields)  # type: ignore[arg-type]
+def string(value: str, **fields: object) -> CraftedStruct:
+    return CraftedStruct(STRING, encode_var_string(value), length=len(value.encode("utf-16-le")) // 2, **fields)  # type: ignore[arg-type]
 
 
-def embed(value: str) -> Crafted:
-    return Crafted(EMBED, encode_var_string(value), parent="text")
+def embed(value: str) -> CraftedStruct:
+    return CraftedStruct(EMBED, encode_var_string(value), parent="text")
 
 
-def mark(key: str, value: str) -> Crafted:
-    return Crafted(FORMAT, encode_var_string(key) + encode_var_string(value), parent="text")
+def mark(key: str, value: str) -> CraftedStruct:
+    return CraftedStruct(FORMAT, encode_var_string(key) + encode_var_string(value), parent="text")
 
 
-def old_json(*found: str, **fields: object) -> Crafted:
-    return Crafted(JSON, many(*map(encode_var_string, found)), length=len(found), **fields)  # type: ignore[arg-type]
+def old_json(*found: str, **fields: object) -> CraftedStruct:
+    return CraftedStruct(JSON, many(*map(encode_var_string, found)), length=len(found), **fields)  # type: ignore[arg-type]
 
 
 @frozen
@@ -78,8 +78,8 @@ class PoisonCase:
     updates: list[bytes]
 
 
-def _one(name: str, *structs: Crafted, deleting: tuple[tuple[int, int, int], ...] = ()) -> PoisonCase:
-    return PoisonCase(name, [crafted(CLIENT, 0, *structs, deleting=deleting)])
+def _one(name: str, *structs: CraftedStruct, deleting: tuple[tuple[int, int, int], ...] = ()) -> PoisonCase:
+    return PoisonCase(name, [crafted_update(CLIENT, 0, *structs, deleting=deleting)])
 
 
 def guids() -> Iterator[PoisonCase]:
@@ -128,33 +128,42 @@ def at_a_key() -> Iterator[PoisonCase]:
     """A live item of several clocks at a key, which can be cut: its first part then stays alive for good."""
     container = type_in("map", "m")
     inside = (CLIENT, 0)
-    contents: dict[str, Callable[[str | None], Crafted]] = {
+    contents: dict[str, Callable[[str | None], CraftedStruct]] = {
         "values": lambda key: values(ONE, ONE, parent=inside, key=key),
         "a string": lambda key: string("ab", parent=inside, key=key),
         "old JSON": lambda key: old_json("1", "2", parent=inside, key=key),
     }
     for name, make in contents.items():
-        both = crafted(CLIENT, 0, container, make("k"))
+        both = crafted_update(CLIENT, 0, container, make("k"))
         yield PoisonCase(
             f"{name} at a key, half deleted, then the map",
-            [both, crafted(CLIENT, 3, deleting=[(CLIENT, 2, 1)]), crafted(CLIENT, 3, deleting=[(CLIENT, 0, 1)])],
+            [
+                both,
+                crafted_update(CLIENT, 3, deleting=[(CLIENT, 2, 1)]),
+                crafted_update(CLIENT, 3, deleting=[(CLIENT, 0, 1)]),
+            ],
         )
         yield PoisonCase(
             f"{name} at a key, cut by what is inserted, then the map",
             [
                 both,
-                crafted(CLIENT, 3, values(ONE, origin=(CLIENT, 1)), values(ONE, origin=(CLIENT, 2))),
-                crafted(CLIENT, 5, deleting=[(CLIENT, 0, 1)]),
+                crafted_update(CLIENT, 3, values(ONE, origin=(CLIENT, 1)), values(ONE, origin=(CLIENT, 2))),
+                crafted_update(CLIENT, 5, deleting=[(CLIENT, 0, 1)]),
             ],
         )
 
 
 def at_an_inherited_key() -> Iterator[PoisonCase]:
-    one = crafted(CLIENT, 0, type_in("map", "m"), values(ONE, parent=(CLIENT, 0), key="k"))
-    two = crafted(CLIENT, 2, values(ONE, ONE, origin=(CLIENT, 1)))
+    one = crafted_update(CLIENT, 0, type_in("map", "m"), values(ONE, parent=(CLIENT, 0), key="k"))
+    two = crafted_update(CLIENT, 2, values(ONE, ONE, origin=(CLIENT, 1)))
     yield PoisonCase(
         "values at a key that is inherited, half deleted, then the map",
-        [one, two, crafted(CLIENT, 4, deleting=[(CLIENT, 3, 1)]), crafted(CLIENT, 4, deleting=[(CLIENT, 0, 1)])],
+        [
+            one,
+            two,
+            crafted_update(CLIENT, 4, deleting=[(CLIENT, 3, 1)]),
+            crafted_update(CLIENT, 4, deleting=[(CLIENT, 0, 1)]),
+        ],
     )
 
 
@@ -163,7 +172,7 @@ def nested(depth: int) -> PoisonCase:
     structs += [type_in((CLIENT, level), kind=ARRAY_TYPE) for level in range(depth)]
     return PoisonCase(
         f"types nested {depth} deep, then the outermost deleted",
-        [crafted(CLIENT, 0, *structs), crafted(CLIENT, depth + 1, deleting=[(CLIENT, 0, 1)])],
+        [crafted_update(CLIENT, 0, *structs), crafted_update(CLIENT, depth + 1, deleting=[(CLIENT, 0, 1)])],
     )
 
 
@@ -179,12 +188,13 @@ def accepted_cases() -> list[PoisonCase]:
 
 def between_types() -> Iterator[PoisonCase]:
     """An item between two that are in different types is where its left one is, until the right one is collected."""
-    one = crafted(
+    one = crafted_update(
         CLIENT, 0, values(ONE, parent="array"), type_in("map", "m", ARRAY_TYPE), values(ONE, parent=(CLIENT, 1))
     )
     between = values(ONE, origin=(CLIENT, 0), right=(CLIENT, 2))
     yield PoisonCase(
-        "an item between two types", [one, crafted(CLIENT, 3, between), crafted(CLIENT, 4, deleting=[(CLIENT, 1, 1)])]
+        "an item between two types",
+        [one, crafted_update(CLIENT, 3, between), crafted_update(CLIENT, 4, deleting=[(CLIENT, 1, 1)])],
     )
 
 
@@ -194,18 +204,19 @@ def no_neighbours() -> Iterator[PoisonCase]:
     yield PoisonCase(
         "an item at the beginning of a text, and before its third character",
         [
-            crafted(CLIENT, 0, *typed),
-            crafted(7, 0, string("x", origin=(CLIENT, 0))),
-            crafted(9, 0, string("y", right=(CLIENT, 2))),
+            crafted_update(CLIENT, 0, *typed),
+            crafted_update(7, 0, string("x", origin=(CLIENT, 0))),
+            crafted_update(9, 0, string("y", right=(CLIENT, 2))),
         ],
     )
 
 
 def waiting() -> Iterator[PoisonCase]:
     """Half a character in JSON is lost while it waits, as Yjs keeps what waits in another format."""
-    half = Crafted(EMBED, encode_var_string('"\\ud83d"'), origin=(CLIENT, 0))
+    half = CraftedStruct(EMBED, encode_var_string('"\\ud83d"'), origin=(CLIENT, 0))
     yield PoisonCase(
-        "half a character in an embed that waits", [crafted(9, 0, half), crafted(CLIENT, 0, string("a", parent="text"))]
+        "half a character in an embed that waits",
+        [crafted_update(9, 0, half), crafted_update(CLIENT, 0, string("a", parent="text"))],
     )
 
 
@@ -213,24 +224,26 @@ def harmless_cases() -> Iterator[PoisonCase]:
     """What looks like poison, and real clients may have made."""
     deleted_list = values(ONE, ONE, ONE, key="k")
     yield _one("several values at a key, deleted", deleted_list, deleting=((CLIENT, 0, 3),))
-    yield _one("a deleted stretch at a key", Crafted(DELETED, encode_var_uint(3), length=3, key="k"))
+    yield _one("a deleted stretch at a key", CraftedStruct(DELETED, encode_var_uint(3), length=3, key="k"))
     yield _one("a value that is __proto__", values(obj(("a", text("__proto__"))), parent="array"))
     yield _one("a text that is __proto__", string("__proto__", parent="text"))
     yield _one("JSON about __proto__", embed(r'{"a":"__proto__:","b":"\"__proto__\":"}'))
     yield _one("a guid deep in the options", subdocument(obj(("meta", obj(("guid", NULL), ("gcFilter", ONE))))))
     yield _one("a guid that is another string", subdocument(obj(("guid", text("another")))))
     yield _one("a key that is __proto__", values(BYTES, key="__proto__"))
-    element = Crafted(TYPE, b"\x03" + encode_var_string("p"), parent="xml")
+    element = CraftedStruct(TYPE, b"\x03" + encode_var_string("p"), parent="xml")
     yield _one("an attribute that is __proto__", element, values(BYTES, parent=(CLIENT, 0), key="__proto__"))
     yield _one("a type on the document that is __proto__", values(ONE, parent="__proto__"))
     yield _one("a mark that is __proto__", mark("__proto__", '{"a":1}'), string("abc", origin=(CLIENT, 0)))
-    yield _one("an element that is __proto__", Crafted(TYPE, b"\x03" + encode_var_string("__proto__"), parent="xml"))
+    yield _one(
+        "an element that is __proto__", CraftedStruct(TYPE, b"\x03" + encode_var_string("__proto__"), parent="xml")
+    )
     yield _one("a number without end", embed('{"a":1e400}'))
-    yield _one("a mark at a key", Crafted(FORMAT, encode_var_string("a") + encode_var_string("1"), key="k"))
+    yield _one("a mark at a key", CraftedStruct(FORMAT, encode_var_string("a") + encode_var_string("1"), key="k"))
     inside = [type_in("map", "m"), values(ONE, parent=(CLIENT, 0), key="k"), values(ONE, ONE, right=(CLIENT, 1))]
     for name, clock in (("half", 3), ("all", 0)):
-        cut = crafted(CLIENT, 4, deleting=[(CLIENT, clock, 1)])
-        yield PoisonCase(f"values before one at a key, {name} of it deleted", [crafted(CLIENT, 0, *inside), cut])
+        cut = crafted_update(CLIENT, 4, deleting=[(CLIENT, clock, 1)])
+        yield PoisonCase(f"values before one at a key, {name} of it deleted", [crafted_update(CLIENT, 0, *inside), cut])
     far = (9, 2**53 - 1)
     yield _one("an origin that no struct can have", values(ONE, origin=far))
     later = values(*[ONE] * 12, parent="array")
@@ -241,8 +254,8 @@ def harmless_cases() -> Iterator[PoisonCase]:
         yield PoisonCase(
             f"deletions to come that {name}",
             [
-                crafted(CLIENT, 0, deleting=ranges),
-                crafted(CLIENT, 0, later),
-                crafted(6, 0, values(ONE, parent="array")),
+                crafted_update(CLIENT, 0, deleting=ranges),
+                crafted_update(CLIENT, 0, later),
+                crafted_update(6, 0, values(ONE, parent="array")),
             ],
         )

@@ -16,7 +16,7 @@ Id: TypeAlias = tuple[int, int]
 
 
 @define
-class Crafted:
+class CraftedStruct:
     """A struct: what it is, between what it was inserted, or what it is in, and its content as bytes."""
 
     kind: int
@@ -52,14 +52,14 @@ class Crafted:
 
 
 @define
-class Part:
+class ClientStructs:
     """The structs of one client, the first of them at a clock."""
 
     client: int
     clock: int
-    structs: list[Crafted]
+    structs: list[CraftedStruct]
 
-    def ids(self) -> list[tuple[Id, Crafted]]:
+    def ids(self) -> list[tuple[Id, CraftedStruct]]:
         """The first id of each struct."""
         found, clock = [], self.clock
         for struct in self.structs:
@@ -72,7 +72,7 @@ class Part:
 class CraftedUpdate:
     """Structs and deletions, the latter as they are: a client, its first deleted clock, and how many."""
 
-    parts: list[Part] = field(factory=list)
+    parts: list[ClientStructs] = field(factory=list)
     deletions: list[tuple[int, int, int]] = field(factory=list)
 
     def encode(self) -> bytes:
@@ -87,9 +87,11 @@ class CraftedUpdate:
         return encode_var_uint(len(structs)) + b"".join(structs) + encode_deletions(self.deletions)
 
 
-def crafted(client: int, clock: int, *structs: Crafted, deleting: Sequence[tuple[int, int, int]] = ()) -> bytes:
+def crafted_update(
+    client: int, clock: int, *structs: CraftedStruct, deleting: Sequence[tuple[int, int, int]] = ()
+) -> bytes:
     """An update of one client's structs."""
-    parts = [Part(client, clock, list(structs))] if structs else []
+    parts = [ClientStructs(client, clock, list(structs))] if structs else []
     return CraftedUpdate(parts, list(deleting)).encode()
 
 
@@ -105,24 +107,24 @@ def encode_deletions(ranges: Sequence[tuple[int, int, int]]) -> bytes:
     return encoded
 
 
-def take_apart(data: bytes) -> CraftedUpdate:
+def parse_update(data: bytes) -> CraftedUpdate:
     """An update that the server takes, as a value."""
     update = decode_update(data)
     parts = []
     for client, runs in update.runs.items():
         for run in runs:
             structs = [_struct(run.data, struct) for struct in structs_of(run, client)]
-            parts.append(Part(client, run.clock, structs))
+            parts.append(ClientStructs(client, run.clock, structs))
     deletions = [(client, start, end - start) for client, ranges in update.deletions.items() for start, end in ranges]
     return CraftedUpdate(parts, deletions)
 
 
-def _struct(data: bytes, place: Struct) -> Crafted:
+def _struct(data: bytes, place: Struct) -> CraftedStruct:
     decoder = Decoder(data)
     decoder.position = place.start
     info = decoder.byte()
     length = place.end - place.clock
-    found = Crafted(info & KIND, data[place.content : place.stop], length=length)
+    found = CraftedStruct(info & KIND, data[place.content : place.stop], length=length)
     if found.kind == GC:
         return found
     if info & ORIGIN:
@@ -144,9 +146,9 @@ def encode_id(identifier: Id) -> bytes:
     return encode_var_uint(identifier[0]) + encode_var_uint(identifier[1])
 
 
-def joined(update: CraftedUpdate) -> CraftedUpdate:
+def with_joined_parts(update: CraftedUpdate) -> CraftedUpdate:
     """The same with one part for each client, gaps filled with skipped stretches, as the format has it."""
-    parts: dict[int, Part] = {}
+    parts: dict[int, ClientStructs] = {}
     for part in sorted(update.parts, key=lambda part: part.clock):
         known = parts.get(part.client)
         if known is None:
@@ -154,6 +156,6 @@ def joined(update: CraftedUpdate) -> CraftedUpdate:
             continue
         end = known.clock + sum(struct.length for struct in known.structs)
         if part.clock > end:
-            known.structs.append(Crafted(SKIP, b"", length=part.clock - end))
+            known.structs.append(CraftedStruct(SKIP, b"", length=part.clock - end))
         known.structs += part.structs
     return CraftedUpdate(list(parts.values()), update.deletions)

@@ -12,14 +12,14 @@ from types import FrameType
 from typing import Any
 
 
-class TooMuchWork(Exception):
+class LimitExceeded(Exception):
     """It took more than it may."""
 
 
-def lines_run(function: Callable[[], object], limit: float = float("inf")) -> int:
+def lines_executed(function: Callable[[], object], limit: float = float("inf")) -> int:
     """How many lines of Python a call runs, in all that it calls.
 
-    :raises TooMuchWork: once there are more than `limit`.
+    :raises LimitExceeded: once there are more than `limit`.
     """
     lines = 0
 
@@ -27,7 +27,7 @@ def lines_run(function: Callable[[], object], limit: float = float("inf")) -> in
         nonlocal lines
         lines += 1
         if lines > limit:
-            raise TooMuchWork(f"more than {limit:.0f} lines")
+            raise LimitExceeded(f"more than {limit:.0f} lines")
         return trace
 
     # Coverage measures with a trace function, too; it goes on afterwards.
@@ -40,10 +40,10 @@ def lines_run(function: Callable[[], object], limit: float = float("inf")) -> in
     return lines
 
 
-def seconds_taken(function: Callable[[], object], limit: float, times: int = 2) -> float:
+def cpu_seconds(function: Callable[[], object], limit: float, times: int = 2) -> float:
     """The least processor time that a call took, of some.
 
-    :raises TooMuchWork: if one takes more than `limit`.
+    :raises LimitExceeded: if one takes more than `limit`.
     """
     best = float("inf")
     gc.collect()
@@ -57,9 +57,9 @@ def seconds_taken(function: Callable[[], object], limit: float, times: int = 2) 
                 started = time.process_time()
                 function()
                 best = min(best, time.process_time() - started)
-    except TooMuchWork as error:
+    except LimitExceeded as error:
         # Without the frame in which it was noticed, which may be one that no report can show.
-        raise TooMuchWork(str(error)) from None
+        raise LimitExceeded(str(error)) from None
     finally:
         sys.settrace(tracing)
         gc.enable()
@@ -69,7 +69,7 @@ def seconds_taken(function: Callable[[], object], limit: float, times: int = 2) 
 @contextmanager
 def _limited(seconds: float) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
-        raise TooMuchWork(f"more than {seconds:.1f} s")
+        raise LimitExceeded(f"more than {seconds:.1f} s")
 
     before = signal.signal(signal.SIGPROF, stop)
     signal.setitimer(signal.ITIMER_PROF, seconds)

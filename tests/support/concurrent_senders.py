@@ -14,7 +14,7 @@ from tests.support.attacks.encoding import CLOSE, PING, PONG, frame, take_frames
 from tests.support.daemons import Daemon
 from tests.support.databases import User
 
-#: How many messages an attacker sends before it hears about the first of them.
+#: How many messages an sender sends before it hears about the first of them.
 WINDOW = 3
 
 #: Nothing that the daemon is asked takes so long, in seconds.
@@ -23,15 +23,15 @@ PATIENCE = 30.0
 _PING_FRAME = frame(b"", PING)
 
 
-class Flood:
-    """Some attackers of one user that send messages into a room until there are no more.
+class ConcurrentSenders:
+    """Some count of one user that send messages into a room until there are no more.
 
     Behind every message goes a ping, and messages are dealt with in order: a message whose pong comes was accepted, and
-    the first without one when the daemon closes the connection was refused.  The attacker comes back then, and goes on
+    the first without one when the daemon closes the connection was refused.  The sender comes back then, and goes on
     with those after it.
     """
 
-    def __init__(self, daemon: Daemon, room: str, user: User, messages: Iterable[bytes], attackers: int) -> None:
+    def __init__(self, daemon: Daemon, room: str, user: User, messages: Iterable[bytes], count: int) -> None:
         self.accepted: list[bytes] = []
         self.refused: list[tuple[bytes, int, str]] = []
         #: What must not happen: a connection that breaks off, or is not let in.
@@ -43,12 +43,12 @@ class Flood:
             "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         ).encode()
         self._waiting = deque(messages)
-        self._attackers = attackers
+        self._count = count
         self._progress = threading.Condition()
         self._over = False
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Flood:
+    def __enter__(self) -> ConcurrentSenders:
         self._thread.start()
         return self
 
@@ -62,7 +62,7 @@ class Flood:
         self._thread.join(PATIENCE)
 
     @property
-    def dealt_with(self) -> int:
+    def answered(self) -> int:
         """How many messages the daemon has accepted or refused."""
         return len(self.accepted) + len(self.refused)
 
@@ -71,58 +71,60 @@ class Flood:
         """How often the daemon closed with which code."""
         return Counter(code for _message, code, _reason in self.refused)
 
-    def wait_until_dealt_with(self, count: int) -> bool:
+    def wait_until_answered(self, count: int) -> bool:
         """Return True when that many messages were dealt with, or False when there will be no more."""
         with self._progress:
-            while self.dealt_with < count and not self._over:
-                assert self._progress.wait(PATIENCE), f"the daemon stopped answering after {self.dealt_with} messages"
-        return self.dealt_with >= count
+            while self.answered < count and not self._over:
+                assert self._progress.wait(PATIENCE), f"the daemon stopped answering after {self.answered} messages"
+        return self.answered >= count
 
     def wait_until_over(self) -> None:
         """Return when there will be no more."""
         with self._progress:
             while not self._over:
-                assert self._progress.wait(PATIENCE), f"the daemon stopped answering after {self.dealt_with} messages"
+                assert self._progress.wait(PATIENCE), f"the daemon stopped answering after {self.answered} messages"
 
     def _run(self) -> None:
         started = time.monotonic()
         try:
-            asyncio.run(self._attack())
+            asyncio.run(self._send_all())
         except Exception as error:
             self.failures.append(repr(error))
         self.seconds = time.monotonic() - started
         self._over = True
-        self._tell()
+        self._notify()
 
-    async def _attack(self) -> None:
-        await asyncio.gather(*(self._come_again_and_again() for _ in range(self._attackers)))
+    async def _send_all(self) -> None:
+        await asyncio.gather(*(self._send_with_reconnects() for _ in range(self._count)))
 
-    async def _come_again_and_again(self) -> None:
+    async def _send_with_reconnects(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting and not self.failures:
-            attacker = _Attacker(self._request, self._waiting, self.accepted)
+            sender = _Sender(self._request, self._waiting, self.accepted)
             try:
-                await asyncio.wait_for(loop.create_connection(partial(_itself, attacker), *self._address), PATIENCE)
-                await asyncio.wait_for(attacker.gone, PATIENCE)
+                await asyncio.wait_for(
+                    loop.create_connection(partial(_protocol_factory, sender), *self._address), PATIENCE
+                )
+                await asyncio.wait_for(sender.gone, PATIENCE)
             except (OSError, asyncio.TimeoutError) as error:
-                attacker.failure = f"the daemon does not answer: {error!r}"
+                sender.failure = f"the daemon does not answer: {error!r}"
             finally:
-                attacker.abort()
-            if attacker.closed is not None:
-                offender = attacker.outstanding.popleft() if attacker.outstanding else b""
-                self.refused.append((offender, *attacker.closed))
-            if attacker.failure is not None:
-                self.failures.append(f"{attacker.failure}; waiting for an answer: {[*attacker.outstanding]}")
-            self._waiting.extendleft(reversed(attacker.outstanding))
-            self._tell()
+                sender.abort()
+            if sender.closed is not None:
+                offender = sender.outstanding.popleft() if sender.outstanding else b""
+                self.refused.append((offender, *sender.closed))
+            if sender.failure is not None:
+                self.failures.append(f"{sender.failure}; waiting for an answer: {[*sender.outstanding]}")
+            self._waiting.extendleft(reversed(sender.outstanding))
+            self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         with self._progress:
             self._progress.notify_all()
 
 
-class _Attacker(asyncio.Protocol):
-    """One connection of a flood."""
+class _Sender(asyncio.Protocol):
+    """One connection of a senders."""
 
     def __init__(self, request: bytes, waiting: deque[bytes], accepted: list[bytes]) -> None:
         self.outstanding: deque[bytes] = deque()
@@ -194,5 +196,5 @@ class _Attacker(asyncio.Protocol):
             self._transport.close()
 
 
-def _itself(attacker: _Attacker) -> _Attacker:
-    return attacker
+def _protocol_factory(sender: _Sender) -> _Sender:
+    return sender

@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 from benchmarks.installation import postgres
 from benchmarks.processes import Cores, cpu_seconds, forget_peak_memory, peak_memory, waited_seconds
 from tests.support.attacks.framing import ROOM
-from tests.support.bystanders import Bystanders, Observation, Seats
+from tests.support.bystanders import BystanderRooms, Bystanders, Observation
 from tests.support.daemons import Daemon, daemon_environment
 from tests.support.databases import TestDatabase, User
 
@@ -148,7 +148,9 @@ class Site:
         """Everybody is signed in, and the bystanders come."""
         self._sign_in()
         bystander, saver, leaver = (self.people[name].token for name in ("bystander", "saver", "leaver"))
-        seats = Seats(self.daemon.ws_port, "diagram-watched", bystander, "diagram-saved", saver, "diagram-left", leaver)
+        seats = BystanderRooms(
+            self.daemon.ws_port, "diagram-watched", bystander, "diagram-saved", saver, "diagram-left", leaver
+        )
         self._bystanders = Bystanders(seats, sorted(self.cores.others))
         time.sleep(1)
 

@@ -21,7 +21,7 @@ from tests.support.attacks.catalogue import SHAPES
 from tests.support.attacks.encoding import frame
 from tests.support.attacks.framing import ROOM
 from tests.support.attacks.shape import Container, Shape, WireProtocol
-from tests.support.bystanders import Bystanders, Observation, Seats
+from tests.support.bystanders import BystanderRooms, Bystanders, Observation
 from tests.support.daemons import Daemon
 from tests.support.databases import TestDatabase, User
 
@@ -85,7 +85,7 @@ class Scene:
         database.add_diagram("left", leaver)
         self._add_diagram(ROOM)
         rooms = "diagram-watched", bystander.token, "diagram-saved", saver.token, "diagram-left", leaver.token
-        self.bystanders = Bystanders(Seats(daemon.ws_port, *rooms))
+        self.bystanders = Bystanders(BystanderRooms(daemon.ws_port, *rooms))
 
     @property
     def memory(self) -> int:

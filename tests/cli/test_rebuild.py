@@ -21,7 +21,8 @@ from tests.support.databases import TestDatabase, User
 from tests.support.diagrams import Diagram
 from tests.support.hocuspocus_providers import Providers
 from tests.support.stored_poison import at_one_place, nested
-from tests.support.yjs_clients import YjsClients, mapping
+from tests.support.yjs_clients import YjsClients
+from tests.support.yjs_values import mapping
 
 DEPTH = 5000
 

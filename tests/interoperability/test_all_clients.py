@@ -17,11 +17,8 @@ from tests.support.daemons import ROOT
 from tests.support.databases import TestDatabase
 from tests.support.diagrams import Diagram, headers_of
 from tests.support.sync_clients import PycrdtClient
-from tests.support.yjs_clients import (
-    VERSIONS,
-    Version,
-    YjsClient,
-    YjsClients,
+from tests.support.yjs_clients import VERSIONS, Version, YjsClient, YjsClients
+from tests.support.yjs_values import (
     array,
     big_integer,
     binary,

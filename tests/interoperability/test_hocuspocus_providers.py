@@ -10,7 +10,8 @@ from tests.conftest import StartDaemon
 from tests.support.databases import TestDatabase
 from tests.support.diagrams import Diagram, headers_of
 from tests.support.hocuspocus_providers import PROVIDER_VERSIONS, VERSIONS_THAT_BEGIN_ANEW, Providers, ProviderVersion
-from tests.support.yjs_clients import YjsClient, array, binary, element, mapping, subdocument, text, xml_text
+from tests.support.yjs_clients import YjsClient
+from tests.support.yjs_values import array, binary, element, mapping, subdocument, text, xml_text
 
 every_version = pytest.mark.parametrize("version", PROVIDER_VERSIONS)
 versions_that_begin_anew = pytest.mark.parametrize("version", VERSIONS_THAT_BEGIN_ANEW)

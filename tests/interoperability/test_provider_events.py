@@ -9,7 +9,7 @@ from tests.support.databases import TestDatabase
 from tests.support.diagrams import Diagram
 from tests.support.hocuspocus_providers import PROVIDER_VERSIONS, VERSIONS_THAT_BEGIN_ANEW, Providers, ProviderVersion
 from tests.support.stalling_proxy import StallingProxy
-from tests.support.yjs_clients import Json
+from tests.support.yjs_values import Json
 
 every_version = pytest.mark.parametrize("version", PROVIDER_VERSIONS)
 versions_that_begin_anew = pytest.mark.parametrize("version", VERSIONS_THAT_BEGIN_ANEW)

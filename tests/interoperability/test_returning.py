@@ -9,7 +9,8 @@ import pytest
 from tests.support.daemons import free_port
 from tests.support.diagrams import Diagram
 from tests.support.hocuspocus_providers import PROVIDER_VERSIONS, Providers
-from tests.support.yjs_clients import VERSIONS, Json, Version, YjsClient
+from tests.support.yjs_clients import VERSIONS, Version, YjsClient
+from tests.support.yjs_values import Json
 
 every_client = pytest.mark.parametrize("version", [*VERSIONS, *PROVIDER_VERSIONS])
 

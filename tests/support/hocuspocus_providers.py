@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from tests.support.yjs_clients import Json, YjsClient, YjsClients
+from tests.support.yjs_clients import YjsClient, YjsClients
+from tests.support.yjs_values import Json
 
 ProviderVersion = Literal["2.4.0", "2.9.0", "2.13.5", "2.15.3", "3.4.4", "4.8.0"]
 PROVIDER_VERSIONS: tuple[ProviderVersion, ...] = ("2.4.0", "2.9.0", "2.13.5", "2.15.3", "3.4.4", "4.8.0")

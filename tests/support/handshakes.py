@@ -25,7 +25,7 @@ class Answer:
     header_names: tuple[str, ...] = ()
 
 
-def visit(
+def open_connection(
     daemon: Daemon, path: str = "/diagram-sketch", *, origin: str | None = None, **headers: str
 ) -> ClientConnection:
     return connect(
@@ -38,7 +38,7 @@ def visit(
     )
 
 
-def step_2(connection: ClientConnection) -> bytes:
+def request_step_2(connection: ClientConnection) -> bytes:
     """Ask for the document and wait for it."""
     connection.send(SYNC_STEP_1)
     while True:
@@ -47,20 +47,22 @@ def step_2(connection: ClientConnection) -> bytes:
             return message
 
 
-def enter(daemon: Daemon, path: str = "/diagram-sketch", *, origin: str | None = None, **headers: str) -> Answer:
+def try_handshake(
+    daemon: Daemon, path: str = "/diagram-sketch", *, origin: str | None = None, **headers: str
+) -> Answer:
     """Knock, and where the door opens, see that the document behind it is served."""
     try:
-        connection = visit(daemon, path, origin=origin, **headers)
+        connection = open_connection(daemon, path, origin=origin, **headers)
     except InvalidStatus as refusal:
         response = refusal.response
         names = tuple(sorted({name.lower() for name, _ in response.headers.raw_items()}))
         return Answer(response.status_code, response.reason_phrase, bytes(response.body or b""), names)
     with connection:
-        step_2(connection)
+        request_step_2(connection)
     return Answer(OPEN)
 
 
-def closing_code(connection: ClientConnection) -> int:
+def close_code(connection: ClientConnection) -> int:
     """Read until the daemon closes the connection; the code with which it does."""
     with pytest.raises(ConnectionClosed) as closed:
         receive_until_closed(connection)
@@ -75,9 +77,9 @@ def receive_until_closed(connection: ClientConnection) -> None:
         connection.recv(timeout=10)
 
 
-def refusing_code(daemon: Daemon, *, origin: str | None = None, **headers: str) -> int:
+def denial_code(daemon: Daemon, *, origin: str | None = None, **headers: str) -> int:
     """The code of the close that follows an accepted handshake before anything else does."""
-    with visit(daemon, origin=origin, **headers) as connection:
+    with open_connection(daemon, origin=origin, **headers) as connection:
         with pytest.raises(ConnectionClosed):
             connection.recv(timeout=10)
-        return closing_code(connection)
+        return close_code(connection)

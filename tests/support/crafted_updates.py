@@ -1,4 +1,4 @@
-"""Yjs updates as values that can be changed and put together: for updates that no client would make."""
+"""Yjs updates as values that can be modified and combined, for updates that no client would send."""
 
 from __future__ import annotations
 
@@ -17,7 +17,16 @@ Id: TypeAlias = tuple[int, int]
 
 @define
 class CraftedStruct:
-    """A struct: what it is, between what it was inserted, or what it is in, and its content as bytes."""
+    """A struct.
+
+    :ivar kind: as in the format, :mod:`canvas_collab.protocol.info`.
+    :ivar content: the encoded content.
+    :ivar origin: the id of the item to its left when it was inserted.
+    :ivar right: the id of the item to its right when it was inserted.
+    :ivar parent: the shared type, by its name on the document or its id; encoded only without `origin` and `right`.
+    :ivar key: of a map or of attributes.
+    :ivar length: in clocks.
+    """
 
     kind: int
     content: bytes
@@ -28,7 +37,7 @@ class CraftedStruct:
     length: int = 1
 
     def encode(self) -> bytes:
-        """The struct."""
+        """Encode the struct."""
         if self.kind in (GC, SKIP):
             return bytes((self.kind,)) + encode_var_uint(self.length)
         info = self.kind
@@ -53,14 +62,14 @@ class CraftedStruct:
 
 @define
 class ClientStructs:
-    """The structs of one client, the first of them at a clock."""
+    """Structs of one client, from a clock on."""
 
     client: int
     clock: int
     structs: list[CraftedStruct]
 
     def ids(self) -> list[tuple[Id, CraftedStruct]]:
-        """The first id of each struct."""
+        """Return each struct with its first id."""
         found, clock = [], self.clock
         for struct in self.structs:
             found.append(((self.client, clock), struct))
@@ -70,13 +79,16 @@ class ClientStructs:
 
 @define
 class CraftedUpdate:
-    """Structs and deletions, the latter as they are: a client, its first deleted clock, and how many."""
+    """An update.
+
+    :ivar deletions: ranges, in the order in which they are encoded: client id, first clock, length.
+    """
 
     parts: list[ClientStructs] = field(factory=list)
     deletions: list[tuple[int, int, int]] = field(factory=list)
 
     def encode(self) -> bytes:
-        """The update."""
+        """Encode the update."""
         structs = [
             encode_var_uint(len(part.structs))
             + encode_var_uint(part.client)
@@ -90,13 +102,13 @@ class CraftedUpdate:
 def crafted_update(
     client: int, clock: int, *structs: CraftedStruct, deleting: Sequence[tuple[int, int, int]] = ()
 ) -> bytes:
-    """An update of one client's structs."""
+    """Encode an update with the structs of one client, and deletions."""
     parts = [ClientStructs(client, clock, list(structs))] if structs else []
     return CraftedUpdate(parts, list(deleting)).encode()
 
 
 def encode_deletions(ranges: Sequence[tuple[int, int, int]]) -> bytes:
-    """A delete set with these ranges, in this order."""
+    """Encode a delete set with these ranges, in this order."""
     clients: dict[int, list[tuple[int, int]]] = {}
     for client, start, length in ranges:
         clients.setdefault(client, []).append((start, length))
@@ -108,7 +120,10 @@ def encode_deletions(ranges: Sequence[tuple[int, int, int]]) -> bytes:
 
 
 def parse_update(data: bytes) -> CraftedUpdate:
-    """An update that the server takes, as a value."""
+    """Parse an update that the server accepts.
+
+    :raises Malformed: if it does not.
+    """
     update = decode_update(data)
     parts = []
     for client, runs in update.runs.items():
@@ -142,12 +157,12 @@ def _id(decoder: Decoder) -> Id:
 
 
 def encode_id(identifier: Id) -> bytes:
-    """A client and one of its clocks."""
+    """Encode an id."""
     return encode_var_uint(identifier[0]) + encode_var_uint(identifier[1])
 
 
 def with_joined_parts(update: CraftedUpdate) -> CraftedUpdate:
-    """The same with one part for each client, gaps filled with skipped stretches, as the format has it."""
+    """Return the same update with one part for each client, and skips in the gaps, as the format requires."""
     parts: dict[int, ClientStructs] = {}
     for part in sorted(update.parts, key=lambda part: part.clock):
         known = parts.get(part.client)

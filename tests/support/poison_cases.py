@@ -1,4 +1,6 @@
-"""Updates that real Yjs breaks on, by name: what has to be refused at the door, and what nobody can see there."""
+"""Named cases of poison, updates that Yjs breaks on: those that the server must refuse, those that it cannot know, and
+harmless ones that look similar.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,10 @@ from canvas_collab.protocol.info import ANY, DELETED, DOC, EMBED, FORMAT, JSON, 
 from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
 from tests.support.crafted_updates import CraftedStruct, crafted_update
 
-#: The client whose structs they are.
+#: The client id of the structs.
 CLIENT = 5
 
-#: As lib0 writes values.
+#: Values in lib0's encoding.
 UNDEFINED, NULL, TRUE, ONE = b"\x7f", b"\x7e", b"\x78", b"\x7d\x01"
 BYTES = b"\x74\x01\x07"
 FLOAT = b"\x7c\x00\x00\x00\x00"
@@ -23,56 +25,63 @@ ARRAY_TYPE, MAP_TYPE, TEXT_TYPE = b"\x00", b"\x01", b"\x02"
 
 
 def text(value: str) -> bytes:
-    """A string among lib0's values."""
+    """Encode a string as a value of lib0."""
     return b"\x77" + encode_var_string(value)
 
 
 def obj(*entries: tuple[str, bytes]) -> bytes:
-    """An object among lib0's values."""
+    """Encode an object as a value of lib0."""
     return b"\x76" + encode_var_uint(len(entries)) + b"".join(encode_var_string(key) + value for key, value in entries)
 
 
 def arr(*values: bytes) -> bytes:
-    """An array among lib0's values."""
+    """Encode an array as a value of lib0."""
     return b"\x75" + encode_var_uint(len(values)) + b"".join(values)
 
 
 def many(*values: bytes) -> bytes:
-    """The content of an item of several values."""
+    """Encode the content of an item with several values."""
     return encode_var_uint(len(values)) + b"".join(values)
 
 
 def subdocument(options: bytes, guid: str = "guid") -> CraftedStruct:
+    """An item that is a subdocument, with its options as an encoded object."""
     return CraftedStruct(DOC, encode_var_string(guid) + options, key="doc")
 
 
 def values(*found: bytes, **fields: object) -> CraftedStruct:
+    """An item of encoded values; `fields` are those of :class:`CraftedStruct`."""
     return CraftedStruct(ANY, many(*found), length=len(found), **fields)  # type: ignore[arg-type]
 
 
 def type_in(parent: str | tuple[int, int], key: str | None = None, kind: bytes = MAP_TYPE) -> CraftedStruct:
+    """An item that is a shared type."""
     return CraftedStruct(TYPE, kind, parent=parent, key=key)
 
 
 def string(value: str, **fields: object) -> CraftedStruct:
+    """An item that is a string."""
     return CraftedStruct(STRING, encode_var_string(value), length=len(value.encode("utf-16-le")) // 2, **fields)  # type: ignore[arg-type]
 
 
 def embed(value: str) -> CraftedStruct:
+    """An item that is an embed, of a JSON text."""
     return CraftedStruct(EMBED, encode_var_string(value), parent="text")
 
 
 def mark(key: str, value: str) -> CraftedStruct:
+    """An item that formats a text, with a value as JSON text."""
     return CraftedStruct(FORMAT, encode_var_string(key) + encode_var_string(value), parent="text")
 
 
 def old_json(*found: str, **fields: object) -> CraftedStruct:
+    """An item of JSON texts, which old versions of Yjs make."""
     return CraftedStruct(JSON, many(*map(encode_var_string, found)), length=len(found), **fields)  # type: ignore[arg-type]
 
 
 @frozen
 class PoisonCase:
-    """A class of poison: updates that come one after the other, the last of which real Yjs breaks on, or later."""
+    """A case of poison: updates in order, on the last of which Yjs breaks, if not when the document is used later."""
 
     name: str
     updates: list[bytes]
@@ -83,6 +92,7 @@ def _one(name: str, *structs: CraftedStruct, deleting: tuple[tuple[int, int, int
 
 
 def guids() -> Iterator[PoisonCase]:
+    """The options of a subdocument replace its guid with something else than a string."""
     found = {
         "null": NULL,
         "undefined": UNDEFINED,
@@ -101,12 +111,13 @@ def guids() -> Iterator[PoisonCase]:
 
 
 def options() -> Iterator[PoisonCase]:
+    """The options of a subdocument set ``gcFilter``, which must be a function."""
     for name, value in {"a number": ONE, "null": NULL, "a string": text("x")}.items():
         yield _one(f"a gcFilter that is {name}", subdocument(obj(("gcFilter", value))))
 
 
 def prototypes() -> Iterator[PoisonCase]:
-    """An object whose prototype is bytes is written as bytes, of which it has none."""
+    """An object has a key ``__proto__``, so that Yjs takes it for what its prototype is."""
     poisoned = obj(("__proto__", BYTES))
     yield _one("a prototype that is bytes", values(poisoned, parent="array"))
     yield _one("a prototype deep down", values(arr(obj(("a", arr(poisoned)))), parent="array"))
@@ -125,7 +136,7 @@ def prototypes() -> Iterator[PoisonCase]:
 
 
 def at_a_key() -> Iterator[PoisonCase]:
-    """A live item of several clocks at a key, which can be cut: its first part then stays alive for good."""
+    """An item of several clocks has a key: once it is split, its first part is never deleted."""
     container = type_in("map", "m")
     inside = (CLIENT, 0)
     contents: dict[str, Callable[[str | None], CraftedStruct]] = {
@@ -154,6 +165,7 @@ def at_a_key() -> Iterator[PoisonCase]:
 
 
 def at_an_inherited_key() -> Iterator[PoisonCase]:
+    """The same, with the key of the item's origin."""
     one = crafted_update(CLIENT, 0, type_in("map", "m"), values(ONE, parent=(CLIENT, 0), key="k"))
     two = crafted_update(CLIENT, 2, values(ONE, ONE, origin=(CLIENT, 1)))
     yield PoisonCase(
@@ -168,6 +180,7 @@ def at_an_inherited_key() -> Iterator[PoisonCase]:
 
 
 def nested(depth: int) -> PoisonCase:
+    """Shared types are nested so deeply that deleting them exceeds the call stack."""
     structs = [type_in("array", kind=ARRAY_TYPE)]
     structs += [type_in((CLIENT, level), kind=ARRAY_TYPE) for level in range(depth)]
     return PoisonCase(
@@ -177,7 +190,7 @@ def nested(depth: int) -> PoisonCase:
 
 
 def refused_cases() -> list[PoisonCase]:
-    """What one update shows, so that it must be refused."""
+    """Poison that one update shows, so that the server must refuse it."""
     return [*guids(), *options(), *prototypes(), *at_a_key()]
 
 
@@ -187,7 +200,7 @@ def accepted_cases() -> list[PoisonCase]:
 
 
 def between_types() -> Iterator[PoisonCase]:
-    """An item between two that are in different types is where its left one is, until the right one is collected."""
+    """An item's neighbours are in different types: Yjs puts it into the left one's until the right one is collected."""
     one = crafted_update(
         CLIENT, 0, values(ONE, parent="array"), type_in("map", "m", ARRAY_TYPE), values(ONE, parent=(CLIENT, 1))
     )
@@ -199,7 +212,7 @@ def between_types() -> Iterator[PoisonCase]:
 
 
 def no_neighbours() -> Iterator[PoisonCase]:
-    """Where an item belongs depends on what came first, if there never was a time when it could be inserted there."""
+    """An item's neighbours were never neighbours: where it is integrated depends on the order of updates."""
     typed = [string("a", parent="text"), string("b", origin=(CLIENT, 0)), string("c", origin=(CLIENT, 1))]
     yield PoisonCase(
         "an item at the beginning of a text, and before its third character",
@@ -212,7 +225,7 @@ def no_neighbours() -> Iterator[PoisonCase]:
 
 
 def waiting() -> Iterator[PoisonCase]:
-    """Half a character in JSON is lost while it waits, as Yjs keeps what waits in another format."""
+    """JSON with half a surrogate pair is pending: Yjs keeps pending structs in another format, which loses it."""
     half = CraftedStruct(EMBED, encode_var_string('"\\ud83d"'), origin=(CLIENT, 0))
     yield PoisonCase(
         "half a character in an embed that waits",
@@ -221,7 +234,7 @@ def waiting() -> Iterator[PoisonCase]:
 
 
 def harmless_cases() -> Iterator[PoisonCase]:
-    """What looks like poison, and real clients may have made."""
+    """Updates that look like poison, and that clients may have made."""
     deleted_list = values(ONE, ONE, ONE, key="k")
     yield _one("several values at a key, deleted", deleted_list, deleting=((CLIENT, 0, 3),))
     yield _one("a deleted stretch at a key", CraftedStruct(DELETED, encode_var_uint(3), length=3, key="k"))

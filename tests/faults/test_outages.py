@@ -28,7 +28,7 @@ from tests.support.daemons import ROOT, Daemon
 from tests.support.databases import TestDatabase
 from tests.support.diagrams import Diagram
 from tests.support.hocuspocus_providers import Provider, Providers
-from tests.support.servers import MortalPostgreSQL
+from tests.support.servers import RestartablePostgreSQL
 from tests.support.stalling_proxy import StallingProxy
 
 #: Everything is as ever so many seconds after the cause of an outage has gone, at the latest.
@@ -36,9 +36,9 @@ SOON = 10.0
 
 
 @pytest.fixture(scope="module")
-def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MortalPostgreSQL]:
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestartablePostgreSQL]:
     """A PostgreSQL of these tests alone."""
-    with MortalPostgreSQL(tmp_path_factory.mktemp("mortal")) as server:
+    with RestartablePostgreSQL(tmp_path_factory.mktemp("mortal")) as server:
         yield server
 
 
@@ -46,7 +46,7 @@ class Stage:
     """A diagram, its daemon, and between that and PostgreSQL a proxy."""
 
     def __init__(
-        self, postgres: MortalPostgreSQL, database: TestDatabase, proxy: StallingProxy, start_daemon: StartDaemon
+        self, postgres: RestartablePostgreSQL, database: TestDatabase, proxy: StallingProxy, start_daemon: StartDaemon
     ) -> None:
         self.postgres = postgres
         self.database = database
@@ -91,7 +91,7 @@ class Stage:
 
 
 @pytest.fixture
-def stage(mortal: MortalPostgreSQL, start_daemon: StartDaemon) -> Iterator[Stage]:
+def stage(mortal: RestartablePostgreSQL, start_daemon: StartDaemon) -> Iterator[Stage]:
     with mortal.database() as database, StallingProxy(database.url) as proxy:
         database.create_auth_tables()
         database.migrate()
@@ -250,7 +250,7 @@ def test_at_the_bound_writers_are_closed_with_4503_and_their_edits_arrive_after_
     with fault.happens(stage):
         for number in range(10):
             writer.insert_text("text", 0, str(number) * 14_000)
-        writer.wait_heard("close", code=4503)
+        writer.wait_event("close", code=4503)
         assert diagram.daemon.get("/health")[1]["unsaved_updates"] == 5
         expect_unready(diagram.daemon, fault.reason)
         writer.insert_text("text", 0, "while it was away")
@@ -273,7 +273,7 @@ def test_the_daemon_stops_within_five_seconds_in_an_outage_and_what_was_committe
         diagram.daemon.wait_until(lambda: diagram.daemon.get("/health")[1]["unsaved_updates"] == 1)
         began = time.monotonic()
         diagram.daemon.process.send_signal(signal.SIGTERM)
-        writer.wait_heard("close", code=1012)
+        writer.wait_event("close", code=1012)
         # It must not bring its edit again.
         writer.destroy()
         assert diagram.daemon.stop() == 128 + signal.SIGTERM

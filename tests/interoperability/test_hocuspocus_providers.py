@@ -9,12 +9,12 @@ import pytest
 from tests.conftest import StartDaemon
 from tests.support.databases import TestDatabase
 from tests.support.diagrams import Diagram, headers_of
-from tests.support.hocuspocus_providers import PROVIDER_VERSIONS, VERSIONS_THAT_BEGIN_ANEW, Providers, ProviderVersion
+from tests.support.hocuspocus_providers import PROVIDER_VERSIONS, VERSIONS_THAT_REOPEN, Providers, ProviderVersion
 from tests.support.yjs_clients import YjsClient
 from tests.support.yjs_values import array, binary, element, mapping, subdocument, text, xml_text
 
 every_version = pytest.mark.parametrize("version", PROVIDER_VERSIONS)
-versions_that_begin_anew = pytest.mark.parametrize("version", VERSIONS_THAT_BEGIN_ANEW)
+versions_that_reopen = pytest.mark.parametrize("version", VERSIONS_THAT_REOPEN)
 
 FOREIGN = {"Origin": "https://evil.example"}
 
@@ -92,9 +92,9 @@ def test_a_stateless_message_reaches_the_others_and_not_its_sender(
     ada = diagram.provide(providers, "ada", version=version)
     bob = diagram.provide(providers, "bob", version=version)
     ada.send_stateless('{"type": "ring", "to": "everybody 😀"}')
-    bob.wait_heard("stateless", payload='{"type": "ring", "to": "everybody 😀"}')
+    bob.wait_event("stateless", payload='{"type": "ring", "to": "everybody 😀"}')
     bob.send_stateless("answer")
-    ada.wait_heard("stateless", payload="answer")
+    ada.wait_event("stateless", payload="answer")
     assert [event["payload"] for event in ada.events("stateless")] == ["answer"]
 
 
@@ -173,10 +173,10 @@ def test_a_denial_says_why_and_disturbs_no_other_document_of_the_socket(
 
     other.insert_text("text", 0, "undisturbed")
     other.wait_saved()
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
-@versions_that_begin_anew
+@versions_that_reopen
 def test_who_was_denied_comes_in_with_a_good_token_on_the_same_socket(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
@@ -193,7 +193,7 @@ def test_who_was_denied_comes_in_with_a_good_token_on_the_same_socket(
     denied.wait_saved()
     other.wait_content({"text": [{"insert": "let in"}]})
     other.wait_awareness({}, {"name": "denied"})
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @every_version
@@ -205,7 +205,7 @@ def test_a_cookie_stands_in_for_a_token_that_is_empty_or_not_configured(
     empty = diagram.provide(providers, "empty", at=socket, token="", room=diagram.add_room("empty"))
     own = diagram.provide(providers, "own", at=socket, room=diagram.add_room("own"))
     assert [provider.report()["scope"] for provider in (none, empty, own)] == ["readonly", "readonly", "read-write"]
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @every_version
@@ -218,7 +218,7 @@ def test_a_foreign_page_may_not_use_the_cookie_but_its_own_token(
     assert guest.wait_denied() == "forbidden origin: foreign origin https://evil.example"
     own = diagram.provide(providers, "own", at=socket, room=diagram.add_room("own"))
     assert own.report()["scope"] == "read-write"
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 # Edits that come before the document is open
@@ -241,7 +241,7 @@ def test_an_edit_that_is_too_large_to_wait_for_its_document_is_saved_after_a_rec
 ) -> None:
     diagram = Diagram(database, start_daemon, MAX_PENDING_SIZE=2**19)
     provider = diagram.provide(providers, "provider", version=version, edits_at_open=[typed("early " * 100_000)])
-    if version in VERSIONS_THAT_BEGIN_ANEW:
+    if version in VERSIONS_THAT_REOPEN:
         provider.wait_saved()
     diagram.daemon.wait_until(lambda: len(diagram.log()) == 1)
     late = diagram.provide(providers, "late", version=version)
@@ -280,7 +280,7 @@ def test_documents_on_one_socket_have_nothing_to_do_with_each_other(
         provider.insert_text("text", 0, "and out ")
         providers.wait_converged(provider, other)
         provider.wait_saved()
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @every_version
@@ -300,7 +300,7 @@ def test_a_document_can_be_left_and_come_back_to_on_the_same_socket(
     providers.wait_converged(again, other)
     again.insert_text("text", 0, "again, ")
     assert providers.wait_converged(again, other) == {"text": [{"insert": "again, meanwhile"}]}
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @every_version
@@ -316,7 +316,7 @@ def test_documents_that_were_left_do_not_count_as_waiting_to_be_opened(
         other.destroy()
     first.insert_text("text", 0, "undisturbed")
     first.wait_saved()
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @every_version
@@ -357,7 +357,7 @@ def test_two_sessions_of_one_document_on_one_socket_are_two_clients(diagram: Dia
     writer.wait_saved()
     reader.insert_text("text", 0, "refused ")
     writer.send_stateless("ring")
-    reader.wait_heard("stateless", payload="ring")
+    reader.wait_event("stateless", payload="ring")
     assert writer.events("stateless") == []
 
     reader.destroy()
@@ -366,7 +366,7 @@ def test_two_sessions_of_one_document_on_one_socket_are_two_clients(diagram: Dia
     writer.wait_saved()
     late = diagram.provide(providers, "late", at=socket, session_awareness=True)
     assert late.content == {"text": [{"insert": "alone: from one to the other"}]}
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 # Restarts

@@ -7,12 +7,12 @@ import pytest
 from tests.conftest import StartDaemon
 from tests.support.databases import TestDatabase
 from tests.support.diagrams import Diagram
-from tests.support.hocuspocus_providers import PROVIDER_VERSIONS, VERSIONS_THAT_BEGIN_ANEW, Providers, ProviderVersion
+from tests.support.hocuspocus_providers import PROVIDER_VERSIONS, VERSIONS_THAT_REOPEN, Providers, ProviderVersion
 from tests.support.stalling_proxy import StallingProxy
 from tests.support.yjs_values import Json
 
 every_version = pytest.mark.parametrize("version", PROVIDER_VERSIONS)
-versions_that_begin_anew = pytest.mark.parametrize("version", VERSIONS_THAT_BEGIN_ANEW)
+versions_that_reopen = pytest.mark.parametrize("version", VERSIONS_THAT_REOPEN)
 
 SYNC, AWARENESS, AUTH, STATELESS, SYNC_STATUS = 0, 1, 2, 5, 8
 
@@ -43,9 +43,9 @@ def test_everything_that_goes_out_and_comes_in_can_be_observed(
     provider.insert_text("text", 0, "edited")
     provider.set_awareness({"name": "provider"})
     provider.send_stateless("ring")
-    other.wait_heard("stateless")
+    other.wait_event("stateless")
     other.send_stateless("answer")
-    provider.wait_heard("stateless")
+    provider.wait_event("stateless")
     provider.wait_saved()
 
     # Its token, its step 1, its state, what it answered, and the edit.
@@ -114,7 +114,7 @@ def test_edits_made_while_disconnected_are_saved_after_it_has_come_back(
     provider.wait_saved()
     provider.disconnect()
     provider.wait_disconnected()
-    provider.wait_heard("disconnect")
+    provider.wait_event("disconnect")
     provider.insert_text("text", 0, "meanwhile here ")
     other.insert_text("text", 0, "meanwhile there ")
     assert provider.report()["hasUnsyncedChanges"] is True
@@ -136,9 +136,9 @@ def test_a_lost_network_is_heard_and_it_comes_back_by_itself(
     provider.wait_awareness({}, {"name": "other"})
 
     provider.drop()
-    provider.wait_heard("close", code=1006)
-    provider.wait_heard("disconnect", code=1006)
-    provider.wait_heard("authenticated", 2)
+    provider.wait_event("close", code=1006)
+    provider.wait_event("disconnect", code=1006)
+    provider.wait_event("authenticated", 2)
     provider.wait_synced()
     statuses = [event["status"] for event in provider.events("status")]
     assert "disconnected" in statuses
@@ -168,11 +168,11 @@ def test_what_others_show_is_heard_as_an_update_and_only_news_as_a_change(
     changes = len(provider.events("awarenessChange"))
     updates = len(provider.events("awarenessUpdate"))
     other.set_awareness({"name": "other", "x": 1})
-    provider.wait_heard("awarenessUpdate", updates + 1)
+    provider.wait_event("awarenessUpdate", updates + 1)
     assert len(provider.events("awarenessChange")) == changes
 
     other.destroy()
-    provider.wait_heard("awarenessChange", states=[own])
+    provider.wait_event("awarenessChange", states=[own])
 
 
 @every_version
@@ -189,7 +189,7 @@ def test_a_provider_that_shows_nothing_of_itself_edits_and_sees_the_others(
     other.set_awareness({"name": "other"})
     shy.wait_awareness({"name": "other"})
     shy.drop()
-    shy.wait_heard("authenticated", 2)
+    shy.wait_event("authenticated", 2)
     other.set_awareness({"name": "other", "x": 1})
     shy.wait_awareness({"name": "other", "x": 1})
     shy.insert_text("text", 0, "here I am, ")
@@ -207,7 +207,7 @@ def test_stateless_messages_are_heard_in_the_order_they_were_sent(
     payloads = [f"message {number}" for number in range(20)]
     for payload in payloads:
         sender.send_stateless(payload)
-    receiver.wait_heard("stateless", 20)
+    receiver.wait_event("stateless", 20)
     assert [event["payload"] for event in receiver.events("stateless")] == payloads
     assert receiver.content == {"text": [{"insert": "before the first"}]}
 
@@ -220,12 +220,12 @@ def test_a_sync_can_be_forced_once_or_at_intervals(
     provider.wait_saved()
     provider.force_sync()
     assert {"event": "unsyncedChanges", "number": 1} in provider.events("unsyncedChanges")
-    provider.wait_heard("message", 2, type=SYNC_STATUS)
+    provider.wait_event("message", 2, type=SYNC_STATUS)
     provider.wait_saved()
     assert diagram.log() == []
 
     often = diagram.provide(providers, "often", version=version, forceSyncInterval=50)
-    often.wait_heard("message", 5, type=SYNC_STATUS)
+    often.wait_event("message", 5, type=SYNC_STATUS)
     often.insert_text("text", 0, "in between")
     provider.wait_content({"text": [{"insert": "in between"}]})
     often.destroy()
@@ -243,7 +243,7 @@ def test_the_token_is_asked_for_anew_whenever_a_connection_opens(
     provider.wait_state(scope="readonly", synced=True)
 
 
-@versions_that_begin_anew
+@versions_that_reopen
 def test_a_token_function_that_fails_is_a_denial(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
@@ -256,7 +256,7 @@ def test_a_token_function_that_fails_is_a_denial(
     provider.set_token(diagram.editor.token)
     provider.retry()
     provider.wait_synced()
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @every_version
@@ -265,8 +265,8 @@ def test_a_server_that_stops_is_heard_with_its_code(
 ) -> None:
     provider = diagram.provide(providers, "provider", version=version)
     diagram.daemon.stop()
-    provider.wait_heard("close", code=1012)
-    provider.wait_heard("status", status="disconnected")
+    provider.wait_event("close", code=1012)
+    provider.wait_event("status", status="disconnected")
     provider.wait_state(connected=False, synced=False, authenticated=False)
 
 

@@ -9,7 +9,7 @@ from tests.support.databases import TestDatabase
 from tests.support.diagrams import Diagram
 from tests.support.hocuspocus_providers import (
     PROVIDER_VERSIONS,
-    VERSIONS_THAT_BEGIN_ANEW,
+    VERSIONS_THAT_REOPEN,
     Provider,
     Providers,
     ProviderVersion,
@@ -143,7 +143,7 @@ def test_a_provider_brings_back_what_had_not_been_saved_when_the_daemon_was_kill
 
     stalling.start(DATABASE_URL=database.url, WS_PORT=stalling.daemon.ws_port)
     writer.wait_synced()
-    if version in VERSIONS_THAT_BEGIN_ANEW:
+    if version in VERSIONS_THAT_REOPEN:
         writer.wait_saved()
     stalling.daemon.wait_until(lambda: len(stalling.log()) == 1)
     newcomer = stalling.provide(providers, "newcomer", version=version)

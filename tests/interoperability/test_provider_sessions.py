@@ -11,7 +11,7 @@ from tests.support.databases import TestDatabase, User
 from tests.support.diagrams import Diagram
 from tests.support.hocuspocus_providers import (
     PROVIDER_VERSIONS,
-    VERSIONS_THAT_BEGIN_ANEW,
+    VERSIONS_THAT_REOPEN,
     Provider,
     Providers,
     ProviderVersion,
@@ -21,7 +21,7 @@ every_version = pytest.mark.parametrize("version", PROVIDER_VERSIONS)
 
 #: Those that can be asked for a token.
 newer_versions = pytest.mark.parametrize("version", [version for version in PROVIDER_VERSIONS if version >= "3"])
-older_versions = pytest.mark.parametrize("version", [version for version in VERSIONS_THAT_BEGIN_ANEW if version < "3"])
+older_versions = pytest.mark.parametrize("version", [version for version in VERSIONS_THAT_REOPEN if version < "3"])
 
 SYNC_STATUS = 8
 
@@ -56,7 +56,7 @@ def add_session(diagram: Diagram, user: User, lifetime: str = "1 day") -> str:
 def expect_close(provider: Provider, version: ProviderVersion, reason: str) -> None:
     """A provider that tells its version is told that its document is closed; the others may not understand that."""
     if version == "4.8.0":
-        provider.wait_heard("close", reason=reason)
+        provider.wait_event("close", reason=reason)
         assert list(provider.awareness) == [provider.client_id]
     else:
         assert provider.events("close") == []
@@ -79,7 +79,7 @@ def test_a_provider_is_asked_for_a_new_token_and_stays_when_the_old_session_ends
     provider.insert_text("text", 0, "still here")
     provider.wait_saved()
     assert provider.events("authenticationFailed") == []
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @newer_versions
@@ -92,7 +92,7 @@ def test_a_page_may_send_a_new_token_by_itself(
     witness = diagram.provide(providers, "witness", guest, version=version)
     provider.set_token(add_session(diagram, guest))
     provider.send_token()
-    provider.wait_heard("authenticated", 2, scope="read-write")
+    provider.wait_event("authenticated", 2, scope="read-write")
 
     database.query("DELETE FROM session WHERE token = %s", (guest.token,))
     assert witness.wait_denied() == "unauthorized: unknown session"
@@ -125,7 +125,7 @@ def test_a_bad_new_token_closes_the_document_and_no_other(
     provider.wait_synced()
     provider.wait_saved()
     assert diagram.provide(providers, "later", version=version).content == {"text": [{"insert": "nobody hears that"}]}
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @older_versions
@@ -148,7 +148,7 @@ def test_older_providers_are_denied_when_their_session_ends_and_keep_their_other
     provider.insert_text("text", 0, "signed in again")
     provider.wait_saved()
     assert len(provider.events("authenticationFailed")) == 1
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @every_version
@@ -172,7 +172,7 @@ def test_a_role_taken_away_closes_the_document_and_leaves_the_socket(
     other.insert_text("text", 0, "undisturbed")
     other.wait_saved()
     assert provider.content == {}
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @every_version
@@ -185,10 +185,10 @@ def test_a_role_that_changes_is_announced_and_counts_from_then_on(
     provider.wait_saved()
 
     diagram.database.grant("sketch", diagram.editor, "viewer")
-    provider.wait_heard("authenticated", scope="readonly")
+    provider.wait_event("authenticated", scope="readonly")
     answered = sum(event["type"] == SYNC_STATUS for event in provider.events("message"))
     provider.insert_text("text", 0, "may not ")
-    provider.wait_heard("message", answered + 1, type=SYNC_STATUS)
+    provider.wait_event("message", answered + 1, type=SYNC_STATUS)
     diagram.database.grant("sketch", diagram.editor, "editor")
     provider.wait_state(scope="read-write")
     if version != "2.4.0":
@@ -200,4 +200,4 @@ def test_a_role_that_changes_is_announced_and_counts_from_then_on(
     provider.force_sync()
     provider.wait_saved()
     assert diagram.provide(providers, "late", version=version).content == {"text": [{"insert": "may not may write"}]}
-    socket.expect_undisturbed()
+    socket.expect_never_closed()

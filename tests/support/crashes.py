@@ -17,7 +17,7 @@ from attrs import define, field
 
 from tests.support.daemons import Daemon, daemon_environment
 from tests.support.databases import TestDatabase, User
-from tests.support.servers import MortalPostgreSQL
+from tests.support.servers import RestartablePostgreSQL
 
 #: How long the next thing may take, in seconds.
 PATIENCE = 30.0
@@ -145,7 +145,7 @@ class Crashes:
         self._node = node
         self._node_path = node_path
         self._random = random.Random(seed)
-        self._postgres = MortalPostgreSQL(directory)
+        self._postgres = RestartablePostgreSQL(directory)
         self._daemon: Daemon | None = None
         self._writers: Writers | None = None
         self._rooms: list[str] = []

@@ -14,7 +14,7 @@ PROVIDER_VERSIONS: tuple[ProviderVersion, ...] = ("2.4.0", "2.9.0", "2.13.5", "2
 #: Versions that can begin anew with a document on the socket there is, and that count unsynced changes anew when they
 #: have reconnected.  Those before go on counting, and what was not saved when a connection ended they show as unsynced
 #: for good, though it is saved.
-VERSIONS_THAT_BEGIN_ANEW: tuple[ProviderVersion, ...] = PROVIDER_VERSIONS[2:]
+VERSIONS_THAT_REOPEN: tuple[ProviderVersion, ...] = PROVIDER_VERSIONS[2:]
 
 #: Whether the token is there from the beginning, or a function returns it, at once or later.
 TokenKind = Literal["string", "function", "promise"]
@@ -101,7 +101,7 @@ class ProviderSocket:
         report: dict[str, Json] = self._providers.call("socketReport", name=self.name)
         return report
 
-    def expect_undisturbed(self) -> None:
+    def expect_never_closed(self) -> None:
         """It has been opened once and never been closed."""
         report = self.report()
         assert (report["connected"], report["opened"], report["closes"]) == (True, 1, [])
@@ -134,7 +134,7 @@ class Provider(YjsClient):
         events: list[dict[str, Json]] = self._call("events", event=event)
         return events
 
-    def wait_heard(self, event: str, count: int = 1, timeout: float | None = None, **details: Json) -> None:
+    def wait_event(self, event: str, count: int = 1, timeout: float | None = None, **details: Json) -> None:
         """Until there have been so many events of that name with these details."""
         self._clients.wait("heard", self, event=event, count=count, details=details, timeout=timeout)
 
@@ -148,7 +148,7 @@ class Provider(YjsClient):
 
     def wait_denied(self, count: int = 1, timeout: float | None = None) -> str:
         """The reason of the count-th denial."""
-        self.wait_heard("authenticationFailed", count, timeout)
+        self.wait_event("authenticationFailed", count, timeout)
         reason: str = self.events("authenticationFailed")[count - 1]["reason"]
         return reason
 

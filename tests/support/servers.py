@@ -18,14 +18,14 @@ from tests.support.databases import PostgreSQL
 PATIENCE = 30.0
 
 
-class MortalPostgreSQL(PostgreSQL):
+class RestartablePostgreSQL(PostgreSQL):
     """An embedded PostgreSQL that can be killed and started again; its databases keep their URLs."""
 
     def __init__(self, directory: Path) -> None:
         """:param directory: where its files are; they go at the end."""
         super().__init__(get_server(directory / "data", cleanup_mode="delete"))
 
-    def __enter__(self) -> MortalPostgreSQL:
+    def __enter__(self) -> RestartablePostgreSQL:
         return self
 
     def __exit__(

@@ -31,9 +31,9 @@ def test_a_provider_that_hears_nothing_else_stays_beyond_its_own_patience(
     heard = len(provider.events("message"))
     often = int(3 * PATIENCE / 1000 / PING_INTERVAL)
 
-    provider.wait_heard("message", count=heard + often, timeout=30)
+    provider.wait_event("message", count=heard + often, timeout=30)
 
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
     # That it is here, that it is not, and what comes back of that; no answer to what keeps it.
     said = [event["type"] for event in provider.events("outgoingMessage")]
     assert said.count(AWARENESS) < often / 2

@@ -10,10 +10,10 @@ from attrs import field, frozen
 
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.lib0 import encode_var_string
-from tests.support.attacks.asking import present, shown, vector
 from tests.support.attacks.deletions import descending
 from tests.support.attacks.encoding import BINARY, FOUR_BYTES, PING, PONG, TEXT, frame, string, update, var, wide
 from tests.support.attacks.framing import ROOM
+from tests.support.attacks.queries import awareness_clients, awareness_state, state_vector
 from tests.support.attacks.shape import WireProtocol
 from tests.support.attacks.values import json_numbers
 
@@ -180,16 +180,16 @@ def _handshake(token: str) -> bytes:
 
 
 _QUESTION = sync.encode_step_1(b"\0")
-_LARGE_QUESTION = sync.encode_step_1(vector(1_000_000)[0])
-_SMALL_QUESTION = sync.encode_step_1(vector(50_000)[0])
+_LARGE_QUESTION = sync.encode_step_1(state_vector(1_000_000)[0])
+_SMALL_QUESTION = sync.encode_step_1(state_vector(50_000)[0])
 _QUERY_MESSAGE = bytes((_QUERY,))
 _EMPTY = sync.encode_update(update())
-_TOO_LARGE = sync.encode_awareness(shown(3_000_000, json_numbers)[0])
-_WITHIN = sync.encode_awareness(present(60_000)[0])
+_TOO_LARGE = sync.encode_awareness(awareness_state(3_000_000, json_numbers)[0])
+_WITHIN = sync.encode_awareness(awareness_clients(60_000)[0])
 _FRAGMENT = frame(b"", 0)
 _BEGINNING = frame(b"\0", BINARY & 0x7F)
 
-_Y, _H, _S = WireProtocol.Y_WEBSOCKET, WireProtocol.HOCUSPOCUS, WireProtocol.STRANGER
+_Y, _H, _S = WireProtocol.Y_WEBSOCKET, WireProtocol.HOCUSPOCUS, WireProtocol.UNAUTHENTICATED
 
 FLOODS: Mapping[str, Flood] = {
     flood.name: flood

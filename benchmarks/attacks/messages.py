@@ -50,7 +50,7 @@ def attack(site: Site, shape: Shape, role: str, size: int, patience: float) -> O
 
 def roles(shape: Shape) -> tuple[str, ...]:
     """Who sends that shape."""
-    return ("nobody",) if shape.protocol is WireProtocol.STRANGER else ("viewer", "editor")
+    return ("nobody",) if shape.protocol is WireProtocol.UNAUTHENTICATED else ("viewer", "editor")
 
 
 def nothing(site: Site, seconds: float) -> Outcome:

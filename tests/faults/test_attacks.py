@@ -200,7 +200,7 @@ def shapes_for(role: str) -> Sequence[Shape]:
     return [
         shape
         for shape in SHAPES.values()
-        if (shape.protocol is WireProtocol.STRANGER) == is_nobody
+        if (shape.protocol is WireProtocol.UNAUTHENTICATED) == is_nobody
         and (shape.container is not Container.UPDATE or (shape.name in FROM_EDITORS and shape.before is None))
     ]
 

@@ -178,14 +178,20 @@ SHAPES = (
     _says("sync-reply", "millions of garbage-collected structs in a sync reply", reply, WireProtocol.HOCUSPOCUS),
     _says("closings", "a document is closed very many times", _closings, WireProtocol.HOCUSPOCUS),
     _says("sessions", "one document in thousands of sessions", sessions, WireProtocol.HOCUSPOCUS),
-    _frames("hocuspocus-pings", "very many pings of Hocuspocus at once", _many(b"\x09"), WireProtocol.STRANGER),
-    _frames("stranger-pings", "very many pings at once, from nobody", _many(b"", PING), WireProtocol.STRANGER),
+    _frames("hocuspocus-pings", "very many pings of Hocuspocus at once", _many(b"\x09"), WireProtocol.UNAUTHENTICATED),
+    _frames("stranger-pings", "very many pings at once, from nobody", _many(b"", PING), WireProtocol.UNAUTHENTICATED),
     _frames(
-        "stranger-fragments", "very many empty fragments, from nobody", _fragmented(b""), WireProtocol.STRANGER, True
+        "stranger-fragments",
+        "very many empty fragments, from nobody",
+        _fragmented(b""),
+        WireProtocol.UNAUTHENTICATED,
+        True,
     ),
-    _says("address", "an address of megabytes", long_address, WireProtocol.STRANGER),
-    _says("token", "a token of megabytes", long_token, WireProtocol.STRANGER),
-    _says("documents", "thousands of documents with random tokens", documents, WireProtocol.STRANGER),
-    _says("waiting", "thousands of messages of a document that is not open", waiting, WireProtocol.STRANGER),
-    _says("waiting-large", "large messages of a document that is not open", waiting_large, WireProtocol.STRANGER),
+    _says("address", "an address of megabytes", long_address, WireProtocol.UNAUTHENTICATED),
+    _says("token", "a token of megabytes", long_token, WireProtocol.UNAUTHENTICATED),
+    _says("documents", "thousands of documents with random tokens", documents, WireProtocol.UNAUTHENTICATED),
+    _says("waiting", "thousands of messages of a document that is not open", waiting, WireProtocol.UNAUTHENTICATED),
+    _says(
+        "waiting-large", "large messages of a document that is not open", waiting_large, WireProtocol.UNAUTHENTICATED
+    ),
 )

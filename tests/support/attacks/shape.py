@@ -36,7 +36,7 @@ class WireProtocol(enum.Enum):
     Y_WEBSOCKET = "y-websocket"
     HOCUSPOCUS = "hocuspocus"
     #: Hocuspocus, and nobody has said who they are.
-    STRANGER = "hocuspocus, nothing opened"
+    UNAUTHENTICATED = "hocuspocus, nothing opened"
 
 
 _WRAP: dict[Container, Callable[[bytes], bytes]] = {

@@ -1,4 +1,4 @@
-"""All shapes, by name."""
+"""All shapes of attack, by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import evolve
 from tests.support.attacks import deletions, framing, queries, structs, values
 from tests.support.attacks.shape import Shape, WireProtocol
 
-#: Those that are also tried with Hocuspocus's envelope.
+#: The shapes that are also sent with Hocuspocus's protocol.
 _ALSO_IN_HOCUSPOCUS = ("deletions-descending", "collected", "authors", "vector", "list-of-true", "awareness-too-large")
 
 _all = list(chain(structs.SHAPES, deletions.SHAPES, values.SHAPES, queries.SHAPES, framing.SHAPES))

@@ -1,4 +1,4 @@
-"""State vectors and awareness."""
+"""Shapes of state vectors and awareness updates."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from tests.support.attacks.shape import Container, Maker, Shape
 from tests.support.attacks.structs import collected, known_authors, known_gaps, piece_of_text, typed
 from tests.support.attacks.values import json_nested, json_numbers, json_open
 
-#: Within any limit on awareness that a server may have by default.
+#: Sizes within the default limit of awareness, and within a larger one.
 _SMALL, _LARGE = 64 * 2**10, 2**20
 
+#: A state vector of one author, who is not in the document, so that it is answered with all of it.
 _BEYOND = b"\x01" + wide(AUTHOR) + b"\x01"
 
 
@@ -30,23 +31,23 @@ def state_vector_repeated(size: int) -> list[bytes]:
 
 
 def state_vector_too_short(size: int) -> list[bytes]:
-    """One entry more is announced than there are."""
+    """A state vector that has one entry less than its count says."""
     count = size // 5
     return [var(count + 1) + b"".join(wide(FOUR_BYTES + number) + b"\x01" for number in range(count))]
 
 
 def state_vector_trailing(size: int) -> list[bytes]:
-    """A state vector with bytes behind it."""
+    """A state vector followed by further bytes."""
     return [_BEYOND + b"\0" * (size - len(_BEYOND))]
 
 
 def small_queries(size: int) -> list[bytes]:
-    """A hundred small questions, each answered with all of a large document."""
+    """A hundred sync steps 1, each answered with all of a large document."""
     return [frame(sync.encode_step_1(_BEYOND)) * 100]
 
 
 def full_queries(size: int) -> list[bytes]:
-    """A hundred times the question of somebody who has nothing."""
+    """A hundred sync steps 1 with an empty state vector."""
     return [frame(sync.encode_step_1(b"\0")) * 100]
 
 
@@ -59,7 +60,7 @@ def awareness_clients(size: int, state: bytes = b"{}") -> list[bytes]:
 
 
 def awareness_left(size: int) -> list[bytes]:
-    """Very many clients that nobody knows, and who have left."""
+    """Very many unknown clients that have left."""
     return awareness_clients(size, b"null")
 
 
@@ -76,12 +77,12 @@ def awareness_state(size: int, json: Callable[[int], bytes]) -> list[bytes]:
 
 
 def awareness_count_only(size: int) -> list[bytes]:
-    """A count of 2**53 - 1 clients, and none there."""
+    """A count of 2**53 - 1 clients without an entry."""
     return [var(2**53 - 1)]
 
 
 def json_blank(size: int) -> bytes:
-    """Whitespace around what says that a client has left."""
+    """Whitespace before the state of a client that has left."""
     return b" " * (size - 4) + b"null"
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import Author, edit, now, run
 from tests.conftest import StartDaemon
 from tests.support.clients import Client
+from tests.support.commands import Author, edit, now, run
 from tests.support.databases import TestDatabase
 
 Say = Callable[..., str]

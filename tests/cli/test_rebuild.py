@@ -15,8 +15,8 @@ from pycrdt import Doc, Text
 from canvas_collab.document.document import Document
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.update import decode_update
-from tests.cli.test_commands import run
 from tests.support.clients import Client, typed
+from tests.support.commands import run
 from tests.support.databases import TestDatabase, User
 from tests.support.diagrams import Diagram
 from tests.support.hocuspocus_providers import Providers

@@ -10,7 +10,7 @@ from tests.support.commands import Author, Command, edit
 from tests.support.databases import TestDatabase, User
 
 
-def test_a_backup_is_read_back_whole_and_replaces_nothing_unasked(
+def test_a_backup_is_restored_completely_and_replaces_documents_only_if_asked(
     database: TestDatabase, start_daemon: StartDaemon, command: Command, ada: User, tmp_path: Path
 ) -> None:
     daemon = start_daemon(database)
@@ -34,7 +34,7 @@ def test_a_backup_is_read_back_whole_and_replaces_nothing_unasked(
     assert database.query("SELECT count(*) FROM yjs_document") == [(1,)]
 
 
-def test_what_somebody_edited_whose_account_is_gone_is_read_back_as_nobodys(
+def test_edits_of_deleted_users_are_restored_without_a_user(
     database: TestDatabase, start_daemon: StartDaemon, command: Command, ada: User, tmp_path: Path
 ) -> None:
     bob = database.add_user("bob")
@@ -53,7 +53,7 @@ def test_what_somebody_edited_whose_account_is_gone_is_read_back_as_nobodys(
     assert "of ada, of bob" in command("export", "one", "--format", "json")
 
 
-def test_a_backup_is_read_back_in_whichever_schema_the_tables_are(
+def test_a_backup_is_restored_into_whichever_schema_the_tables_are_in(
     empty_database: TestDatabase, database: TestDatabase, command: Command, tmp_path: Path
 ) -> None:
     # The tables are in public, as another database had them; now the same are in a schema of their own.

@@ -94,7 +94,7 @@ def test_everything_that_is_stored_is_verified(
 # Changing
 
 
-def test_what_is_imported_is_an_edit_that_whoever_is_there_sees(
+def test_an_import_is_an_edit_that_connected_clients_receive(
     database: TestDatabase, start_daemon: StartDaemon, command: Command, ada: User, tmp_path: Path
 ) -> None:
     daemon = start_daemon(database)
@@ -109,7 +109,7 @@ def test_what_is_imported_is_an_edit_that_whoever_is_there_sees(
     assert command("import", "one", "-", given=b"\x00\x00").strip() == "There is nothing in it."
 
 
-def test_a_restored_document_is_what_it_was_for_everybody_who_has_it_open_and_restoring_again_undoes_that(
+def test_a_restored_document_is_shown_to_connected_clients_and_restoring_again_undoes_it(
     database: TestDatabase, start_daemon: StartDaemon, command: Command, ada: User
 ) -> None:
     daemon = start_daemon(database)
@@ -179,7 +179,7 @@ def test_tables_are_brought_up_to_date(empty_database: TestDatabase) -> None:
 # Errors and documentation
 
 
-def test_what_is_wrong_is_one_sentence() -> None:
+def test_an_error_is_one_sentence() -> None:
     done = run("documents", DATABASE_URL="postgresql://127.0.0.1:1/nowhere")
     assert done.returncode == 1
     assert done.stderr.startswith(b"Error: The database of DATABASE_URL cannot be reached")

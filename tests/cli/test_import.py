@@ -56,7 +56,7 @@ def text(content: str) -> object:
     return {"text": {"text": [{"insert": content}]}}
 
 
-def test_what_a_document_holds_already_is_no_edit(database: TestDatabase, say: Say, tmp_path: Path) -> None:
+def test_importing_what_a_document_has_already_is_no_edit(database: TestDatabase, say: Say, tmp_path: Path) -> None:
     author = Author()
     store(database, author.write("gone"), author.erase(), author.write("here"))
     file = str(tmp_path / "file")
@@ -69,7 +69,7 @@ def test_what_a_document_holds_already_is_no_edit(database: TestDatabase, say: S
     assert shown(say) == text("here")
 
 
-def test_of_a_file_that_overlaps_a_document_the_rest_is_an_edit_and_restoring_takes_back_that_alone(
+def test_of_a_file_that_overlaps_a_document_only_the_new_part_is_logged_and_undone_by_restoring(
     database: TestDatabase, start_daemon: StartDaemon, say: Say, tmp_path: Path
 ) -> None:
     ada = database.add_user("ada")
@@ -92,7 +92,7 @@ def test_of_a_file_that_overlaps_a_document_the_rest_is_an_edit_and_restoring_ta
     assert shown(say) == text("here")
 
 
-def test_a_document_without_what_was_imported_keeps_what_it_had_before_even_if_that_is_older_than_the_log(
+def test_removing_an_import_keeps_what_the_document_had_before_even_if_that_is_older_than_the_log(
     database: TestDatabase, say: Say, tmp_path: Path
 ) -> None:
     author = Author()
@@ -110,7 +110,9 @@ def test_a_document_without_what_was_imported_keeps_what_it_had_before_even_if_t
     assert shown(say) == text("here")
 
 
-def test_a_document_is_made_of_a_file_as_it_is(database: TestDatabase, say: Say, tmp_path: Path) -> None:
+def test_importing_creates_a_document_with_the_file_as_its_log_entry(
+    database: TestDatabase, say: Say, tmp_path: Path
+) -> None:
     file = tmp_path / "file"
     file.write_bytes(Author().write("here"))
     said = say("import", "one", str(file), "--user", "nobody", status=1)
@@ -129,7 +131,7 @@ def test_nothing_is_imported_into_a_damaged_document(database: TestDatabase, say
     assert logged(database) == []
 
 
-def test_what_a_later_entry_holds_again_was_there_before(database: TestDatabase, say: Say) -> None:
+def test_what_a_later_entry_repeats_was_there_before(database: TestDatabase, say: Say) -> None:
     author = Author()
     store(database, author.write("gone"), author.erase(), author.write("here"))
     author.write(", and more")
@@ -140,9 +142,7 @@ def test_what_a_later_entry_holds_again_was_there_before(database: TestDatabase,
     assert shown(say) == text("here")
 
 
-def test_an_entry_that_cannot_be_read_and_is_in_the_snapshot_does_not_keep_from_looking_back(
-    database: TestDatabase, say: Say
-) -> None:
+def test_a_malformed_entry_that_is_in_the_snapshot_does_not_prevent_restoring(database: TestDatabase, say: Say) -> None:
     author = Author()
     author.write("here")
     store(database, b"\xff", snapshot=author.doc.get_update())

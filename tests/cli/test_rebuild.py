@@ -60,7 +60,7 @@ def send(diagram: Diagram, user: User, *updates: bytes) -> None:
         client.flush()
 
 
-def test_poison_is_taken_out_and_newcomers_are_well_and_nobody_brings_it_back(
+def test_poison_is_removed_for_new_clients_and_cannot_be_sent_again(
     diagram: Diagram, yjs: YjsClients, command: Command, tmp_path: Path
 ) -> None:
     drawing = diagram.join(yjs, "drawing", diagram.owner)
@@ -101,7 +101,7 @@ def test_poison_is_taken_out_and_newcomers_are_well_and_nobody_brings_it_back(
     assert without == 1
 
 
-def test_what_slows_every_client_down_is_taken_out(diagram: Diagram, yjs: YjsClients, command: Command) -> None:
+def test_an_update_that_slows_clients_down_is_removed(diagram: Diagram, yjs: YjsClients, command: Command) -> None:
     drawing = diagram.join(yjs, "drawing", diagram.owner)
     drawing.insert_text("text", 0, "hello")
     committed(diagram, 1)
@@ -116,7 +116,7 @@ def test_what_slows_every_client_down_is_taken_out(diagram: Diagram, yjs: YjsCli
     assert len(newcomer.update) < len(slow)
 
 
-def test_what_a_user_deleted_and_overwrote_is_there_again_even_after_clients_come_back_that_know_of_it(
+def test_what_a_user_deleted_or_overwrote_is_restored_even_when_clients_with_the_deletions_reconnect(
     diagram: Diagram, yjs: YjsClients, command: Command
 ) -> None:
     # Version 2 comes back by itself, with everything that it has.
@@ -142,7 +142,7 @@ def test_what_a_user_deleted_and_overwrote_is_there_again_even_after_clients_com
     assert sorted(content["text"][0]["insert"]) == sorted("a drawing!")
 
 
-def test_the_history_of_a_document_that_was_made_anew_is_as_if_what_was_left_out_had_never_been(
+def test_the_history_of_a_rebuilt_document_lacks_the_removed_entries(
     diagram: Diagram, yjs: YjsClients, command: Command
 ) -> None:
     drawing = diagram.join(yjs, "drawing", diagram.owner)
@@ -170,7 +170,7 @@ def test_the_history_of_a_document_that_was_made_anew_is_as_if_what_was_left_out
     assert "1 log entry" in command("rebuild", "sketch", "--without", f"{number}-{number}", "--no-places", "--discard")
 
 
-def test_what_others_put_into_what_goes_is_named(diagram: Diagram, yjs: YjsClients, command: Command) -> None:
+def test_entries_that_depend_on_removed_ones_are_listed(diagram: Diagram, yjs: YjsClients, command: Command) -> None:
     vandal = diagram.join(yjs, "vandal")
     vandal.set_key("map", "shape", mapping(x=1))
     drawing = diagram.join(yjs, "drawing", diagram.owner)
@@ -195,7 +195,7 @@ def test_a_hocuspocus_provider_is_told_that_its_document_was_reset(
     assert later.content == {}
 
 
-def test_an_edit_that_was_taken_in_before_a_reset_and_committed_after_it_is_kept_and_who_comes_meanwhile_has_it(
+def test_an_edit_that_was_received_before_a_reset_and_committed_after_it_is_kept(
     diagram: Diagram, command: Command
 ) -> None:
     database = diagram.database
@@ -227,7 +227,7 @@ def test_an_edit_that_was_taken_in_before_a_reset_and_committed_after_it_is_kept
     assert database.query("SELECT count(*) FROM yjs_update_log WHERE user_id IS NOT NULL") == [(1,)]
 
 
-def test_a_reset_that_could_not_be_heard_is_found_when_the_database_is_back(diagram: Diagram, command: Command) -> None:
+def test_a_reset_whose_notification_was_missed_is_found_after_a_reconnect(diagram: Diagram, command: Command) -> None:
     doc: Doc[Any] = Doc()
     doc["text"] = Text("goes")
     with Client(diagram.daemon, "sketch", diagram.editor) as client:
@@ -245,7 +245,7 @@ def test_a_reset_that_could_not_be_heard_is_found_when_the_database_is_back(diag
         assert client.text == ""
 
 
-def test_what_cannot_be_left_out_is_said(diagram: Diagram, command: Command) -> None:
+def test_entries_that_cannot_be_removed_are_errors(diagram: Diagram, command: Command) -> None:
     doc: Doc[Any] = Doc()
     doc["text"] = Text("here")
     with Client(diagram.daemon, "sketch", diagram.editor) as client:

@@ -24,16 +24,16 @@ NOW = datetime(2026, 3, 4, 12, tzinfo=timezone.utc)
         ("2026-03-04 13:00+02:00", NOW - timedelta(hours=1)),
     ],
 )
-def test_moments_are_read_as_people_write_them(text: str, moment: datetime) -> None:
+def test_times_and_durations_are_parsed(text: str, moment: datetime) -> None:
     assert parse_timespec(text, NOW) == moment
 
 
-def test_a_moment_without_a_time_zone_is_of_this_machine() -> None:
+def test_a_time_without_a_time_zone_is_in_that_of_this_machine() -> None:
     assert parse_timespec("2026-01-02T03:04", NOW) == datetime(2026, 1, 2, 3, 4).astimezone()
 
 
 @pytest.mark.parametrize("text", ["", "soon", "5", "2026-13-01", "9999-01-01"])
-def test_what_is_no_moment_in_the_past_is_refused(text: str) -> None:
+def test_what_is_no_time_in_the_past_is_refused(text: str) -> None:
     done = run("export", "one", "--at", text)
     assert done.returncode == 2
     assert b"is no time" in done.stderr or b"lies in the future" in done.stderr

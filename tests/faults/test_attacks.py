@@ -206,7 +206,7 @@ def shapes_for(role: str) -> Sequence[Shape]:
 
 
 @pytest.mark.parametrize("role", ["nobody", "viewer", "editor"])
-def test_nobody_else_waits_while_somebody_attacks_and_memory_comes_back(scene: Scene, role: str) -> None:
+def test_an_attack_does_not_delay_other_clients_and_its_memory_is_released(scene: Scene, role: str) -> None:
     before, problems, worst, worst_saved = scene.memory, [], 0.0, 0.0
     for shape in shapes_for(role):
         started = time.perf_counter()

@@ -322,7 +322,7 @@ def test_connections_that_were_lost_are_made_again_without_anybody_asking(stage:
     assert is_ready(daemon)
 
 
-def test_connections_are_made_again_with_growing_pauses_that_differ() -> None:
+def test_reconnection_attempts_have_growing_random_pauses() -> None:
     pauses, others = _pauses(), _pauses()
     assert next(pauses) == next(others) == 0
     longest = FIRST_PAUSE
@@ -334,7 +334,7 @@ def test_connections_are_made_again_with_growing_pauses_that_differ() -> None:
     assert first != [next(others) for _ in range(10)]
 
 
-def test_a_connection_that_is_there_is_taken_before_one_that_is_being_made_again() -> None:
+def test_open_connections_are_used_before_those_that_reconnect() -> None:
     connections = Database(Clock(), "postgresql://nobody@nowhere/nothing", 4)._pool.connections
     for count in range(1, 5):
         list(connections)[count - 1].detector.connectionIsDead = count < 4

@@ -51,7 +51,7 @@ def test_behind_a_transaction_pooler_it_is_said_that_nothing_is_heard_and_edits_
             daemon.stop()
 
 
-def test_behind_a_session_pooler_everything_is_heard(
+def test_behind_a_session_pooler_notifications_are_received(
     database: TestDatabase, start_daemon: StartDaemon, ada: User, pgbouncer: str
 ) -> None:
     with PgBouncer(pgbouncer, database.url, "session") as pooler:

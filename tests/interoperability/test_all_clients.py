@@ -167,7 +167,7 @@ def test_a_new_client_finds_exactly_the_same_document_after_a_restart(diagram: D
     assert newcomer.snapshot == snapshot
 
 
-def test_what_only_javascript_can_say_comes_back_as_it_was(diagram: Diagram, yjs: YjsClients) -> None:
+def test_values_that_only_javascript_has_are_kept(diagram: Diagram, yjs: YjsClients) -> None:
     writer, reader = diagram.join(yjs, "writer"), diagram.join(yjs, "reader")
 
     writer.set_key("map", "order of keys", {"z": 1, "a": 2, "m": {"y": 3, "b": 4}})
@@ -186,7 +186,7 @@ def test_what_only_javascript_can_say_comes_back_as_it_was(diagram: Diagram, yjs
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_edits_made_on_both_sides_of_a_lost_connection_meet_when_it_is_back(
+def test_edits_on_both_sides_of_a_lost_connection_are_merged_when_it_is_back(
     diagram: Diagram, yjs: YjsClients, version: Version
 ) -> None:
     here, away = diagram.join(yjs, "here"), diagram.join(yjs, "away", version=version)
@@ -203,7 +203,7 @@ def test_edits_made_on_both_sides_of_a_lost_connection_meet_when_it_is_back(
     assert sorted(run["insert"].split()) == ["away", "before", "here"]
 
 
-def test_clients_stay_through_a_restart_of_the_server_and_lose_nothing(diagram: Diagram, yjs: YjsClients) -> None:
+def test_clients_reconnect_after_a_restart_of_the_server_and_lose_nothing(diagram: Diagram, yjs: YjsClients) -> None:
     clients = [diagram.join(yjs, f"client {version}", version=version) for version in VERSIONS]
     clients[0].insert_text("text", 0, "0")
     yjs.wait_converged(*clients)
@@ -218,7 +218,7 @@ def test_clients_stay_through_a_restart_of_the_server_and_lose_nothing(diagram: 
     assert sorted(run["insert"]) == ["0", "1", "2", "3"]
 
 
-def test_a_pycrdt_client_and_y_websocket_clients_hear_each_other(diagram: Diagram, yjs: YjsClients) -> None:
+def test_a_pycrdt_client_and_y_websocket_clients_receive_each_others_edits(diagram: Diagram, yjs: YjsClients) -> None:
     browser = diagram.join(yjs, "browser")
     draw_everything(browser, browser, browser)
 

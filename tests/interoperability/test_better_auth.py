@@ -85,7 +85,7 @@ def test_the_bearer_token_opens_the_room_in_the_header_and_in_the_query(
     assert try_handshake(daemon, f"/diagram-sketch?token={ada.set_auth_token}") == Answer(OPEN)
 
 
-def test_after_sign_out_the_session_opens_nothing_and_other_sessions_still_do(
+def test_after_sign_out_the_session_is_refused_and_other_sessions_are_not(
     application: MakeApplication, serve: Serve
 ) -> None:
     app = application()
@@ -100,7 +100,7 @@ def test_after_sign_out_the_session_opens_nothing_and_other_sessions_still_do(
     assert try_handshake(daemon, cookie=elsewhere.cookie).status == OPEN
 
 
-def test_an_expired_session_opens_nothing(application: MakeApplication, serve: Serve) -> None:
+def test_an_expired_session_is_refused(application: MakeApplication, serve: Serve) -> None:
     app = application()
     daemon, ada = door(app, serve)
     app.database.query("UPDATE session SET \"expiresAt\" = now() - interval '1 second' RETURNING 1")
@@ -115,9 +115,7 @@ def altered(value: str) -> Iterator[str]:
         yield value[:at] + (BASE64[known ^ 1] if known >= 0 else "A") + value[at + 1 :]
 
 
-def test_no_altered_byte_of_the_token_or_of_its_signature_opens_the_room(
-    application: MakeApplication, serve: Serve
-) -> None:
+def test_a_token_or_signature_with_any_altered_byte_is_refused(application: MakeApplication, serve: Serve) -> None:
     daemon, ada = door(application(), serve)
     for wrong in altered(ada.set_auth_token):
         assert try_handshake(daemon, cookie=f"{ada.cookie_name}={quote(wrong, safe='')}").status == 401, wrong
@@ -127,7 +125,7 @@ def test_no_altered_byte_of_the_token_or_of_its_signature_opens_the_room(
         assert try_handshake(daemon, authorization=f"Bearer {wrong}").status == 401, wrong
 
 
-def test_a_cookie_without_its_whole_signature_opens_nothing(application: MakeApplication, serve: Serve) -> None:
+def test_a_cookie_without_its_whole_signature_is_refused(application: MakeApplication, serve: Serve) -> None:
     app = application()
     daemon, ada = door(app, serve)
     for value in (
@@ -147,7 +145,7 @@ def test_a_cookie_without_its_whole_signature_opens_nothing(application: MakeApp
     assert try_handshake(daemon).status == 401
 
 
-def test_a_session_signed_with_another_secret_opens_nothing(application: MakeApplication, serve: Serve) -> None:
+def test_a_session_signed_with_another_secret_is_refused(application: MakeApplication, serve: Serve) -> None:
     daemon, ada = door(application(secret="x" + SECRET), serve)
     assert try_handshake(daemon, cookie=ada.cookie).status == 401
     assert try_handshake(daemon, authorization=f"Bearer {ada.set_auth_token}").status == 401
@@ -171,7 +169,7 @@ def test_a_session_in_drizzles_schema_opens_the_room_until_it_expires(
     assert try_handshake(daemon, cookie=ada.cookie).status == 401
 
 
-def test_an_edit_is_journalled_under_better_auths_user_whatever_the_type_of_its_ids(
+def test_the_log_entry_of_an_edit_has_better_auths_user_whatever_the_type_of_user_ids(
     application: MakeApplication, serve: Serve
 ) -> None:
     app = application(generateId="uuid")

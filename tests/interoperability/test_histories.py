@@ -82,7 +82,7 @@ def wait_until_nothing_is_in_memory(daemon: Daemon, timeout: float = 30) -> None
         threading.Event().wait(0.05)
 
 
-def test_clients_get_what_yjs_makes_of_the_same_updates_in_whatever_order_they_arrive(
+def test_clients_get_the_document_that_yjs_makes_of_the_same_updates_in_any_order(
     histories: Histories, database: TestDatabase, start_daemon: StartDaemon
 ) -> None:
     daemon = start_daemon(database)
@@ -96,7 +96,7 @@ def test_clients_get_what_yjs_makes_of_the_same_updates_in_whatever_order_they_a
     assert counts["heldBack"] > 0, "no history had gaps that were filled later"
 
 
-def test_a_document_that_left_memory_comes_back_as_yjs_would_have_it(
+def test_a_document_that_was_unloaded_is_loaded_as_yjs_would_have_it(
     histories: Histories, database: TestDatabase, start_daemon: StartDaemon
 ) -> None:
     daemon = start_daemon(database)

@@ -70,7 +70,7 @@ def test_providers_edit_every_shared_type_together_and_a_latecomer_has_it_all(
 
 
 @every_version
-def test_cursors_are_seen_both_ways_and_go_with_their_provider(
+def test_providers_see_each_others_cursors_until_one_leaves(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     ada = diagram.provide(providers, "ada", version=version)
@@ -112,7 +112,7 @@ def test_the_token_may_be_signed_or_come_from_a_function_at_once_or_later(
 
 
 @every_version
-def test_a_readers_edits_reach_nobody_and_no_table_and_stay_unsynced_and_its_cursor_is_seen(
+def test_a_readers_edits_are_neither_relayed_nor_stored_and_stay_unsynced_and_its_cursor_is_seen(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     writer = diagram.provide(providers, "writer", version=version)
@@ -135,7 +135,7 @@ def test_a_readers_edits_reach_nobody_and_no_table_and_stay_unsynced_and_its_cur
 
 
 @every_version
-def test_a_readers_stateless_messages_go_nowhere(
+def test_a_readers_stateless_messages_are_not_relayed(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     writer = diagram.provide(providers, "writer", version=version)
@@ -150,7 +150,7 @@ def test_a_readers_stateless_messages_go_nowhere(
 
 
 @every_version
-def test_a_denial_says_why_and_disturbs_no_other_document_of_the_socket(
+def test_a_denial_has_a_reason_and_does_not_affect_other_documents_of_the_socket(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     database, token = diagram.database, diagram.editor.token
@@ -177,7 +177,7 @@ def test_a_denial_says_why_and_disturbs_no_other_document_of_the_socket(
 
 
 @versions_that_reopen
-def test_who_was_denied_comes_in_with_a_good_token_on_the_same_socket(
+def test_a_denied_provider_gets_in_with_a_valid_token_on_the_same_socket(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     socket = diagram.socket(providers, "socket", version)
@@ -197,7 +197,7 @@ def test_who_was_denied_comes_in_with_a_good_token_on_the_same_socket(
 
 
 @every_version
-def test_a_cookie_stands_in_for_a_token_that_is_empty_or_not_configured(
+def test_the_cookie_is_used_if_the_token_is_empty_or_not_configured(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     socket = diagram.socket(providers, "socket", version, headers=headers_of(diagram.viewer))
@@ -209,7 +209,7 @@ def test_a_cookie_stands_in_for_a_token_that_is_empty_or_not_configured(
 
 
 @every_version
-def test_a_foreign_page_may_not_use_the_cookie_but_its_own_token(
+def test_a_page_of_a_foreign_origin_may_use_a_token_but_not_the_cookie(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     socket = diagram.socket(providers, "socket", version, headers={**headers_of(diagram.editor), **FOREIGN})
@@ -253,7 +253,7 @@ def test_an_edit_that_is_too_large_to_wait_for_its_document_is_saved_after_a_rec
 
 
 @every_version
-def test_documents_on_one_socket_have_nothing_to_do_with_each_other(
+def test_documents_on_one_socket_are_independent(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     rooms = [diagram.room, diagram.add_room("second"), diagram.add_room("third")]
@@ -284,7 +284,7 @@ def test_documents_on_one_socket_have_nothing_to_do_with_each_other(
 
 
 @every_version
-def test_a_document_can_be_left_and_come_back_to_on_the_same_socket(
+def test_a_document_can_be_closed_and_opened_again_on_the_same_socket(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     socket = diagram.socket(providers, "socket", version)
@@ -304,7 +304,7 @@ def test_a_document_can_be_left_and_come_back_to_on_the_same_socket(
 
 
 @every_version
-def test_documents_that_were_left_do_not_count_as_waiting_to_be_opened(
+def test_closed_documents_do_not_count_as_waiting_to_be_opened(
     database: TestDatabase, start_daemon: StartDaemon, providers: Providers, version: ProviderVersion
 ) -> None:
     diagram = Diagram(database, start_daemon, MAX_PENDING_DOCUMENTS=2)
@@ -320,7 +320,7 @@ def test_documents_that_were_left_do_not_count_as_waiting_to_be_opened(
 
 
 @every_version
-def test_all_documents_of_a_socket_come_back_after_the_network_failed(
+def test_all_documents_of_a_socket_are_open_again_after_the_network_failed(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     socket = diagram.socket(providers, "socket", version)
@@ -373,7 +373,7 @@ def test_two_sessions_of_one_document_on_one_socket_are_two_clients(diagram: Dia
 
 
 @every_version
-def test_providers_stay_through_a_restart_of_the_server_and_lose_nothing(
+def test_providers_reconnect_after_a_restart_of_the_server_and_lose_nothing(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     alone = diagram.provide(providers, "alone", version=version)
@@ -405,7 +405,7 @@ def test_providers_stay_through_a_restart_of_the_server_and_lose_nothing(
 
 
 @every_version
-def test_a_provider_that_is_closed_each_time_it_comes_does_not_come_again_at_once(
+def test_a_provider_that_is_closed_whenever_it_connects_does_not_reconnect_at_once(
     database: TestDatabase, start_daemon: StartDaemon, providers: Providers, version: ProviderVersion
 ) -> None:
     delay, times = 0.5, 3

@@ -18,7 +18,9 @@ SYNC, AWARENESS, AUTH, STATELESS, SYNC_STATUS = 0, 1, 2, 5, 8
 
 
 @every_version
-def test_opening_is_heard_step_by_step(diagram: Diagram, providers: Providers, version: ProviderVersion) -> None:
+def test_a_provider_emits_an_event_for_each_step_of_opening(
+    diagram: Diagram, providers: Providers, version: ProviderVersion
+) -> None:
     provider = diagram.provide(providers, "provider", version=version, offline=True)
     assert provider.report()["socketsOpened"] == 0
     provider.connect()
@@ -35,7 +37,7 @@ def test_opening_is_heard_step_by_step(diagram: Diagram, providers: Providers, v
 
 
 @every_version
-def test_everything_that_goes_out_and_comes_in_can_be_observed(
+def test_a_provider_emits_events_for_all_messages_in_both_directions(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     other = diagram.provide(providers, "other", version=version)
@@ -127,7 +129,7 @@ def test_edits_made_while_disconnected_are_saved_after_it_has_come_back(
 
 
 @every_version
-def test_a_lost_network_is_heard_and_it_comes_back_by_itself(
+def test_a_provider_emits_events_when_the_network_fails_and_reconnects_by_itself(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     other = diagram.provide(providers, "other", version=version)
@@ -151,7 +153,7 @@ def test_a_lost_network_is_heard_and_it_comes_back_by_itself(
 
 
 @every_version
-def test_what_others_show_is_heard_as_an_update_and_only_news_as_a_change(
+def test_awareness_of_others_emits_an_update_event_and_a_change_event_only_if_it_differs(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     provider = diagram.provide(providers, "provider", version=version)
@@ -176,7 +178,7 @@ def test_what_others_show_is_heard_as_an_update_and_only_news_as_a_change(
 
 
 @every_version
-def test_a_provider_that_shows_nothing_of_itself_edits_and_sees_the_others(
+def test_a_provider_without_awareness_edits_and_sees_the_others(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     other = diagram.provide(providers, "other", version=version)
@@ -198,7 +200,7 @@ def test_a_provider_that_shows_nothing_of_itself_edits_and_sees_the_others(
 
 
 @every_version
-def test_stateless_messages_are_heard_in_the_order_they_were_sent(
+def test_stateless_messages_arrive_in_the_order_in_which_they_were_sent(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     sender = diagram.provide(providers, "sender", version=version)
@@ -260,7 +262,7 @@ def test_a_token_function_that_fails_is_a_denial(
 
 
 @every_version
-def test_a_server_that_stops_is_heard_with_its_code(
+def test_a_provider_emits_the_close_code_of_a_server_that_stops(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     provider = diagram.provide(providers, "provider", version=version)
@@ -271,7 +273,7 @@ def test_a_server_that_stops_is_heard_with_its_code(
 
 
 @every_version
-def test_a_database_that_is_away_is_no_denial_and_the_provider_comes_in_when_it_is_back(
+def test_an_unreachable_database_is_no_denial_and_the_provider_gets_in_when_it_is_back(
     database: TestDatabase, start_daemon: StartDaemon, providers: Providers, version: ProviderVersion
 ) -> None:
     with StallingProxy(database.url) as proxy:

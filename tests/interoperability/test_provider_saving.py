@@ -56,7 +56,7 @@ def test_an_edit_is_shared_at_once_and_unsynced_until_the_database_has_it(
 
 
 @every_version
-def test_a_sync_that_brings_nothing_new_does_not_make_an_earlier_edit_look_saved(
+def test_a_sync_with_nothing_new_does_not_confirm_an_earlier_edit_as_saved(
     stalling: Diagram, proxy: StallingProxy, providers: Providers, version: ProviderVersion
 ) -> None:
     witness = stalling.provide(providers, "witness", version=version)

@@ -83,7 +83,7 @@ def test_a_provider_is_asked_for_a_new_token_and_stays_when_the_old_session_ends
 
 
 @newer_versions
-def test_a_page_may_send_a_new_token_by_itself(
+def test_a_provider_may_send_a_new_token_unasked(
     database: TestDatabase, start_daemon: StartDaemon, providers: Providers, version: ProviderVersion
 ) -> None:
     diagram = Diagram(database, start_daemon, SESSION_RECHECK=1, TOKEN_RENEWAL=0)
@@ -152,7 +152,7 @@ def test_older_providers_are_denied_when_their_session_ends_and_keep_their_other
 
 
 @every_version
-def test_a_role_taken_away_closes_the_document_and_leaves_the_socket(
+def test_a_revoked_role_closes_the_document_and_not_the_socket(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     socket = diagram.socket(providers, "socket", version)
@@ -176,7 +176,7 @@ def test_a_role_taken_away_closes_the_document_and_leaves_the_socket(
 
 
 @every_version
-def test_a_role_that_changes_is_announced_and_counts_from_then_on(
+def test_a_changed_role_is_announced_and_applies_from_then_on(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     socket = diagram.socket(providers, "socket", version)

@@ -58,7 +58,9 @@ class Company:
 
 
 @every_client
-def test_one_who_was_cut_off_sees_everybody_and_is_seen(diagram: Diagram, providers: Providers, version: str) -> None:
+def test_a_client_that_reconnects_sees_all_cursors_and_its_own_is_seen(
+    diagram: Diagram, providers: Providers, version: str
+) -> None:
     company = Company(diagram, providers, version)
     company.expect_everybody_seen()
 
@@ -68,7 +70,9 @@ def test_one_who_was_cut_off_sees_everybody_and_is_seen(diagram: Diagram, provid
 
 
 @every_client
-def test_so_do_all_when_all_were_cut_off(diagram: Diagram, providers: Providers, version: str) -> None:
+def test_cursors_are_seen_again_when_all_clients_reconnect(
+    diagram: Diagram, providers: Providers, version: str
+) -> None:
     company = Company(diagram, providers, version)
     company.expect_everybody_seen()
 
@@ -79,7 +83,9 @@ def test_so_do_all_when_all_were_cut_off(diagram: Diagram, providers: Providers,
 
 
 @every_client
-def test_and_when_the_daemon_was_restarted(diagram: Diagram, providers: Providers, version: str) -> None:
+def test_cursors_are_seen_again_when_the_daemon_was_restarted(
+    diagram: Diagram, providers: Providers, version: str
+) -> None:
     diagram.daemon.stop()
     port = free_port()
     diagram.start(WS_PORT=port)
@@ -93,7 +99,7 @@ def test_and_when_the_daemon_was_restarted(diagram: Diagram, providers: Provider
 
 
 @every_client
-def test_one_who_is_cut_off_again_and_again_is_seen_each_time(
+def test_the_cursor_of_a_client_that_reconnects_repeatedly_is_seen_each_time(
     diagram: Diagram, providers: Providers, version: str
 ) -> None:
     company = Company(diagram, providers, version)

@@ -16,7 +16,9 @@ from tests.support.clients import Client
 from tests.support.databases import TestDatabase
 
 
-def test_saving_goes_on_when_the_clock_is_set_back(database: TestDatabase, start_daemon: StartDaemon) -> None:
+def test_updates_are_committed_in_time_when_the_clock_is_set_back(
+    database: TestDatabase, start_daemon: StartDaemon
+) -> None:
     ada = database.add_user("ada")
     database.add_diagram("one", ada)
     daemon = start_daemon(database, SET_BACK=3600)
@@ -48,7 +50,7 @@ class IdleReactor(ReactorBase):
         """Nobody wakes it."""
 
 
-def test_what_was_scheduled_before_is_due_when_it_would_have_been() -> None:
+def test_calls_that_are_scheduled_already_keep_their_remaining_time() -> None:
     reactor = IdleReactor()
     call = reactor.callLater(100, lambda: None)
     use_monotonic_clock(reactor)

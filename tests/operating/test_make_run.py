@@ -193,7 +193,7 @@ def run_snippet(node: str, packages: Path, directory: Path, snippet: str) -> str
             running.kill()
 
 
-def test_what_it_prints_works_and_what_was_drawn_is_there_again_the_next_time(
+def test_the_printed_instructions_work_and_documents_are_kept_until_the_next_run(
     checkout: Path, node_path: Path, node_executable: str
 ) -> None:
     with Run(checkout) as run:

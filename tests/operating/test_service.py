@@ -25,7 +25,7 @@ from tests.support.databases import TestDatabase
 from tests.support.stalling_proxy import StallingProxy
 
 
-def test_health_says_how_the_daemon_is(database: TestDatabase, start_daemon: StartDaemon) -> None:
+def test_health_reports_the_state_of_the_daemon(database: TestDatabase, start_daemon: StartDaemon) -> None:
     ada = database.add_user("ada")
     database.add_diagram("one", ada)
     daemon = start_daemon(database)
@@ -40,7 +40,7 @@ def test_health_says_how_the_daemon_is(database: TestDatabase, start_daemon: Sta
     assert health["version"]
 
 
-def test_a_server_that_calls_commits_done_before_they_are_on_disk_is_reported(
+def test_a_server_that_confirms_commits_before_they_are_on_disk_is_reported(
     database: TestDatabase, start_daemon: StartDaemon
 ) -> None:
     assert start_daemon(database).get("/health")[1]["durability"] == {"ok": True, "reason": None}
@@ -78,7 +78,7 @@ def test_a_database_that_hangs_is_reported_within_two_seconds_and_refuses_client
 
 
 @pytest.mark.parametrize("_again", range(3))
-def test_the_daemon_comes_back_by_itself_when_its_connections_were_cut(
+def test_the_daemon_reconnects_to_the_database_by_itself(
     database: TestDatabase, start_daemon: StartDaemon, _again: int
 ) -> None:
     ada = database.add_user("ada")
@@ -100,7 +100,7 @@ def test_the_daemon_comes_back_by_itself_when_its_connections_were_cut(
         assert not [event for event in daemon.events() if event["level"] == "critical"]
 
 
-def test_while_it_stops_the_daemon_says_so(database: TestDatabase, start_daemon: StartDaemon) -> None:
+def test_a_stopping_daemon_is_not_ready(database: TestDatabase, start_daemon: StartDaemon) -> None:
     ada = database.add_user("ada")
     database.add_diagram("one", ada)
     with StallingProxy(database.url) as proxy:
@@ -135,7 +135,7 @@ def test_a_session_that_ends_closes_its_connections(database: TestDatabase, star
         assert client.wait_for_close() == (4401, "unauthorized")
 
 
-def test_a_role_that_is_taken_away_closes_and_one_that_changes_counts_at_once(
+def test_a_revoked_role_closes_a_connection_and_a_changed_role_applies(
     database: TestDatabase, start_daemon: StartDaemon
 ) -> None:
     ada, bob = database.add_user("ada"), database.add_user("bob")

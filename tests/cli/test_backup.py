@@ -56,7 +56,7 @@ def test_edits_of_deleted_users_are_restored_without_a_user(
 def test_a_backup_is_restored_into_whichever_schema_the_tables_are_in(
     empty_database: TestDatabase, database: TestDatabase, command: Command, tmp_path: Path
 ) -> None:
-    # The tables are in public, as another database had them; now the same are in a schema of their own.
+    # The backup is made of tables in the schema public; then they are created in another schema.
     update = Author().write("in public, 5 %, \\.\n\\")
     database.query("INSERT INTO yjs_document (id, data) VALUES ('diagram-a\tb\\', %s)", (update,))
     database.query("INSERT INTO yjs_update_log (document_id, update) SELECT id, data FROM yjs_document")

@@ -1,4 +1,4 @@
-"""Documents that are made anew without some of what was in them, beside a daemon and real clients."""
+"""Documents that are rebuilt without some log entries, beside a daemon and Yjs clients."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def yjs(node_executable: str, node_path: Path) -> Iterator[YjsClients]:
 
 @pytest.fixture
 def command(database: TestDatabase) -> Command:
-    """Runs the command on the test's database and returns what it said."""
+    """A function that runs the command on the test's database, and returns its output."""
 
     def run_it(*arguments: str, status: int = 0) -> str:
         done = run(*arguments, DATABASE_URL=database.url)
@@ -48,12 +48,12 @@ def command(database: TestDatabase) -> Command:
 
 
 def committed(diagram: Diagram, count: int) -> None:
-    """Wait until so many entries are in the log."""
+    """Wait until the log has so many entries."""
     diagram.daemon.wait_until(lambda: diagram.database.query("SELECT count(*) FROM yjs_update_log") == [(count,)])
 
 
 def send(diagram: Diagram, user: User, *updates: bytes) -> None:
-    """Send updates as they are, from a client that does not look at them itself."""
+    """Send updates from a client that does not apply them itself."""
     with Client(diagram.daemon, "sketch", user) as client:
         for update in updates:
             client.send(sync.encode_update(update))
@@ -72,10 +72,10 @@ def test_poison_is_removed_for_new_clients_and_cannot_be_sent_again(
     listed = command("log", "sketch", "--user", diagram.editor.id)
     assert len(listed.splitlines()) == len(poison)
     assert all("editor" in line for line in listed.splitlines())
-    said = command("rebuild", "sketch", "--without-user", diagram.editor.id, "--since", "1h", "--dry-run")
-    assert f"would be without {len(poison)} log entries" in said
-    assert f"author 666: clocks 0-{DEPTH - 1}" in said
-    assert "nothing of what others edited depends on it" in said
+    output = command("rebuild", "sketch", "--without-user", diagram.editor.id, "--since", "1h", "--dry-run")
+    assert f"would be without {len(poison)} log entries" in output
+    assert f"author 666: clocks 0-{DEPTH - 1}" in output
+    assert "nothing of what others edited depends on it" in output
     assert diagram.database.query("SELECT reset_at FROM yjs_document") == [(None,)]
     kept = tmp_path / "kept"
     command("rebuild", "sketch", "--without-user", diagram.editor.id, "--keep", str(kept))
@@ -88,7 +88,7 @@ def test_poison_is_removed_for_new_clients_and_cannot_be_sent_again(
     one.set_key("map", "after", 2)
     two.wait_content({"map": {"after": 2, "before": {"map": {"x": 1}}}})
 
-    # Somebody comes back who still has it.
+    # A client that still has the poison reconnects.
     send(diagram, diagram.editor, *poison)
     yjs.wait_converged(one, two)
     three = diagram.join(yjs, "three")
@@ -119,7 +119,7 @@ def test_an_update_that_slows_clients_down_is_removed(diagram: Diagram, yjs: Yjs
 def test_what_a_user_deleted_or_overwrote_is_restored_even_when_clients_with_the_deletions_reconnect(
     diagram: Diagram, yjs: YjsClients, command: Command
 ) -> None:
-    # Version 2 comes back by itself, with everything that it has.
+    # Version 2 reconnects by itself, with everything that it has.
     drawing = diagram.join(yjs, "drawing", diagram.owner, version="2.1.0")
     drawing.insert_text("text", 0, "a drawing")
     drawing.set_key("map", "colour", "green")
@@ -132,9 +132,9 @@ def test_what_a_user_deleted_or_overwrote_is_restored_even_when_clients_with_the
     drawing.insert_text("text", 3, "!")
     yjs.wait_converged(drawing, vandal)
     committed(diagram, 6)
-    said = command("rebuild", "sketch", "--without-user", diagram.editor.id, "--discard")
-    assert "2 items that they deleted inserted again" in said
-    assert "emptied and left in place: others put theirs beside" in said
+    output = command("rebuild", "sketch", "--without-user", diagram.editor.id, "--discard")
+    assert "2 items that they deleted inserted again" in output
+    assert "emptied and left in place: others put theirs beside" in output
     assert vandal.wait_given_up()[0] == 4409
     newcomer = diagram.join(yjs, "newcomer")
     content = yjs.wait_converged(drawing, newcomer)
@@ -165,7 +165,7 @@ def test_the_history_of_a_rebuilt_document_lacks_the_removed_entries(
     assert "is as it was" in command("restore", "sketch", "--at", early.replace(" ", "T"))
     again.wait_content({"text": [{"insert": "first"}]})
     assert "0 problems." in command("verify")
-    # What others put beside something that is left out later stays, too.
+    # What others inserted beside an entry that is removed later is kept, too.
     [[number]] = diagram.database.query("SELECT max(id) FROM yjs_update_log WHERE user_id IS NOT NULL")
     assert "1 log entry" in command("rebuild", "sketch", "--without", f"{number}-{number}", "--no-places", "--discard")
 
@@ -176,10 +176,10 @@ def test_entries_that_depend_on_removed_ones_are_listed(diagram: Diagram, yjs: Y
     drawing = diagram.join(yjs, "drawing", diagram.owner)
     drawing.set_key(["map", "shape"], "y", 2)
     committed(diagram, 2)
-    said = command("rebuild", "sketch", "--without-user", diagram.editor.id, "--dry-run")
+    output = command("rebuild", "sketch", "--without-user", diagram.editor.id, "--dry-run")
     [[number]] = diagram.database.query("SELECT id FROM yjs_update_log WHERE user_id = %s", (diagram.owner.id,))
-    assert "1 clock of others are in it" in said
-    assert re.search(rf"entry {number}, .*, owner", said)
+    assert "1 clock of others are in it" in output
+    assert re.search(rf"entry {number}, .*, owner", output)
 
 
 def test_a_hocuspocus_provider_is_told_that_its_document_was_reset(
@@ -199,7 +199,7 @@ def test_an_edit_that_was_received_before_a_reset_and_committed_after_it_is_kept
     diagram: Diagram, command: Command
 ) -> None:
     database = diagram.database
-    # Whoever commits an edit of the owner waits for this connection.
+    # Committing an edit of the owner waits for this connection.
     gate = database.connect()
     gate.cursor().execute("SELECT pg_advisory_lock(1)")
     database.query(
@@ -219,11 +219,11 @@ def test_an_edit_that_was_received_before_a_reset_and_committed_after_it_is_kept
         command("rebuild", "sketch", "--without-user", diagram.editor.id, "--discard")
         assert client.wait_for_close() == (4409, "the document was reset, load it afresh")
     assert database.query("SELECT count(*) FROM yjs_update_log WHERE user_id IS NOT NULL") == [(0,)]
-    opening_the_gate = threading.Timer(0.5, gate.close)
-    opening_the_gate.start()
+    opening_gate = threading.Timer(0.5, gate.close)
+    opening_gate.start()
     with Client(diagram.daemon, "sketch", diagram.owner) as client:
         assert client.text == "stays"
-    opening_the_gate.join()
+    opening_gate.join()
     assert database.query("SELECT count(*) FROM yjs_update_log WHERE user_id IS NOT NULL") == [(1,)]
 
 
@@ -234,7 +234,7 @@ def test_a_reset_whose_notification_was_missed_is_found_after_a_reconnect(diagra
         client.edit(doc.get_update())
         committed(diagram, 1)
         listening = "application_name LIKE '%% listening' AND datname = current_database()"
-        # As if nobody were there: the notification is sent while nobody listens.
+        # The document is reset without a notification.
         diagram.database.query(
             "UPDATE yjs_document SET reset_at = clock_timestamp(), data = '\\x0000', layout = NULL, checksum = NULL;"
             "DELETE FROM yjs_update_log"

@@ -1,4 +1,4 @@
-"""The settings: what is read, what is refused, and how."""
+"""Reading the settings from the environment, and refusing invalid ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Crashes: what a provider was told is saved is there afterwards, whatever is killed, and whenever."""
+"""What was confirmed to a provider as saved is stored, whichever process is killed, and whenever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions made by a real Better Auth, shown at the door of a real daemon."""
+"""Sessions of a real Better Auth are accepted, or refused, by the daemon."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def serve(start_daemon: Serve) -> Serve:
     return serve
 
 
-def door(application: Application, serve: Serve, **settings: str) -> tuple[Daemon, Person]:
-    """A daemon, and someone who owns the diagram "sketch"."""
+def daemon_and_owner(application: Application, serve: Serve, **settings: str) -> tuple[Daemon, Person]:
+    """Start a daemon, and sign up a user who owns the diagram "sketch"."""
     daemon = serve(application, **settings)
     ada = application.sign_up("ada")
     application.database.add_diagram("sketch", ada.user)
@@ -67,7 +67,7 @@ def door(application: Application, serve: Serve, **settings: str) -> tuple[Daemo
 
 def test_the_set_cookie_of_a_sign_up_opens_the_room(application: MakeApplication, serve: Serve) -> None:
     app = application()
-    daemon, ada = door(app, serve)
+    daemon, ada = daemon_and_owner(app, serve)
     assert try_handshake(daemon, cookie=ada.cookie, origin=SITE) == Answer(OPEN)
     others = f"theme=dark; {ada.cookie}; better-auth.session_data=eyJhIjoxfQ; better-auth.dont_remember=true.abc"
     assert try_handshake(daemon, cookie=others, origin=SITE) == Answer(OPEN)
@@ -77,7 +77,7 @@ def test_the_set_cookie_of_a_sign_up_opens_the_room(application: MakeApplication
 def test_the_bearer_token_opens_the_room_in_the_header_and_in_the_query(
     application: MakeApplication, serve: Serve
 ) -> None:
-    daemon, ada = door(application(), serve)
+    daemon, ada = daemon_and_owner(application(), serve)
     for token in (ada.set_auth_token, ada.cookie_value, ada.token):
         assert try_handshake(daemon, authorization=f"Bearer {token}") == Answer(OPEN), token
         assert try_handshake(daemon, authorization=f"bearer {token}") == Answer(OPEN), token
@@ -89,7 +89,7 @@ def test_after_sign_out_the_session_is_refused_and_other_sessions_are_not(
     application: MakeApplication, serve: Serve
 ) -> None:
     app = application()
-    daemon, ada = door(app, serve)
+    daemon, ada = daemon_and_owner(app, serve)
     elsewhere = app.sign_in("ada")
     assert try_handshake(daemon, cookie=ada.cookie).status == OPEN
     app.sign_out(ada)
@@ -102,21 +102,21 @@ def test_after_sign_out_the_session_is_refused_and_other_sessions_are_not(
 
 def test_an_expired_session_is_refused(application: MakeApplication, serve: Serve) -> None:
     app = application()
-    daemon, ada = door(app, serve)
+    daemon, ada = daemon_and_owner(app, serve)
     app.database.query("UPDATE session SET \"expiresAt\" = now() - interval '1 second' RETURNING 1")
     assert try_handshake(daemon, cookie=ada.cookie).status == 401
     assert try_handshake(daemon, authorization=f"Bearer {ada.token}").status == 401
 
 
 def altered(value: str) -> Iterator[str]:
-    """The value with one character changed, for each of its characters."""
+    """Yield the value with another character, for each of its characters."""
     for at, character in enumerate(value):
         known = BASE64.find(character)
         yield value[:at] + (BASE64[known ^ 1] if known >= 0 else "A") + value[at + 1 :]
 
 
 def test_a_token_or_signature_with_any_altered_byte_is_refused(application: MakeApplication, serve: Serve) -> None:
-    daemon, ada = door(application(), serve)
+    daemon, ada = daemon_and_owner(application(), serve)
     for wrong in altered(ada.set_auth_token):
         assert try_handshake(daemon, cookie=f"{ada.cookie_name}={quote(wrong, safe='')}").status == 401, wrong
         assert try_handshake(daemon, authorization=f"Bearer {wrong}").status == 401, wrong
@@ -127,7 +127,7 @@ def test_a_token_or_signature_with_any_altered_byte_is_refused(application: Make
 
 def test_a_cookie_without_its_whole_signature_is_refused(application: MakeApplication, serve: Serve) -> None:
     app = application()
-    daemon, ada = door(app, serve)
+    daemon, ada = daemon_and_owner(app, serve)
     for value in (
         "",
         ".",
@@ -146,7 +146,7 @@ def test_a_cookie_without_its_whole_signature_is_refused(application: MakeApplic
 
 
 def test_a_session_signed_with_another_secret_is_refused(application: MakeApplication, serve: Serve) -> None:
-    daemon, ada = door(application(secret="x" + SECRET), serve)
+    daemon, ada = daemon_and_owner(application(secret="x" + SECRET), serve)
     assert try_handshake(daemon, cookie=ada.cookie).status == 401
     assert try_handshake(daemon, authorization=f"Bearer {ada.set_auth_token}").status == 401
 
@@ -159,7 +159,7 @@ def test_a_session_in_drizzles_schema_opens_the_room_until_it_expires(
     name = app.database.query("SELECT current_database()")[0][0]
     with app.database.connect().cursor() as cursor:
         cursor.execute(f"ALTER DATABASE \"{name}\" SET timezone TO '{time_zone}'")
-    daemon, ada = door(app, serve)
+    daemon, ada = daemon_and_owner(app, serve)
     assert try_handshake(daemon, cookie=ada.cookie).status == OPEN
     assert try_handshake(daemon, authorization=f"Bearer {ada.set_auth_token}").status == OPEN
     remaining = "UPDATE session SET expires_at = (now() AT TIME ZONE 'utc') + %s::interval RETURNING 1"
@@ -173,7 +173,7 @@ def test_the_log_entry_of_an_edit_has_better_auths_user_whatever_the_type_of_use
     application: MakeApplication, serve: Serve
 ) -> None:
     app = application(generateId="uuid")
-    daemon, ada = door(app, serve)
+    daemon, ada = daemon_and_owner(app, serve)
     drawing: Doc[Any] = Doc()
     drawing["title"] = Text("Harbour")
     update = drawing.get_update()
@@ -187,7 +187,7 @@ def test_the_log_entry_of_an_edit_has_better_auths_user_whatever_the_type_of_use
 
 def test_the_cookie_of_a_site_on_https_opens_the_room(application: MakeApplication, serve: Serve) -> None:
     site = "https://draw.example.org"
-    daemon, ada = door(application(baseURL=site), serve, BETTER_AUTH_URL=site)
+    daemon, ada = daemon_and_owner(application(baseURL=site), serve, BETTER_AUTH_URL=site)
     assert ada.cookie_name == "__Secure-better-auth.session_token"
     assert try_handshake(daemon, cookie=ada.cookie, origin=site).status == OPEN
 
@@ -195,7 +195,7 @@ def test_the_cookie_of_a_site_on_https_opens_the_room(application: MakeApplicati
 def test_a_cookie_prefix_of_the_applications_own_is_the_only_one_that_counts(
     application: MakeApplication, serve: Serve
 ) -> None:
-    daemon, ada = door(application(cookiePrefix="drawings"), serve, BETTER_AUTH_COOKIE_PREFIX="drawings")
+    daemon, ada = daemon_and_owner(application(cookiePrefix="drawings"), serve, BETTER_AUTH_COOKIE_PREFIX="drawings")
     assert ada.cookie_name == "drawings.session_token"
     assert try_handshake(daemon, cookie=ada.cookie).status == OPEN
     assert try_handshake(daemon, cookie=f"__Secure-{ada.cookie}").status == OPEN
@@ -205,7 +205,9 @@ def test_a_cookie_prefix_of_the_applications_own_is_the_only_one_that_counts(
 def test_a_cookie_from_a_foreign_origin_is_refused_and_a_token_is_not(
     application: MakeApplication, serve: Serve
 ) -> None:
-    daemon, ada = door(application(), serve, APP_ENV="production", ALLOWED_ORIGINS=f"{SITE},https://draw.example.org")
+    daemon, ada = daemon_and_owner(
+        application(), serve, APP_ENV="production", ALLOWED_ORIGINS=f"{SITE},https://draw.example.org"
+    )
     for origin in (SITE, "https://draw.example.org"):
         assert try_handshake(daemon, cookie=ada.cookie, origin=origin).status == OPEN
     for origin in (
@@ -225,7 +227,7 @@ def test_a_diagram_without_a_role_and_no_diagram_at_all_get_the_same_refusal(
     application: MakeApplication, serve: Serve
 ) -> None:
     app = application()
-    daemon, _ = door(app, serve)
+    daemon, _ = daemon_and_owner(app, serve)
     eve = app.sign_up("eve")
 
     def refusals(*paths: str) -> set[Answer]:
@@ -233,7 +235,7 @@ def test_a_diagram_without_a_role_and_no_diagram_at_all_get_the_same_refusal(
 
     [refusal] = refusals("/diagram-sketch", "/diagram-nowhere", "/diagram-a%2Fb")
     assert (refusal.status, refusal.reason) == (403, "forbidden")
-    # Of these the name alone says that there is no such diagram.
+    # The names of these rooms are not those of diagrams.
     for refusal in refusals("/diagram-", "/sketch", "/diagram-%00"):
         assert refusal.status == 403
         assert refusal.reason.startswith("forbidden: ")
@@ -243,7 +245,7 @@ def test_a_diagram_without_a_role_and_no_diagram_at_all_get_the_same_refusal(
 
 def test_with_reject_with_close_a_refusal_is_a_close_code(application: MakeApplication, serve: Serve) -> None:
     app = application()
-    daemon, ada = door(app, serve, REJECT_WITH="close")
+    daemon, ada = daemon_and_owner(app, serve, REJECT_WITH="close")
     eve = app.sign_up("eve")
     assert denial_code(daemon) == 4401
     assert denial_code(daemon, cookie=f"{ada.cookie}x") == 4401
@@ -254,7 +256,7 @@ def test_with_reject_with_close_a_refusal_is_a_close_code(application: MakeAppli
 
 def test_a_refusal_is_one_log_event_and_no_log_event_holds_a_token(application: MakeApplication, serve: Serve) -> None:
     app = application()
-    daemon, ada = door(app, serve, LOG_LEVEL="debug")
+    daemon, ada = daemon_and_owner(app, serve, LOG_LEVEL="debug")
     eve = app.sign_up("eve")
     query = quote(eve.set_auth_token, safe="")
     refused = [
@@ -279,7 +281,7 @@ def test_an_open_connection_is_closed_after_sign_out_and_kept_by_a_renewed_sessi
     application: MakeApplication, serve: Serve
 ) -> None:
     app = application()
-    daemon, ada = door(app, serve, SESSION_RECHECK="1")
+    daemon, ada = daemon_and_owner(app, serve, SESSION_RECHECK="1")
     elsewhere = app.sign_in("ada")
     renew = "UPDATE session SET \"expiresAt\" = now() + interval '1 hour' WHERE token = %s RETURNING 1"
     app.database.query(renew.replace("1 hour", "2 seconds"), (elsewhere.token,))

@@ -1,4 +1,4 @@
-"""Edits are confirmed to clients that show which have arrived, after the commit; and to nobody else, to no effect."""
+"""Edits are confirmed, after the commit, to clients that show which have arrived; this changes no document."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.next_clients import join
 from tests.support.stalling_proxy import StallingProxy
 from tests.support.yjs_clients import VERSIONS, Version
 
-#: Such an id has an author of Yjs 14.
+#: Client ids of Yjs 14 are as large as this.
 WIDE = 2**40
 
 
@@ -52,7 +52,7 @@ def test_an_edit_of_the_next_y_websocket_is_confirmed_after_the_commit_and_chang
     ada.wait_state(unconfirmed=0)
     state = ada.state
     assert (state["text"], state["changesReceived"], state["closes"]) == ("and more", 0, [])
-    # The step 2 that it began with, and then a confirmation for each.
+    # The first step 2, and then a confirmation for each edit.
     assert state["updatesReceived"] == 4
     assert max(state["sizes"]) < 25
 
@@ -97,7 +97,7 @@ def test_a_readers_edit_is_not_confirmed(diagram: Diagram, providers: Providers)
     assert vera.state["unconfirmed"] == 1
 
 
-# On the wire
+# Messages
 
 
 def typed(text: str, author: int) -> Doc[Any]:
@@ -113,7 +113,7 @@ def show(author: int) -> bytes:
 
 
 def ids_of(message: bytes) -> dict[int, tuple[int, int]]:
-    """The first and the last clock of each author whose ids an update message confirms, and nothing else is in it."""
+    """Return the first clock and the end of each author that an update message confirms; it must have no content."""
     decoder = Decoder(message)
     assert (decoder.var_uint(), decoder.var_uint()) == (0, 2)
     update = decode_update(decoder.var_bytes())
@@ -136,7 +136,7 @@ def test_edits_of_yjs_13_clients_are_not_confirmed(diagram: Diagram, author: int
         client.send(show(author))
         client.edit(typed("text", author).get_update())
         diagram.daemon.wait_until(lambda: len(diagram.log()) == 1)
-        # Others' awareness comes back from everybody who hears it, and names nobody.
+        # A client echoes the awareness of others, so an entry does not show that the id is its own.
         client.send(show(WIDE))
         client.edit(typed("other text", author - 1).get_update())
         diagram.daemon.wait_until(lambda: len(diagram.log()) == 2)
@@ -153,7 +153,7 @@ def test_edits_of_clients_without_awareness_such_as_pycrdts_are_not_confirmed(di
 def test_pending_structs_of_a_client_are_not_confirmed(diagram: Diagram) -> None:
     doc = typed("text", WIDE)
     with Client(diagram.daemon, "sketch", diagram.editor) as client:
-        # It has integrated two of the characters that its step 2 has; the others wait for something that it lacks.
+        # The client has integrated two of the characters of its step 2; the others are pending.
         client.send(sync.encode_step_1(b"\x01" + encode_var_uint(WIDE) + b"\x02"))
         client.send(show(WIDE))
         client.send(sync.encode_step_2(doc.get_update()))
@@ -173,7 +173,7 @@ def test_a_step_2_of_a_reader_or_without_a_step_1_confirms_nothing(diagram: Diag
             assert [message for message in client.flush() if message[:2] == b"\x00\x02"] == []
 
 
-# To no effect
+# Confirmations change no document
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -247,11 +247,11 @@ def confirmation(author: int, start: int, end: int, deleted: tuple[int, int]) ->
     return encode_ids(insertions, deletions)
 
 
-# One connection's confirmations
+# The confirmations of one connection
 
 
 class Stage:
-    """Confirmations of a connection, with a journal that commits when it is told to."""
+    """The confirmations of a connection, and a journal that commits when :meth:`commit` is called."""
 
     def __init__(self) -> None:
         self.sent: list[dict[int, tuple[int, int]]] = []

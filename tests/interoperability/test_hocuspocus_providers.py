@@ -1,4 +1,4 @@
-"""Real Hocuspocus providers, six versions with the identical script: opening, editing, denials, many documents."""
+"""Hocuspocus providers of six versions, with the same tests for each: opening, editing, denials, many documents."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ versions_that_reopen = pytest.mark.parametrize("version", VERSIONS_THAT_REOPEN)
 FOREIGN = {"Origin": "https://evil.example"}
 
 
-def draw(client: YjsClient) -> None:
-    """Something of every shared type."""
+def edit_every_type(client: YjsClient) -> None:
+    """Make edits to every shared type."""
     client.insert_text("text", 0, "Canvas ", bold=True)
     client.set_key("map", "shape", mapping(kind="rect", points=array(1, 2.5), label=text("a label")))
     client.insert_values("array", 0, "one", {"two": [2, True]}, binary(b"\x00\xff"))
@@ -28,8 +28,8 @@ def draw(client: YjsClient) -> None:
     client.set_key("map", "page", subdocument("page-1"))
 
 
-def change(client: YjsClient) -> None:
-    """Edits of what another made."""
+def edit_others_content(client: YjsClient) -> None:
+    """Edit what another client made."""
     client.insert_text("text", 7, "Collab")
     client.format_text("text", 0, 6, italic=True)
     client.insert_text(["map", "shape", "label"], 2, "long ")
@@ -54,9 +54,9 @@ def test_providers_edit_every_shared_type_together_and_a_latecomer_has_it_all(
     bob = diagram.provide(providers, "bob", diagram.owner, version=version)
     assert ada.report()["scope"] == bob.report()["scope"] == "read-write"
 
-    draw(ada)
+    edit_every_type(ada)
     drawn = providers.wait_converged(ada, bob)
-    change(bob)
+    edit_others_content(bob)
     changed = providers.wait_converged(ada, bob)
     ada.wait_saved()
     bob.wait_saved()
@@ -418,7 +418,7 @@ def test_a_provider_that_is_closed_whenever_it_connects_does_not_reconnect_at_on
     assert time.monotonic() - began >= times * delay
 
 
-# Next to y-websocket
+# Beside y-websocket clients
 
 
 @every_version
@@ -428,9 +428,9 @@ def test_a_provider_and_a_y_websocket_client_are_in_one_room(
     provider = diagram.provide(providers, "provider", version=version)
     y_websocket = diagram.join(providers, "y-websocket", version="3.1.0")
 
-    draw(provider)
+    edit_every_type(provider)
     drawn = providers.wait_converged(provider, y_websocket)
-    change(y_websocket)
+    edit_others_content(y_websocket)
     assert providers.wait_converged(provider, y_websocket) != drawn
     provider.set_awareness({"name": "provider"})
     y_websocket.set_awareness({"name": "y-websocket"})

@@ -1,4 +1,4 @@
-"""What a page can observe of a real Hocuspocus provider: the events it hears, and what they say."""
+"""The events that Hocuspocus providers emit to a page."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ def test_a_provider_emits_events_for_all_messages_in_both_directions(
     provider.wait_event("stateless")
     provider.wait_saved()
 
-    # Its token, its step 1, its state, what it answered, and the edit.
+    # Its token, its step 1, its awareness, its step 2, and the edit.
     sent = [event["type"] for event in provider.events("outgoingMessage")]
     assert sent[:3] == [AUTH, SYNC, AWARENESS]
     assert {AWARENESS, STATELESS} <= set(sent)
     received = [event["type"] for event in provider.events("message")]
     assert received[0] == AUTH
     assert {SYNC, AWARENESS, STATELESS, SYNC_STATUS} <= set(received)
-    # Step 2 and step 1, once for each step 1 of its own: a provider counts what it has answered.  2.4 begins twice.
+    # Step 2 and step 1, once for each step 1 of its own: a provider counts what it has answered. Version 2.4 sends two.
     begun = 2 if version == "2.4.0" else 1
     assert (received.count(SYNC), received.count(SYNC_STATUS)) == (2 * begun, begun + 1)
 
@@ -145,7 +145,7 @@ def test_a_provider_emits_events_when_the_network_fails_and_reconnects_by_itself
     statuses = [event["status"] for event in provider.events("status")]
     assert "disconnected" in statuses
     assert statuses[-1] == "connected"
-    # The others had left with the connection. Their next sign of life counts again.
+    # The provider removed the others when it lost its connection; their next awareness update adds them again.
     alone = [{"clientId": provider.client_id}]
     assert alone in [event["states"] for event in provider.events("awarenessUpdate")]
     other.set_awareness({"name": "other", "x": 1})
@@ -183,8 +183,8 @@ def test_a_provider_without_awareness_edits_and_sees_the_others(
 ) -> None:
     other = diagram.provide(providers, "other", version=version)
     shy = diagram.provide(providers, "shy", version=version)
-    # The provider has announced itself, and knows the clock at which the others hear of it: a state that it took
-    # out before that would come back.
+    # The provider knows the clock at which the server relays its awareness: a state that it removed before that would
+    # come back.
     other.insert_text("text", 0, "come in")
     shy.wait_content({"text": [{"insert": "come in"}]})
     shy.set_awareness(None)

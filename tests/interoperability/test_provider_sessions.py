@@ -1,4 +1,4 @@
-"""Sessions that end and roles that change while a real provider has a document open."""
+"""Sessions that end and roles that change while a Hocuspocus provider has a document open."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from tests.support.hocuspocus_providers import (
 
 every_version = pytest.mark.parametrize("version", PROVIDER_VERSIONS)
 
-#: Those that can be asked for a token.
+#: The versions that send a new token when the daemon asks for one, and those that do not.
 newer_versions = pytest.mark.parametrize("version", [version for version in PROVIDER_VERSIONS if version >= "3"])
 older_versions = pytest.mark.parametrize("version", [version for version in VERSIONS_THAT_REOPEN if version < "3"])
 
 SYNC_STATUS = 8
 
-#: As long as a session of these tests lasts where nothing is said, so that a token is asked for at every look.
-ALWAYS = 86400
+#: How long sessions last by default, in seconds, so that a new token is asked for at every check.
+SESSION_LIFETIME = 86400
 
 
 @pytest.fixture
 def diagram(database: TestDatabase, start_daemon: StartDaemon) -> Diagram:
-    """A diagram whose daemon looks sessions and roles up every second, and asks for new tokens early."""
-    return Diagram(database, start_daemon, SESSION_RECHECK=1, TOKEN_RENEWAL=ALWAYS)
+    """A diagram whose daemon checks sessions and roles every second, and asks for new tokens early."""
+    return Diagram(database, start_daemon, SESSION_RECHECK=1, TOKEN_RENEWAL=SESSION_LIFETIME)
 
 
 def add_editor(diagram: Diagram, lifetime: str = "1 day") -> User:
-    """One more editor, with a session of that length."""
+    """Add another editor, with a session of that length."""
     user = diagram.database.add_user("guest", lifetime)
     diagram.database.grant("sketch", user, "editor")
     return user
 
 
 def add_session(diagram: Diagram, user: User, lifetime: str = "1 day") -> str:
-    """Sign a user in once more; returns the new session's token."""
+    """Add a session for a user, and return its token."""
     token = secrets.token_hex(16)
     diagram.database.query(
         'INSERT INTO session (id, token, "userId", "expiresAt", "updatedAt") '
@@ -54,7 +54,7 @@ def add_session(diagram: Diagram, user: User, lifetime: str = "1 day") -> str:
 
 
 def expect_close(provider: Provider, version: ProviderVersion, reason: str) -> None:
-    """A provider that tells its version is told that its document is closed; the others may not understand that."""
+    """Wait until a document is closed; only a provider that sends its version gets the message and its reason."""
     if version == "4.8.0":
         provider.wait_event("close", reason=reason)
         assert list(provider.awareness) == [provider.client_id]
@@ -196,7 +196,7 @@ def test_a_changed_role_is_announced_and_applies_from_then_on(
         assert provider.unsynced == 1
         assert len(diagram.log()) == 1
 
-    # What was refused is asked for again, and taken now.
+    # The refused update is requested again, and accepted now.
     provider.force_sync()
     provider.wait_saved()
     assert diagram.provide(providers, "late", version=version).content == {"text": [{"insert": "may not may write"}]}

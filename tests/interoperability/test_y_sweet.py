@@ -1,4 +1,4 @@
-"""y-sweet's client: it syncs, and what it shows as saved is on disk."""
+"""y-sweet's client syncs, and what it shows as saved is on disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.hocuspocus_providers import Providers
 from tests.support.stalling_proxy import StallingProxy
 from tests.support.y_sweet_clients import join
 
-#: The client takes a connection for dead after so many seconds without an answer to a heartbeat.
+#: After how many seconds without an answer to a heartbeat the client takes its connection for lost.
 CLIENTS_PATIENCE = 3.0
 
 SIGN_OF_LIFE = sync.encode_awareness(awareness.encode([]))
@@ -76,7 +76,7 @@ def test_an_edit_is_not_shown_as_saved_while_the_database_is_away_and_the_connec
     ada.insert_text("text", 6, " and after")
     witness.wait_content({"text": [{"insert": "before and after"}]})
     while time.monotonic() < began + CLIENTS_PATIENCE + 1.5:
-        # The answer to the health takes a while, with the database away.
+        # A report of the health takes a while when the database does not answer.
         assert stalling.daemon.get("/health")[0] == 503
         assert ada.state["hasLocalChanges"] is True
     assert ada.state["closes"] == []
@@ -91,18 +91,18 @@ def test_a_reader_sees_no_edit_of_its_own_as_saved(diagram: Diagram, providers: 
     vera.wait_saved()
     vera.insert_text("text", 0, "scribble")
     diagram.join(providers, "witness").set_key("map", "key", "written")
-    # By now everything before it has been answered.
+    # Everything before it has been answered by now.
     vera.wait_content({"map": {"key": "written"}, "text": [{"insert": "scribble"}]})
     assert vera.state["hasLocalChanges"] is True
     diagram.daemon.wait_until(lambda: bool(diagram.log()))
     assert {user for user, _ in diagram.log()} == {diagram.editor.id}
 
 
-# One connection's heartbeats
+# The heartbeats of one connection
 
 
 class Stage:
-    """Heartbeats of a connection, with a journal that commits when it is told to."""
+    """The heartbeats of a connection, and a journal that commits when :meth:`commit` is called."""
 
     def __init__(self) -> None:
         self.clock = Clock()

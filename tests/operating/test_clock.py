@@ -1,4 +1,4 @@
-"""The clocks: the daemon goes by one that cannot be set."""
+"""The daemon schedules by a clock that changes of the system's time do not affect."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ def test_updates_are_committed_in_time_when_the_clock_is_set_back(
             if number == 0:
                 daemon.process.send_signal(signal.SIGUSR1)
                 daemon.wait_for_event("the clock was set back")
-        # So does what is done from time to time: the log is folded.
+        # Scheduled work goes on as well: the log entries are folded into the snapshot.
         unmerged = "SELECT count(*) FROM yjs_update_log WHERE merged_at IS NULL"
         daemon.wait_until(lambda: database.query(unmerged) == [(0,)], 4)
         assert daemon.get("/health")[1]["uptime"] > 0
 
 
 class IdleReactor(ReactorBase):
-    """A reactor that has nothing to do but to wait for the time."""
+    """A reactor without file descriptors."""
 
     def installWaker(self) -> None:
-        """Nobody wakes it."""
+        """It is never woken."""
 
 
 def test_calls_that_are_scheduled_already_keep_their_remaining_time() -> None:

@@ -1,4 +1,4 @@
-"""File descriptors: as many as the system allows."""
+"""The limit of file descriptors is raised as far as the system allows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from canvas_collab.websocket.server import ServerFactory
 
 @pytest.fixture
 def low_limit() -> Iterator[int]:
-    """This process, and what it starts, may have few files open, and could have more; yields how many more."""
+    """Lower the soft limit of open files during the test; yields the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     yield hard

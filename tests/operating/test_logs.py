@@ -9,16 +9,16 @@ from canvas_collab.logs import RATE_LIMIT_INTERVAL, LogRateLimiter
 
 def test_the_first_few_events_of_a_kind_are_logged_and_the_others_counted_once_an_interval() -> None:
     clock = Clock()
-    told: list[int] = []
-    rate_limiter = LogRateLimiter(clock, 2, 100, told.append)
+    suppressed: list[int] = []
+    rate_limiter = LogRateLimiter(clock, 2, 100, suppressed.append)
     assert [rate_limiter.admits("a") for _ in range(5)] == [True, True, False, False, False]
     assert rate_limiter.admits("b")
-    assert told == []
+    assert suppressed == []
     clock.advance(RATE_LIMIT_INTERVAL)
-    assert told == [3]
+    assert suppressed == [3]
     assert rate_limiter.admits("a")
     clock.advance(RATE_LIMIT_INTERVAL)
-    assert told == [3]
+    assert suppressed == [3]
     assert clock.getDelayedCalls() == []
 
 

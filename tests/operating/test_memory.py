@@ -1,4 +1,4 @@
-"""Memory that was freed goes back to the system."""
+"""Freed memory is returned to the system."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def resident():
     return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1])
 
 before = resident()
-# Small enough to lie in the heap, with something behind them that stays.
+# Small enough to be in the heap, and followed by an object that stays.
 values = [bytes(4000) for _ in range(20_000)]
 last = bytes(4000)
 held = resident()

@@ -1,4 +1,4 @@
-"""What an operator sees: health, readiness, outages, endpoints, sessions that end, the log."""
+"""The daemon for operators: health, readiness, outages, endpoints, sessions that end, the event log."""
 
 from __future__ import annotations
 
@@ -86,17 +86,17 @@ def test_the_daemon_reconnects_to_the_database_by_itself(
     with StallingProxy(database.url) as proxy:
         daemon = start_daemon(database, DATABASE_URL=proxy.url)
         proxy.cut()
-        # A page must come whenever one is asked for, although sockets come and go with the same numbers.
+        # Every request must be answered, although new sockets have the same file descriptors as those that were closed.
         daemon.wait_until(lambda: daemon.get("/ready", timeout=2.5)[0] == 200)
 
-        def let_in() -> bool:
+        def is_open() -> bool:
             try:
                 Client(daemon, "one", ada).close()
             except Refused:
                 return False
             return True
 
-        daemon.wait_until(let_in)
+        daemon.wait_until(is_open)
         assert not [event for event in daemon.events() if event["level"] == "critical"]
 
 
@@ -223,9 +223,9 @@ def test_a_role_that_nobody_knows_is_no_access_and_is_logged(database: TestDatab
 def test_a_busy_port_is_one_sentence(database: TestDatabase, start_daemon: StartDaemon, what: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy, pytest.raises(AssertionError) as ended:
         start_daemon(database, **{what: busy.getsockname()[1]})
-    said = str(ended.value)
-    assert f"{what}: nothing can listen on 127.0.0.1 port" in said
-    assert "Traceback" not in said
+    output = str(ended.value)
+    assert f"{what}: nothing can listen on 127.0.0.1 port" in output
+    assert "Traceback" not in output
 
 
 def test_every_problem_of_the_configuration_is_said_without_a_traceback(
@@ -233,10 +233,10 @@ def test_every_problem_of_the_configuration_is_said_without_a_traceback(
 ) -> None:
     with pytest.raises(AssertionError) as ended:
         start_daemon(database, LOG_LEVEL="loud", MIGRATE="maybe")
-    said = str(ended.value)
-    assert "LOG_LEVEL must be one of" in said
-    assert "MIGRATE must be one of" in said
-    assert "Traceback" not in said
+    output = str(ended.value)
+    assert "LOG_LEVEL must be one of" in output
+    assert "MIGRATE must be one of" in output
+    assert "Traceback" not in output
 
 
 @pytest_twisted.ensureDeferred

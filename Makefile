@@ -88,7 +88,7 @@ $(VENV)/.bench: $(VENV)/.created setup.cfg pyproject.toml
 	@touch $@
 
 $(VENV)/.lint: $(VENV)/.created setup.cfg pyproject.toml
-	$(PIP) --editable '.[embedded,lint]'
+	$(PIP) --editable '.[lint,test]'
 	@touch $@
 
 # Tests talk to Yjs itself and benchmarks to other servers, in Node: the machine's own where that is recent enough, else

@@ -32,7 +32,7 @@ def main() -> None:
         TemporaryDirectory(prefix="canvas-collab-crashes-") as directory,
         Crashes(Path(directory), node, ROOT / "tests" / "node", options.seed) as crashes,
     ):
-        report = crashes.play(options.rounds)
+        report = crashes.run(options.rounds)
     print(f"seed {options.seed}, {time.monotonic() - began:.0f} s: {report}")
     for problem in report.problems:
         print(problem)

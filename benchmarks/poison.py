@@ -14,9 +14,9 @@ import time
 from collections import Counter
 
 from tests.support.daemons import ROOT
+from tests.support.document_poison import document_poison, is_explained
 from tests.support.fuzzing import Fuzzer
-from tests.support.hidden import hidden_poison, is_explained
-from tests.support.judge import Failure, Judge, LogPruner
+from tests.support.yjs_oracle import Failure, History, YjsOracle
 
 #: How many histories are judged at once, and after how many batches the fuzzer gets other real histories.
 BATCH = 50
@@ -42,15 +42,15 @@ class Tally:
         self.clean = 0
         self.reading = 0
         self.hidden: Counter[str] = Counter()
-        self.unexplained: list[tuple[LogPruner, list[Failure]]] = []
+        self.unexplained: list[tuple[History, list[Failure]]] = []
 
-    def add(self, history: LogPruner, verdict: list[Failure]) -> None:
+    def add(self, history: History, verdict: list[Failure]) -> None:
         """Count a history and the failures that Yjs had with it."""
         self.updates += len(history.accepted)
         self.histories += 1
         failures = [failure for failure in verdict if not failure.is_reading]
         self.reading += len(failures) < len(verdict)
-        self.clean += not hidden_poison(history)
+        self.clean += not document_poison(history)
         if failures and is_explained(history, failures):
             self.hidden.update({failure.error for failure in failures})
         elif failures:
@@ -80,19 +80,19 @@ def main() -> None:
         parser.error("there is no node; 'make test' installs one")
     tally = Tally()
     began = time.monotonic()
-    with Judge(node, ROOT / "tests" / "node") as judge:
+    with YjsOracle(node, ROOT / "tests" / "node") as oracle:
         for batch in range(options.updates):
             if tally.updates >= options.updates:
                 break
             if batch % BATCHES == 0:
                 first = options.seed * 10**6 + batch * CORPUS
-                fuzzer = Fuzzer(first, judge.histories(range(first, first + CORPUS)))
+                fuzzer = Fuzzer(first, oracle.histories(range(first, first + CORPUS)))
             histories = [fuzzer.history() for _ in range(BATCH)]
-            for history, verdict in zip(histories, judge.judge(histories), strict=True):
+            for history, verdict in zip(histories, oracle.check(histories), strict=True):
                 tally.add(history, verdict)
         print(f"seed {options.seed}, {time.monotonic() - began:.0f} s: {tally.report()}")
         for history, failures in tally.unexplained:
-            reduced = judge.reduced(history)
+            reduced = oracle.reduced(history)
             print(failures[0].group, *(update.hex() for update in (*reduced.before, *reduced.accepted)), sep="\n  ")
     sys.exit(bool(tally.unexplained))
 

@@ -1,4 +1,4 @@
-"""The reactor's clock: one that only goes forward, and evenly, whatever is done to the system's."""
+"""A monotonic clock for the reactor, which changes of the system's time do not affect."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 
 def use_monotonic_clock(reactor: Any) -> None:
-    """Let the reactor, and all that asks it for the time or to be called later, go by the monotonic clock.
+    """Make the reactor tell the time, and schedule delayed calls, by ``time.monotonic``.
 
-    Twisted's own is the time of day: set back by an hour, it delays everything that is due by an hour. What has been
-    scheduled before this is due when it would have been.
+    Twisted uses the time of day by default: setting the system's clock back by an hour would delay every scheduled call
+    by an hour. Calls that are scheduled already keep the time that remains to them.
     """
-    behind = time.monotonic() - reactor.seconds()
+    offset = time.monotonic() - reactor.seconds()
     reactor.seconds = time.monotonic
     for call in reactor.getDelayedCalls():
         call.seconds = time.monotonic
-        call.time += behind
+        call.time += offset

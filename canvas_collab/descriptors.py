@@ -1,4 +1,4 @@
-"""File descriptors: every connection takes one, and systems give a process few unless it asks."""
+"""The limit of open files: every connection takes a descriptor, and the default limit is often as low as 1024."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import sys
 
 
 def raise_descriptor_limit() -> int:
-    """Raise this process's limit of open files to the highest that the system lets it have; returns that."""
+    """Raise this process's soft limit of open files to its hard limit, and return the limit that applies then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         except (OSError, ValueError):
-            # Some systems do not allow what they say they do.
+            # Some systems report a hard limit that they do not accept; macOS is one.
             return soft
     return sys.maxsize if hard == resource.RLIM_INFINITY else hard

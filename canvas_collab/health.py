@@ -1,9 +1,9 @@
-"""The health of the daemon, over HTTP on its own port: `/health` for people and monitors, `/ready` for proxies."""
+"""The HTTP site of the health port: ``/health`` for people and monitoring, ``/ready`` for reverse proxies."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -18,16 +18,21 @@ from zope.interface import provider
 from canvas_collab import __version__
 from canvas_collab.database.pool import Database
 
-#: A database that does not answer for so many seconds is reported as away.
+#: How long the database may take to answer before it is reported as failing, in seconds.
 DATABASE_TIMEOUT = 1.5
 
 
 @frozen
 class ServiceStatus:
-    """What the daemon counts at one moment.
+    """The state of the daemon at one moment.
 
-    Three say why something is not as it should be, if so: `journal`, why updates are not committed; `durability`, why
-    what is committed may be lost; `notifications`, why what others add is not heard of.
+    :ivar connections: how many sockets are open, including those in a handshake.
+    :ivar documents: how many rooms are in memory.
+    :ivar unsaved_updates: how many updates are not committed yet.
+    :ivar journal: why updates cannot be committed, or None.
+    :ivar damaged_documents: the rooms that could not be opened because their stored data is damaged.
+    :ivar durability: why committed data may be lost, or None.
+    :ivar notifications: why notifications of the database do not arrive, or None.
     """
 
     connections: int
@@ -35,78 +40,87 @@ class ServiceStatus:
     unsaved_updates: int
     journal: str | None
     damaged_documents: Sequence[str]
-    durability: str | None = None
-    notifications: str | None = None
+    durability: str | None
+    notifications: str | None
 
 
 class Health:
-    """Finds out how the daemon is."""
+    """Produces the reports of ``/health`` and ``/ready``."""
 
-    def __init__(self, reactor: IReactorTime, database: Database, figures: Callable[[], ServiceStatus]) -> None:
+    def __init__(self, reactor: IReactorTime, database: Database, status: Callable[[], ServiceStatus]) -> None:
+        """:param status: returns the present state of the daemon's parts."""
         self._reactor = reactor
         self._database = database
-        self._figures = figures
+        self._status = status
         self._started = reactor.seconds()
-        #: Whether the daemon is on its way out.
+        #: Whether the daemon is shutting down.
         self.stopping = False
 
     async def report(self) -> dict[str, Any]:
-        """Everything ``/health`` says; ``status`` is ``ok``, ``degraded`` (nothing can be saved) or ``stopping``."""
+        """Return the body of ``/health``.
+
+        Its ``status`` is ``ok``, ``degraded`` (nothing can be saved) or ``stopping``.
+        """
         latency = await self._database.ping(DATABASE_TIMEOUT)
-        figures = self._figures()
-        is_well = latency is not None and figures.journal is None
-        status = "stopping" if self.stopping else "ok" if is_well else "degraded"
+        status = self._status()
+        can_save = latency is not None and status.journal is None
         return {
-            "status": status,
+            "status": "stopping" if self.stopping else "ok" if can_save else "degraded",
             "version": __version__,
             "uptime": round(self._reactor.seconds() - self._started, 3),
             "database": {
                 "ok": latency is not None,
                 "latency_ms": None if latency is None else round(latency * 1000, 3),
             },
-            "journal": _aspect(figures.journal),
-            "durability": _aspect(figures.durability),
-            "notifications": _aspect(figures.notifications),
-            "connections": figures.connections,
-            "documents": figures.documents,
-            "unsaved_updates": figures.unsaved_updates,
-            "damaged_documents": figures.damaged_documents,
+            "journal": _part(status.journal),
+            "durability": _part(status.durability),
+            "notifications": _part(status.notifications),
+            "connections": status.connections,
+            "documents": status.documents,
+            "unsaved_updates": status.unsaved_updates,
+            "damaged_documents": status.damaged_documents,
         }
 
     async def readiness(self) -> dict[str, Any]:
-        """Everything ``/ready`` says; ``reason`` is there only where it is not ready."""
+        """Return the body of ``/ready``; it has a ``reason`` only if the daemon is not ready."""
         if self.stopping:
             return {"ready": False, "reason": "shutting down"}
         if await self._database.ping(DATABASE_TIMEOUT) is None:
             return {"ready": False, "reason": "the database does not answer"}
-        trouble = self._figures().journal
-        return {"ready": True} if trouble is None else {"ready": False, "reason": trouble}
+        reason = self._status().journal
+        return {"ready": True} if reason is None else {"ready": False, "reason": reason}
 
 
-def _aspect(trouble: str | None) -> dict[str, object]:
-    return {"ok": trouble is None, "reason": trouble}
+def _part(reason: str | None) -> dict[str, object]:
+    """Return the JSON for a part of the daemon that fails for `reason`, or works if that is None."""
+    return {"ok": reason is None, "reason": reason}
 
 
-class _Json(Resource):
-    """A resource that answers GET with what a coroutine says."""
+class _JsonResource(Resource):
+    """A resource that answers GET with the JSON that a coroutine function returns."""
 
     isLeaf = True
 
-    def __init__(self, ask: Callable[[], Any], good: Callable[[dict[str, Any]], bool]) -> None:
+    def __init__(
+        self, report: Callable[[], Awaitable[dict[str, Any]]], is_good: Callable[[dict[str, Any]], bool]
+    ) -> None:
+        """:param report: returns the body.
+        :param is_good: whether a body is answered with the status 200; otherwise it is 503.
+        """
         Resource.__init__(self)
-        self._ask = ask
-        self._good = good
+        self._report = report
+        self._is_good = is_good
 
     def render_GET(self, request: Request) -> int:
-        """Answer 200 if all is well, else 503, with the same JSON either way."""
-        gone: list[object] = []
-        request.notifyFinish().addErrback(gone.append)
+        """Answer with the report, as soon as it is there."""
+        disconnected: list[object] = []
+        request.notifyFinish().addErrback(disconnected.append)
 
         async def answer() -> None:
-            body = await self._ask()
-            if gone:
+            body = await self._report()
+            if disconnected:
                 return
-            request.setResponseCode(200 if self._good(body) else 503)
+            request.setResponseCode(200 if self._is_good(body) else 503)
             request.setHeader(b"content-type", b"application/json")
             request.setHeader(b"cache-control", b"no-store")
             request.write(json.dumps(body).encode() + b"\n")
@@ -118,19 +132,19 @@ class _Json(Resource):
 
 @provider(IAccessLogFormatter)
 def _log_line(_timestamp: str, request: Request) -> str:
-    """An access log's line with the time of day, which the reactor's clock does not know."""
+    """Format a line of the access log, with the time of day; the reactor's clock is monotonic."""
     line: str = combinedLogFormatter(datetimeToLogString(), request)
     return line
 
 
 def health_site(health: Health) -> Site:
-    """What answers on the health port."""
+    """Return the site to serve on the health port."""
     return Site(health_resource(health), logFormatter=_log_line)
 
 
 def health_resource(health: Health) -> Resource:
-    """The tree of resources of the health port."""
+    """Return the root resource of the health port."""
     root = Resource()
-    root.putChild(b"health", _Json(health.report, lambda report: report["status"] == "ok"))
-    root.putChild(b"ready", _Json(health.readiness, lambda report: bool(report["ready"])))
+    root.putChild(b"health", _JsonResource(health.report, lambda report: report["status"] == "ok"))
+    root.putChild(b"ready", _JsonResource(health.readiness, lambda report: bool(report["ready"])))
     return root

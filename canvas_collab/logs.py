@@ -1,4 +1,7 @@
-"""The log: one JSON object a line, an event's name and its fields, and nothing that is secret."""
+"""The event log: one JSON object a line, with an event's name and its fields. Callers log no secrets.
+
+(The log of updates is the table ``yjs_update_log``, see :mod:`canvas_collab.persistence.store`.)
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,11 @@ from twisted.logger import (
 )
 from zope.interface import provider
 
-#: Of events that repeat themselves some are logged in so many seconds, and the others counted.
-QUIET_INTERVAL = 60.0
+#: The interval of :class:`LogRateLimiter`, in seconds.
+RATE_LIMIT_INTERVAL = 60.0
 
-#: From here only what is as severe as this is let through: the rest repeats what the daemon logs itself.
-NOISY_NAMESPACES = {
+#: Minimum levels by prefixes of namespaces (names of loggers): lesser events there repeat what the daemon logs itself.
+MINIMUM_LEVELS = {
     "autobahn": LogLevel.error,
     "log_legacy": LogLevel.warn,
     "twisted.internet.protocol": LogLevel.warn,
@@ -35,17 +38,17 @@ NOISY_NAMESPACES = {
 
 
 class Stream(Protocol):
-    """Where lines go."""
+    """A text stream to log to."""
 
     def write(self, line: str, /) -> object:
-        """Take a line."""
+        """Write a line, with its line break."""
 
     def flush(self) -> object:
-        """Let others see it."""
+        """Flush what was written."""
 
 
 def log_observer(level: str, stream: Stream) -> ILogObserver:
-    """An observer that writes events of `level` and above to `stream`, a line each."""
+    """Return an observer that writes events of `level` and above to `stream`, a line each."""
 
     @provider(ILogObserver)
     def write(event: LogEvent) -> None:
@@ -53,12 +56,15 @@ def log_observer(level: str, stream: Stream) -> ILogObserver:
         stream.flush()
 
     predicate = LogLevelFilterPredicate(LogLevel.lookupByName(level))
-    observer: ILogObserver = FilteringLogObserver(write, [_quieter, predicate])
+    observer: ILogObserver = FilteringLogObserver(write, [_namespace_filter, predicate])
     return observer
 
 
 def format_event(event: LogEvent) -> str:
-    """An event as JSON: when, how severe, what, and its own fields."""
+    """Format an event as a JSON object: ``time``, ``level``, ``event``, ``source``, and its own fields.
+
+    Of its fields only text, numbers, booleans and nulls are written; a failure is written as its traceback.
+    """
     level = event.get("log_level", LogLevel.info)
     line: dict[str, object] = {
         "time": datetime.fromtimestamp(event["log_time"], timezone.utc).isoformat(timespec="milliseconds"),
@@ -68,60 +74,60 @@ def format_event(event: LogEvent) -> str:
     if event.get("log_namespace"):
         line["source"] = event["log_namespace"]
     for name, value in event.items():
-        if not name.startswith("log_") and name not in _FORMATTED and _plain(value):
+        if not name.startswith("log_") and name not in _LEGACY_FIELDS and _is_scalar(value):
             line.setdefault(name, value)
     if "log_failure" in event:
         line["failure"] = event["log_failure"].getTraceback()
     return json.dumps(line, ensure_ascii=False)
 
 
-#: Fields of Twisted's older logging that say again what others say.
-_FORMATTED = frozenset({"time", "isError", "message", "format", "system"})
+#: Fields of events of Twisted's legacy logging that repeat other fields.
+_LEGACY_FIELDS = frozenset({"time", "isError", "message", "format", "system"})
 
 
-def _plain(value: object) -> bool:
+def _is_scalar(value: object) -> bool:
     return value is None or isinstance(value, (str, int, float))
 
 
 @provider(ILogFilterPredicate)
-def _quieter(event: LogEvent) -> object:
-    """Keep the noise out."""
+def _namespace_filter(event: LogEvent) -> object:
+    """Drop events below the minimum level of their namespace."""
     namespace = event.get("log_namespace") or ""
     level = event.get("log_level", LogLevel.info)
-    for noisy, least in NOISY_NAMESPACES.items():
-        if namespace.startswith(noisy) and level < least:
+    for prefix, minimum in MINIMUM_LEVELS.items():
+        if namespace.startswith(prefix) and level < minimum:
             return PredicateResult.no
     return PredicateResult.maybe
 
 
 class LogRateLimiter:
-    """Which of the events that a client can cause at will are logged: the first few in every interval."""
+    """Limits how often events that clients can cause at will are logged: the first few in every interval."""
 
     def __init__(
-        self, reactor: IReactorTime, each: int, most: int, report: Callable[[int], None] | None = None
+        self, reactor: IReactorTime, per_kind: int, in_total: int, report: Callable[[int], None] | None = None
     ) -> None:
-        """:param each: how many of one kind are logged in an interval.
-        :param most: how many of all kinds.
-        :param report: is told at an interval's end how many were not logged, if any.
+        """:param per_kind: how many events of one kind may be logged in an interval.
+        :param in_total: how many of all kinds together.
+        :param report: called at the end of an interval with the number of events that were not logged, if any.
         """
         self._reactor = reactor
-        self._each = each
-        self._most = most
+        self._per_kind = per_kind
+        self._in_total = in_total
         self._report = report
         self._logged: Counter[Hashable] = Counter()
         self._suppressed = 0
 
     def admits(self, kind: Hashable) -> bool:
-        """Whether one more of this kind is to be logged."""
+        """Return whether an event of this kind may be logged now, and count it."""
         if not self._logged:
-            self._reactor.callLater(QUIET_INTERVAL, self._begin_anew)
-        if self._logged[kind] >= self._each or self._logged.total() >= self._most:
+            self._reactor.callLater(RATE_LIMIT_INTERVAL, self._start_interval)
+        if self._logged[kind] >= self._per_kind or self._logged.total() >= self._in_total:
             self._suppressed += 1
             return False
         self._logged[kind] += 1
         return True
 
-    def _begin_anew(self) -> None:
+    def _start_interval(self) -> None:
         suppressed, self._suppressed = self._suppressed, 0
         self._logged.clear()
         if suppressed and self._report is not None:

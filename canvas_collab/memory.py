@@ -1,22 +1,22 @@
-"""Memory of the process: returning it to the system, and how often the garbage collector runs."""
+"""The memory of the process: returning freed memory to the system, and tuning the garbage collector."""
 
 from __future__ import annotations
 
 import ctypes
 import gc
 
-#: The garbage collector looks at new objects when there are so many more of them.
-COLLECT_AFTER = 10_000
+#: The garbage collector's threshold for its first generation: how many more objects were made than freed.
+FIRST_GENERATION_THRESHOLD = 10_000
 
-#: It looks at all objects after so many times ten of these looks: with large documents open that takes long.
-COLLECT_ALL_AFTER = 50
+#: Its threshold for the third generation, which are all objects: with large documents open that takes long.
+THIRD_GENERATION_THRESHOLD = 50
 
 
 def release_free_memory() -> bool:
-    """Return freed memory to the system; returns whether there was any.
+    """Return freed memory to the system, and return whether there was any to return.
 
-    The C library does this by itself only for memory at the end of its heap.  It takes some milliseconds for a hundred
-    megabytes.  Only glibc can be told to, and memory that Python's allocator keeps for small objects stays.
+    By itself the C library returns only the memory at the end of its heap. This takes some milliseconds for a hundred
+    megabytes. It works with glibc only, and not for the memory that Python's own allocator keeps for small objects.
     """
     try:
         return bool(ctypes.CDLL(None).malloc_trim(0))
@@ -25,11 +25,12 @@ def release_free_memory() -> bool:
 
 
 def tune_garbage_collection() -> None:
-    """Run the garbage collector rarely, and not at all over the objects that exist now.
+    """Make the garbage collector run rarely, and never look at the objects that exist now.
 
-    What exists when the daemon has started stays to its end.  Nearly everything that comes later is freed by its
-    reference count; with the default thresholds, collecting takes a tenth of the time that a message takes.
+    Objects that exist when the daemon has started live until it ends. Nearly all that are created later are freed by
+    their reference counts; with the default thresholds, garbage collection takes a tenth of the time of handling a
+    message.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 10, COLLECT_ALL_AFTER)
+    gc.set_threshold(FIRST_GENERATION_THRESHOLD, 10, THIRD_GENERATION_THRESHOLD)

@@ -1,4 +1,4 @@
-"""``twistd canvas-collab``: from the environment to a running daemon, or to sentences that say why not."""
+"""The Twisted plugin behind ``twistd canvas-collab``: options, and the service that twistd runs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from canvas_collab.service import collaboration_service
 
 
 class Options(usage.Options):
-    """The command line.  Everything else comes from the environment."""
+    """The options of the command line. The settings come from the environment."""
 
     synopsis = "[options]"
     longdesc = "Realtime collaboration for Yjs documents. Configured from the environment, see docs/configuration.md."
@@ -44,7 +44,13 @@ class Options(usage.Options):
 
 
 def makeService(options: Options) -> IService:
-    """What twistd calls: everything that can go wrong at start goes wrong here, before the process detaches."""
+    """Return the daemon's service; twistd calls this.
+
+    Settings, ports and the database are checked here, before twistd detaches the process, so that the operator sees
+    what is wrong.
+
+    :raises SystemExit: with sentences for the operator, if the daemon cannot start.
+    """
     from twisted.internet import reactor
 
     use_monotonic_clock(reactor)
@@ -56,9 +62,9 @@ def makeService(options: Options) -> IService:
             settings, embedded = development.start_embedded_database(settings)
             development.create_auth_tables(settings.database.url)
         catalogue = prepare_database(settings.database.url, settings.database.migrate)
-        users = development.create_demo(settings.database.url) if embedded else []
+        users = development.create_demo_data(settings.database.url) if embedded else []
     except (ConfigurationError, UnsuitableDatabase) as error:
-        # twistd would show the traceback of any other exception.
+        # twistd prints the traceback of any other exception.
         raise SystemExit("\n  ".join(["canvas-collab cannot start:", *error.problems])) from error
     except development.DevelopmentError as error:
         raise SystemExit(f"canvas-collab cannot start: {error}") from error
@@ -71,13 +77,13 @@ def makeService(options: Options) -> IService:
         before=[embedded] if embedded else [],
     )
     if embedded:
-        # Not sys.stdout, which twistd turns into log events.
+        # twistd turns writes to sys.stdout into log events.
         reactor.callWhenRunning(print, development.banner(settings, users), file=sys.__stdout__, flush=True)
-    return _Root(service, _observer(options, settings.process.log_level))
+    return _RootService(service, _observer(options, settings.process.log_level))
 
 
 def _observer(options: Options, level: str) -> ILogObserver | None:
-    """The daemon's log, where twistd was told to put it; None where that is not a file, and so is left to twistd."""
+    """Return an observer that writes the event log to twistd's log file or standard output; None for syslog."""
     twistd: Mapping[str, Any] = options.parent or {}
     if twistd.get("syslog"):
         return None
@@ -86,6 +92,7 @@ def _observer(options: Options, level: str) -> ILogObserver | None:
 
 
 def _require_ports(listen: ListenSettings, options: Options) -> None:
+    """Raise :class:`ConfigurationError` unless the ports that are to be listened on are free."""
     problems = []
     if not options["ws-endpoint"]:
         problems.append(development.port_problem("WS_PORT", listen.ws_host, listen.ws_port))
@@ -96,12 +103,13 @@ def _require_ports(listen: ListenSettings, options: Options) -> None:
 
 
 def _tcp(host: str, port: int) -> str:
+    """Return the Twisted endpoint string of a TCP port."""
     escaped = host.replace(":", r"\:")
     return f"tcp:{port}:interface={escaped}:backlog=1024"
 
 
-class _Root(MultiService):
-    """The service that twistd gets.  It gives the application the daemon's log."""
+class _RootService(MultiService):
+    """The service that twistd runs. It sets the log observer of twistd's application."""
 
     def __init__(self, service: Any, observer: ILogObserver | None) -> None:
         MultiService.__init__(self)
@@ -109,7 +117,7 @@ class _Root(MultiService):
         service.setServiceParent(self)
 
     def setServiceParent(self, parent: Any) -> None:
-        """twistd adds the service to its application before it asks that for a log observer."""
+        """Set the log observer: twistd adds the service to its application before it asks that for an observer."""
         if self._observer is not None and hasattr(parent, "setComponent"):
             parent.setComponent(ILogObserver, self._observer)
         MultiService.setServiceParent(self, parent)

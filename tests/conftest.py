@@ -1,4 +1,4 @@
-"""The fixtures that many tests share."""
+"""Fixtures for all tests: databases, daemons, diagrams, and Node."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
 
 @pytest.fixture
 def empty_database(postgres: PostgreSQL) -> Iterator[TestDatabase]:
-    """A new database without a table."""
+    """A new database without tables."""
     with postgres.database() as database:
         yield database
 
@@ -44,7 +44,10 @@ def database(empty_database: TestDatabase) -> TestDatabase:
 
 @pytest.fixture
 def start_daemon() -> Iterator[StartDaemon]:
-    """Starts daemons: ``start_daemon(database, SETTING=value)``; `arguments` and `twistd` are for the command line."""
+    """A function that starts daemons, which are stopped after the test: ``start_daemon(database, SETTING=value)``.
+
+    Its `arguments` follow ``canvas-collab`` on the command line, and those of `twistd` come before it.
+    """
     daemons: list[Daemon] = []
 
     def start(
@@ -62,7 +65,7 @@ def start_daemon() -> Iterator[StartDaemon]:
 
 @pytest.fixture(scope="session")
 def node_path() -> Path:
-    """Where the npm packages of the tests are installed."""
+    """The directory of the Node programs of the tests and their npm packages."""
     path = ROOT / "tests" / "node"
     if not (path / "node_modules").is_dir():
         pytest.skip("the npm packages are not installed; 'make test' installs them")
@@ -71,7 +74,7 @@ def node_path() -> Path:
 
 @pytest.fixture(scope="session")
 def node_executable() -> str:
-    """Node itself."""
+    """The path of the Node executable."""
     executable = shutil.which("node")
     if executable is None:
         pytest.skip("there is no node; 'make test' installs one")
@@ -80,7 +83,7 @@ def node_executable() -> str:
 
 @pytest.fixture
 def providers(node_executable: str, node_path: Path) -> Iterator[Providers]:
-    """A Node process for Hocuspocus providers and y-websocket clients."""
+    """A Node process for Hocuspocus providers and Yjs clients."""
     with Providers(node_executable, node_path) as clients:
         yield clients
 
@@ -93,7 +96,7 @@ def diagram(database: TestDatabase, start_daemon: StartDaemon) -> Diagram:
 
 @pytest.fixture
 def proxy(database: TestDatabase) -> Iterator[StallingProxy]:
-    """It stands between the daemon and PostgreSQL."""
+    """A proxy to PostgreSQL that can stop forwarding."""
     with StallingProxy(database.url) as proxy:
         yield proxy
 

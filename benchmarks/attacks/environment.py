@@ -14,7 +14,7 @@ from benchmarks.attacks.outcome import Outcome
 from benchmarks.installation import postgres
 from benchmarks.processes import Cores, cpu_seconds, cpu_wait_seconds, peak_memory, reset_peak_memory
 from tests.support.attacks.framing import ROOM
-from tests.support.bystanders import Bystanders, Seats
+from tests.support.bystanders import BystanderRooms, Bystanders
 from tests.support.daemons import Daemon, daemon_environment
 from tests.support.databases import TestDatabase, User
 
@@ -166,7 +166,9 @@ class Environment:
                 (f"session-{user.id}", user.token, user.id),
             )
         bystander, saver, leaver = (self.users[name].token for name in ("bystander", "saver", "leaver"))
-        seats = Seats(self.daemon.ws_port, "diagram-watched", bystander, "diagram-saved", saver, "diagram-left", leaver)
+        seats = BystanderRooms(
+            self.daemon.ws_port, "diagram-watched", bystander, "diagram-saved", saver, "diagram-left", leaver
+        )
         self._bystanders = Bystanders(seats, sorted(self.cores.others))
         time.sleep(1)
 

@@ -9,9 +9,9 @@ from attrs import frozen
 from benchmarks.attacks import payloads
 from benchmarks.attacks.payloads import ADDRESS, CLOSE, QUERY, STATELESS, Pieces, awareness, edits, repeated
 from canvas_collab.protocol import sync
-from tests.support.attacks.asking import present, shown, vector
 from tests.support.attacks.deletions import descending
 from tests.support.attacks.encoding import BINARY, PING, PONG, TEXT, frame, string, update
+from tests.support.attacks.queries import awareness_clients, awareness_state, state_vector
 from tests.support.attacks.shape import WireProtocol
 from tests.support.attacks.values import json_numbers
 
@@ -40,16 +40,16 @@ class Flood:
 
 
 _STEP_1 = sync.encode_step_1(b"\0")
-_LARGE_STEP_1 = sync.encode_step_1(vector(1_000_000)[0])
-_SMALL_STEP_1 = sync.encode_step_1(vector(50_000)[0])
+_LARGE_STEP_1 = sync.encode_step_1(state_vector(1_000_000)[0])
+_SMALL_STEP_1 = sync.encode_step_1(state_vector(50_000)[0])
 _QUERY = bytes((QUERY,))
 _EMPTY = sync.encode_update(update())
-_AWARENESS_TOO_LARGE = sync.encode_awareness(shown(3_000_000, json_numbers)[0])
-_AWARENESS_OF_MANY = sync.encode_awareness(present(60_000)[0])
+_AWARENESS_TOO_LARGE = sync.encode_awareness(awareness_state(3_000_000, json_numbers)[0])
+_AWARENESS_OF_MANY = sync.encode_awareness(awareness_clients(60_000)[0])
 _FIRST_FRAGMENT = frame(b"\0", BINARY & 0x7F)
 _FRAGMENT = frame(b"", 0)
 
-_H, _S = WireProtocol.HOCUSPOCUS, WireProtocol.STRANGER
+_H, _S = WireProtocol.HOCUSPOCUS, WireProtocol.UNAUTHENTICATED
 
 FLOODS: Mapping[str, Flood] = {
     flood.name: flood

@@ -57,7 +57,7 @@ def attack(environment: Environment, shape: Shape, role: str, size: int, patienc
 
 def roles(shape: Shape) -> tuple[str, ...]:
     """The roles that a shape is sent with."""
-    return ("nobody",) if shape.protocol is WireProtocol.STRANGER else ("viewer", "editor")
+    return ("nobody",) if shape.protocol is WireProtocol.UNAUTHENTICATED else ("viewer", "editor")
 
 
 def nothing(environment: Environment, seconds: float) -> Outcome:

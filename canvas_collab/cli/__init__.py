@@ -1,1 +1,1 @@
-"""The command ``canvas-collab``: what an operator looks up, brings back, checks and keeps beside the daemon."""
+"""The command ``canvas-collab``, with which operators inspect, restore, repair and back up documents."""

@@ -1,4 +1,4 @@
-"""Backups of the tables that are ours, by PostgreSQL's own programs."""
+"""The commands ``backup`` and ``restore-backup``: backups of Canvas Collab's tables, with pg_dump and pg_restore."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
 from canvas_collab.cli.context import Context, pass_context
+from canvas_collab.cli.errors import CommandError
 from canvas_collab.cli.group import cli
-from canvas_collab.cli.repository import NotFound
 from canvas_collab.database.catalogue import read_catalogue
 
-#: What is backed up; the roles, and the people, are the application's.
+#: The tables that are backed up; diagrams, roles and users are in the application's own backups.
 TABLES = ("yjs_document", "yjs_update_log")
 
-#: Where in a script of pg_restore the rows of a table begin.  In the rows themselves a line break is escaped.
+#: The beginning of a table's rows in a script that pg_restore prints. Line breaks within rows are escaped.
 _COPY = re.compile(
     rb'^COPY (?:(?:"[^\n]*"|\w+)\.)?(?P<table>yjs_document|yjs_update_log) \((?P<columns>[^)\n]*)\) FROM stdin;\n',
     re.MULTILINE,
@@ -32,9 +32,11 @@ _COPY = re.compile(
 
 
 def find_program(name: str, url: str) -> str:
-    """One of PostgreSQL's programs, not older than the server: the system's, or that of the embedded database.
+    """Return the path of a PostgreSQL program that is not older than the server.
 
-    :raises NoSuchThing: if there is none.
+    Looked for on ``PATH``, then in the embedded database.
+
+    :raises CommandError: if there is none.
     """
     connection = psycopg2.connect(url)
     try:
@@ -45,10 +47,11 @@ def find_program(name: str, url: str) -> str:
         version = re.search(rb"\d+", _run([candidate, "--version"]))
         if version and int(version[0]) >= major:
             return candidate
-    raise NotFound(f"There is no {name} of version {major} or newer: install PostgreSQL's client programs.")
+    raise CommandError(f"There is no {name} of version {major} or newer: install PostgreSQL's client programs.")
 
 
 def _candidates(name: str) -> list[str]:
+    """Return the paths at which a program of that name is installed."""
     found = shutil.which(name)
     candidates = [found] if found else []
     try:
@@ -59,12 +62,16 @@ def _candidates(name: str) -> list[str]:
     return candidates + [str(path) for path in sorted(embedded)]
 
 
-def _run(arguments: list[str], given: bytes | None = None) -> bytes:
-    done = subprocess.run(arguments, input=given, capture_output=True)
-    if done.returncode != 0:
-        reason = " ".join(done.stderr.decode(errors="replace").split())
-        raise NotFound(f"{Path(arguments[0]).name} failed: {reason}")
-    return done.stdout
+def _run(arguments: list[str]) -> bytes:
+    """Run a program, and return its standard output.
+
+    :raises CommandError: with its standard error, if it fails.
+    """
+    completed = subprocess.run(arguments, capture_output=True)
+    if completed.returncode != 0:
+        reason = " ".join(completed.stderr.decode(errors="replace").split())
+        raise CommandError(f"{Path(arguments[0]).name} failed: {reason}")
+    return completed.stdout
 
 
 @cli.command()
@@ -92,24 +99,25 @@ def restore_backup(context: Context, file: str, replace: bool) -> None:
         cursor.execute("SELECT count(*) FROM yjs_document")
         [(count,)] = cursor.fetchall()
         if count and not replace:
-            raise NotFound(f"There are {count} documents here already; --replace would delete them.")
+            raise CommandError(f"There are {count} documents here already; --replace would delete them.")
         script = _run([find_program("pg_restore", url), "--data-only", "--no-owner", "--file=-", file])
         user_table = read_catalogue(connection).user_table
         if replace:
             cursor.execute(f"TRUNCATE {', '.join(_qualified(cursor, table) for table in TABLES)}")
         found = {rows.table: rows for rows in _rows_in(script)}
         if set(found) != set(TABLES):
-            raise NotFound(f"{file} is no backup of the documents: it lacks one of the tables.")
+            raise CommandError(f"{file} is no backup of the documents: it lacks one of the tables.")
         for table in TABLES:
-            _read_back(cursor, found[table], user_table)
+            _insert_rows(cursor, found[table], user_table)
     click.echo(f"Read back from {file}.")
 
 
 @contextmanager
 def _connected(url: str) -> Iterator[Connection]:
+    """Connect to the database, until the end of the with statement."""
     connection = psycopg2.connect(url)
     try:
-        # In which pg_dump writes, unless the database's own is another.
+        # The encoding of scripts of pg_restore, unless the database's own is another.
         connection.set_client_encoding("UTF8")
         yield connection
     finally:
@@ -117,7 +125,7 @@ def _connected(url: str) -> Iterator[Connection]:
 
 
 def _qualified(cursor: Cursor, table: str) -> str:
-    """A table's name with its schema, which need not be ``public``."""
+    """Return a table's quoted name with its schema, which need not be ``public``."""
     cursor.execute(
         "SELECT format('%%I.%%I', nspname, relname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
         " WHERE pg_class.oid = to_regclass(%s)",
@@ -125,30 +133,33 @@ def _qualified(cursor: Cursor, table: str) -> str:
     )
     rows = cursor.fetchall()
     if not rows:
-        raise NotFound(f"There is no table {table} in this database; canvas-collab migrate makes it.")
+        raise CommandError(f"There is no table {table} in this database; canvas-collab migrate makes it.")
     return str(rows[0][0])
 
 
 @frozen
-class _Rows:
-    """What is in a backup of one table, in the text format of ``COPY``."""
+class _TableData:
+    """The rows of a table in a backup, in the text format of ``COPY``."""
 
     table: str
     columns: str
     data: bytes = field(repr=False)
 
 
-def _rows_in(script: bytes) -> Iterator[_Rows]:
-    """The tables in a script of pg_restore, whichever schema they were in; nothing else of it is of interest."""
+def _rows_in(script: bytes) -> Iterator[_TableData]:
+    """Yield the rows of each table in a script of pg_restore, whichever schema the tables were in."""
     position = 0
     while match := _COPY.search(script, position):
-        # The line before may be the last row, or the one that says that rows follow.
+        # The line before the end mark is the last row, or the COPY statement itself if the table is empty.
         position = script.index(b"\n\\.\n", match.end() - 1) + 1
-        yield _Rows(match["table"].decode(), match["columns"].decode(), script[match.end() : position])
+        yield _TableData(match["table"].decode(), match["columns"].decode(), script[match.end() : position])
 
 
-def _read_back(cursor: Cursor, rows: _Rows, user_table: str) -> None:
-    """Put rows into a table.  They go by a table of their own, where they need not refer to anything."""
+def _insert_rows(cursor: Cursor, rows: _TableData, user_table: str) -> None:
+    """Insert rows into a table, by way of a temporary table, which has no foreign keys.
+
+    Users that no longer exist are replaced with null.
+    """
     table, staged = _qualified(cursor, rows.table), f"pg_temp.staged_{rows.table}"
     cursor.execute(f"CREATE TEMPORARY TABLE staged_{rows.table} (LIKE {table}) ON COMMIT DROP")
     is_log = rows.table == "yjs_update_log"

@@ -1,4 +1,4 @@
-"""What every command works with: the settings and the stored documents."""
+"""The context of the commands: the settings, the database, and the stored documents."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from contextlib import contextmanager
 import click
 from attrs import frozen
 
-from canvas_collab.cli.repository import DocumentRepository, NotFound, open_repository
+from canvas_collab.cli.errors import CommandError
+from canvas_collab.cli.repository import DocumentRepository, open_repository
 from canvas_collab.config.settings import Settings
 from canvas_collab.development import start_embedded_database
 
 
 @frozen
 class Context:
-    """What a command works with."""
+    """What every command is given, as click's context object."""
 
     settings: Settings
 
     @contextmanager
     def database_url(self) -> Iterator[str]:
-        """The database's URL; without ``DATABASE_URL``, in development, that of the embedded one.
+        """Give the URL of the database; without ``DATABASE_URL``, start the embedded one for as long as it is needed.
 
-        :raises NoSuchThing: if there is none.
+        :raises CommandError: if there is neither.
         """
         if self.settings.database.url:
             yield self.settings.database.url
             return
         if not (self.settings.process.data_dir / "postgres").is_dir():
-            raise NotFound("Set DATABASE_URL: there is no embedded database here either.")
+            raise CommandError("Set DATABASE_URL: there is no embedded database here either.")
         settings, service = start_embedded_database(self.settings)
         try:
             yield settings.database.url
@@ -37,13 +38,13 @@ class Context:
             service.stopService()
 
     @contextmanager
-    def archive(self) -> Iterator[DocumentRepository]:
-        """The stored documents."""
-        with self.database_url() as url, open_repository(url) as archive:
-            yield archive
+    def repository(self) -> Iterator[DocumentRepository]:
+        """Open the repository of stored documents."""
+        with self.database_url() as url, open_repository(url) as repository:
+            yield repository
 
     def room(self, name: str) -> str:
-        """The room that a name stands for: a room's name, or the id of a diagram."""
+        """Return the name of a room, given that name or the id of a diagram."""
         prefix = self.settings.routing.room_prefix
         return name if name.startswith(prefix) else prefix + name
 

@@ -1,4 +1,4 @@
-"""Commands that change documents: import, restore, repair, migrate."""
+"""The commands that change the database: ``import``, ``restore``, ``repair``, ``migrate``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import BinaryIO
 import click
 
 from canvas_collab.cli.context import Context, pass_context
+from canvas_collab.cli.errors import CommandError
 from canvas_collab.cli.formatting import clock_count
 from canvas_collab.cli.group import cli
-from canvas_collab.cli.repository import NotFound
 from canvas_collab.cli.timespec import Timespec
 from canvas_collab.database.catalogue import UnsuitableDatabase
 from canvas_collab.database.migrations import prepare_database
@@ -36,13 +36,13 @@ def import_(context: Context, room: str, file: BinaryIO, user: str | None) -> No
     try:
         update = decode_update(file.read())
     except Malformed as error:
-        raise NotFound(f"{file.name} is no Yjs update: {error}.") from error
+        raise CommandError(f"{file.name} is no Yjs update: {error}.") from error
     if not update:
         click.echo("There is nothing in it.")
         return
-    with context.archive() as archive:
+    with context.repository() as repository:
         room = context.room(room)
-        added = archive.add(room, update, user)
+        added = repository.add(room, update, user)
     if added:
         click.echo(f"{added} bytes added to {room}.")
     else:
@@ -61,25 +61,25 @@ def restore(context: Context, room: str, at: datetime, user: str | None, dry_run
     That is done by new edits: whoever has it open follows, nothing is taken out of its history, and restoring a time
     before this undoes it.
     """
-    with context.archive() as archive:
+    with context.repository() as repository:
         room = context.room(room)
-        now = archive.load(room)
-        then = archive.load_at(room, at, context.settings.snapshots.history_retention)
-        # A copy of what was there is as good as itself.
-        is_there = write_json(to_json(now)) == write_json(to_json(then))
-        update = EMPTY_UPDATE if is_there else restoring_update(now, then, unused_client_id(now))
+        now = repository.load(room)
+        then = repository.load_at(room, at, context.settings.snapshots.history_retention)
+        # The same content needs no edit, even where other items have it.
+        is_same = write_json(to_json(now)) == write_json(to_json(then))
+        update = EMPTY_UPDATE if is_same else restoring_update(now, then, unused_client_id(now))
         if update == EMPTY_UPDATE:
             click.echo(f"{room} shows what it showed then.")
             return
         edits = decode_update(update)
         inserted = sum(run.count for runs in edits.runs.values() for run in runs)
         deleted = clock_count(edits.deletions)
-        did = f"{inserted} items inserted again, {deleted} clocks deleted, {len(update)} bytes"
+        changes = f"{inserted} items inserted again, {deleted} clocks deleted, {len(update)} bytes"
         if dry_run:
-            click.echo(f"{room} would be as it was: {did}.")
+            click.echo(f"{room} would be as it was: {changes}.")
             return
-        archive.append(room, update, user)
-        click.echo(f"{room} is as it was: {did}.")
+        repository.append(room, update, user)
+        click.echo(f"{room} is as it was: {changes}.")
 
 
 @cli.command()
@@ -92,9 +92,9 @@ def repair(context: Context, room: str, trust_snapshot: bool, keep: str | None, 
     """Make the snapshot of a damaged document anew, from its log and, if you say so, from what can be read of it."""
     if (keep is None) == (not discard):
         raise click.UsageError("Say what becomes of the damaged bytes: --keep FILE, or --discard.")
-    with context.archive() as archive:
+    with context.repository() as repository:
         room = context.room(room)
-        with archive.locked(room) as snapshot:
+        with repository.locked(room) as snapshot:
             document = Document()
             try:
                 document.apply(snapshot.read())
@@ -106,24 +106,28 @@ def repair(context: Context, room: str, trust_snapshot: bool, keep: str | None, 
             if keep is not None:
                 with open(keep, "xb") as file:
                     file.write(snapshot.data)
-            entries = archive.log(room, with_updates=True)
+            entries = repository.log(room, with_updates=True)
             unreadable = 0
             for entry in entries:
                 try:
                     document.append(entry.update)
                 except Malformed:
                     unreadable += 1
-            archive.write(room, snapshot_of(document), [entry.id for entry in entries])
+            repository.write(room, snapshot_of(document), [entry.id for entry in entries])
     click.echo(f"{room} was made anew, of {len(entries) - unreadable} log entries; {unreadable} could not be read.")
     if not trust_snapshot:
         click.echo("What was older than the log, and only in the snapshot, is lost unless that was whole.")
 
 
 def _trusted(snapshot: Snapshot) -> Update:
+    """Read a snapshot whose checksum is wrong.
+
+    :raises CommandError: if it is malformed as well.
+    """
     try:
         return Snapshot(snapshot.data).read()
     except DocumentDamaged as error:
-        raise NotFound(f"What is in the snapshot cannot be read at all: {error}.") from error
+        raise CommandError(f"What is in the snapshot cannot be read at all: {error}.") from error
 
 
 @cli.command()

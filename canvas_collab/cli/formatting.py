@@ -1,4 +1,4 @@
-"""Times, sizes, numbers and people as the commands write them."""
+"""How the commands print times, sizes, numbers and authors."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from datetime import datetime
 from canvas_collab.protocol.delete_set import DeleteSet
 
 
-def as_time(moment: datetime | None) -> str:
-    """A time, in this machine's time zone."""
+def format_time(moment: datetime | None) -> str:
+    """Format a time in this machine's time zone; "never" for None."""
     return f"{moment.astimezone():%Y-%m-%d %H:%M:%S}" if moment else "never"
 
 
-def as_bytes(size: int) -> str:
-    """A size in bytes."""
+def format_size(size: int) -> str:
+    """Format a size in bytes."""
     return f"{size} B" if size < 10_000 else f"{size / 1000:.0f} kB" if size < 10**7 else f"{size / 10**6:.1f} MB"
 
 
 def clock_count(clocks: DeleteSet) -> int:
-    """How many clocks there are."""
+    """Count the clocks of all clients in a delete set."""
     return sum(end - start for _, ranges in clocks.items() for start, end in ranges)
 
 
-def counted(count: int, one: str, several: str) -> str:
-    """A number of things."""
+def plural(count: int, one: str, several: str) -> str:
+    """Format a number with its noun."""
     return f"{count} {one if count == 1 else several}"
 
 
-def whose(name: str | None, user_id: str | None) -> str:
-    """Whose an edit is, as far as that is known."""
+def author_name(name: str | None, user_id: str | None) -> str:
+    """Return the name of the user who made an edit, or their id."""
     return name or user_id or "somebody whose account is gone"

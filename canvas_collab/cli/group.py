@@ -1,4 +1,4 @@
-"""The command group ``canvas-collab``, to which each command adds itself where it is defined."""
+"""The command group ``canvas-collab``; each command is added to it by its decorator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import psycopg2
 
 from canvas_collab import __version__
 from canvas_collab.cli.context import Context
-from canvas_collab.cli.repository import NotFound
+from canvas_collab.cli.errors import CommandError
 from canvas_collab.config.settings import ConfigurationError, Settings
 from canvas_collab.database.catalogue import UnsuitableDatabase
 from canvas_collab.development import DevelopmentError
@@ -17,16 +17,17 @@ from canvas_collab.document.budget import BudgetExceeded
 
 
 class _Group(click.Group):
-    """Says in a sentence what is wrong, and ends with the status 1."""
+    """A group whose commands end with a sentence and the status 1 on expected errors."""
 
     def invoke(self, ctx: click.Context) -> object:
+        """Run the command; turn expected errors into messages without a traceback."""
         try:
             return super().invoke(ctx)
         except (UnsuitableDatabase, ConfigurationError) as error:
             raise click.ClickException("\n".join(error.problems)) from error
         except BudgetExceeded as error:
             raise click.ClickException(f"It is too much: {error}. `rebuild` can take it out.") from error
-        except (NotFound, DevelopmentError) as error:
+        except (CommandError, DevelopmentError) as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
             raise click.ClickException(f"{error.filename or 'A file'}: {error.strerror or error}.") from error

@@ -1,4 +1,4 @@
-"""Commands that only look: documents, history, export, verify."""
+"""The commands that only read: ``documents``, ``history``, ``log``, ``export``, ``verify``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 import click
 
 from canvas_collab.cli.context import Context, as_json, pass_context
-from canvas_collab.cli.formatting import as_bytes, as_time, counted, whose
+from canvas_collab.cli.errors import CommandError
+from canvas_collab.cli.formatting import author_name, format_size, format_time, plural
 from canvas_collab.cli.group import cli
-from canvas_collab.cli.repository import DocumentRepository, LogRow, NotFound
+from canvas_collab.cli.repository import DocumentRepository, LogRow
 from canvas_collab.cli.timespec import Timespec
 from canvas_collab.document.content import to_json
 from canvas_collab.document.document import Document
@@ -30,6 +31,7 @@ def _print_json(value: object) -> None:
 
 
 def _plain(value: Any) -> object:
+    """Convert a time or a decimal number for ``json.dumps``."""
     return value.isoformat() if isinstance(value, datetime) else int(value)
 
 
@@ -38,16 +40,16 @@ def _plain(value: Any) -> object:
 @pass_context
 def documents(context: Context, as_json: bool) -> None:
     """List all documents, the one that changed last first: size, last edit, how many people have edited it."""
-    with context.archive() as archive:
-        found = archive.documents()
+    with context.repository() as repository:
+        found = repository.documents()
     if as_json:
         _print_json(found)
         return
     for document in found:
-        waiting = f", and {document['unmerged']} log entries" if document["unmerged"] else ""
-        last = as_time(document["last_edit"] or document["updated_at"])
-        people = counted(document["people"], "person", "people")
-        click.echo(f"{document['room']}  {as_bytes(document['size'])}{waiting}  {last}  {people}")
+        unmerged = f", and {document['unmerged']} log entries" if document["unmerged"] else ""
+        last = format_time(document["last_edit"] or document["updated_at"])
+        people = plural(document["people"], "person", "people")
+        click.echo(f"{document['room']}  {format_size(document['size'])}{unmerged}  {last}  {people}")
 
 
 @cli.command()
@@ -57,16 +59,18 @@ def documents(context: Context, as_json: bool) -> None:
 @pass_context
 def history(context: Context, room: str, by: str, as_json: bool) -> None:
     """Show who edited a document, when, and how much, as far as the log goes back."""
-    with context.archive() as archive:
+    with context.repository() as repository:
         room = context.room(room)
-        archive.stored(room)
-        found = archive.history(room, by)
+        repository.stored(room)
+        found = repository.history(room, by)
     if as_json:
         _print_json(found)
         return
     for entry in found:
-        who = whose(entry["name"], entry["user_id"])
-        click.echo(f"{as_time(entry['time'])}  {who}  {entry['updates']} updates  {as_bytes(int(entry['size']))}")
+        author = author_name(entry["name"], entry["user_id"])
+        click.echo(
+            f"{format_time(entry['time'])}  {author}  {entry['updates']} updates  {format_size(int(entry['size']))}"
+        )
 
 
 @cli.command()
@@ -77,17 +81,17 @@ def history(context: Context, room: str, by: str, as_json: bool) -> None:
 @pass_context
 def log(context: Context, room: str, user: str | None, since: datetime | None, as_json: bool) -> None:
     """List the entries of a document's log: each one's number, time, size, and whose edit it is."""
-    with context.archive() as archive:
+    with context.repository() as repository:
         room = context.room(room)
-        archive.stored(room)
-        rows = archive.log(room, user, since)
+        repository.stored(room)
+        rows = repository.log(room, user, since)
     if as_json:
         names = {"entry": "id", "time": "time", "user_id": "user_id", "name": "name", "size": "size"}
         _print_json([{name: getattr(row, field) for name, field in names.items()} for row in rows])
         return
     for row in rows:
         account = f" ({row.user_id})" if row.name else ""
-        click.echo(f"{row.id}  {as_time(row.time)}  {as_bytes(row.size)}  {row.who}{account}")
+        click.echo(f"{row.id}  {format_time(row.time)}  {format_size(row.size)}  {row.author}{account}")
 
 
 @cli.command()
@@ -104,16 +108,16 @@ def export(
 ) -> None:
     """Write a document out: as one Yjs update, or what it shows as JSON."""
     form = form or ("json" if output is None and sys.stdout.isatty() else "update")
-    with context.archive() as archive:
+    with context.repository() as repository:
         room = context.room(room)
         retention = context.settings.snapshots.history_retention
-        document = archive.load(room) if at is None else archive.load_at(room, at, retention)
+        document = repository.load(room) if at is None else repository.load_at(room, at, retention)
     data = write_json(to_json(document, texts)).encode() + b"\n" if form == "json" else document.encode()
     if output is not None:
         with open(output, "wb") as file:
             file.write(data)
     elif form == "update" and sys.stdout.isatty():
-        raise NotFound("An update is bytes, which a terminal cannot show: name a file with --output.")
+        raise CommandError("An update is bytes, which a terminal cannot show: name a file with --output.")
     else:
         sys.stdout.buffer.write(data)
 
@@ -129,11 +133,11 @@ def verify(context: Context, rooms: tuple[str, ...], as_json: bool) -> None:
     """
     problems: list[dict[str, object]] = []
     entries = 0
-    with context.archive() as archive:
-        names = [context.room(room) for room in rooms] or archive.rooms()
+    with context.repository() as repository:
+        names = [context.room(room) for room in rooms] or repository.rooms()
         with click.progressbar(names, label="Checking", file=sys.stderr) as progress:
             for room in progress:
-                entries += _verify(archive, room, problems)
+                entries += _verify(repository, room, problems)
     if as_json:
         _print_json({"documents": len(names), "entries": entries, "problems": problems})
     else:
@@ -144,44 +148,47 @@ def verify(context: Context, rooms: tuple[str, ...], as_json: bool) -> None:
         sys.exit(1)
 
 
-def _verify(archive: DocumentRepository, room: str, problems: list[dict[str, object]]) -> int:
-    snapshot, unmerged = archive.stored(room)
-    is_whole = True
+def _verify(repository: DocumentRepository, room: str, problems: list[dict[str, object]]) -> int:
+    """Check a document, add its problems to the list, and return how many log entries were checked."""
+    snapshot, unmerged = repository.stored(room)
+    is_readable = True
     try:
         snapshot.read()
-        # The layout is believed where the checksum is right; here everything is looked at.
+        # Reading trusts the stored layout if the checksum is right; decoding checks the bytes.
         decode_update(snapshot.data)
     except (DocumentDamaged, Malformed) as error:
         problems.append({"room": room, "problem": str(error)})
-        is_whole = False
+        is_readable = False
     log: list[tuple[LogRow, DeleteSet]] = []
-    rows = archive.log(room, with_updates=True)
+    rows = repository.log(room, with_updates=True)
     for row in rows:
         try:
             log.append((row, clocks_of(decode_update(row.update))))
         except Malformed as error:
             problems.append({"room": room, "entry": row.id, "problem": f"log entry {row.id} cannot be read: {error}"})
-            is_whole = False
-    if is_whole:
+            is_readable = False
+    if is_readable:
         for source, what in _poison(read_document(snapshot, unmerged), log):
             if source is None:
                 problems.append(
                     {"room": room, "problem": f"breaks or slows clients, and is older than the log: {what}"}
                 )
                 continue
-            problem = f"log entry {source.id} ({as_time(source.time)}, {source.who}) breaks or slows clients: {what}"
+            problem = (
+                f"log entry {source.id} ({format_time(source.time)}, {source.author}) breaks or slows clients: {what}"
+            )
             entry = {"entry": source.id, "time": source.time, "user_id": source.user_id, "problem": problem}
             problems.append({"room": room, **entry})
     return len(rows)
 
 
 def _poison(document: Document, log: Sequence[tuple[LogRow, DeleteSet]]) -> Iterator[tuple[LogRow | None, str]]:
-    """What real clients break on in a document, and with which entries of its log it came."""
+    """Yield each kind of poison in a document with the log entries that hold it, or with None if it is older."""
     harmful: dict[str, DeleteSet] = {}
     for poison in find_poison(document.as_update()):
         harmful.setdefault(poison.what, DeleteSet()).add(poison.client, poison.start, poison.end)
     for what, clocks in harmful.items():
-        holding = [row for row, brought in log if brought.intersection(clocks)]
+        holding = [row for row, entry_clocks in log if entry_clocks.intersection(clocks)]
         if not holding:
             yield None, what
         yield from ((row, what) for row in holding)

@@ -1,4 +1,4 @@
-"""The command that makes a document anew without some of what was edited."""
+"""The command ``rebuild``, which removes log entries, and what they brought, from a document."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from itertools import islice
 import click
 
 from canvas_collab.cli.context import Context, pass_context
-from canvas_collab.cli.formatting import as_bytes, as_time, clock_count, counted
+from canvas_collab.cli.errors import CommandError
+from canvas_collab.cli.formatting import clock_count, format_size, format_time, plural
 from canvas_collab.cli.group import cli
-from canvas_collab.cli.repository import LogRow, NotFound, read
+from canvas_collab.cli.repository import LogRow, read_stored
 from canvas_collab.cli.timespec import Timespec
 from canvas_collab.document.budget import BudgetExceeded
 from canvas_collab.document.folding import Snapshot, snapshot_of
@@ -23,17 +24,17 @@ from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import Update, clocks_of, decode_update, encode_update
 
-#: Of so many authors, and entries that depend on what goes, each is named.
-NAMED = 20
+#: How many entries, and how many authors, are listed at most; the rest is counted.
+MAX_LISTED = 20
 
 
 class Entries(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """Numbers of log entries: one, or from one to another."""
+    """An option's value that is the number of a log entry, or a range of them: ``17-20``."""
 
     name = "entries"
 
     def convert(self, value: str | range, param: click.Parameter | None, ctx: click.Context | None) -> range:
-        """Read them, or say what would be right."""
+        """Parse the numbers; fail with an example of what is valid."""
         if isinstance(value, range):
             return value
         found = re.fullmatch(r"(\d+)(?:-(\d+))?", value.strip())
@@ -77,111 +78,122 @@ def rebuild(
         raise click.UsageError("--since goes with --without-user.")
     if not dry_run and (keep is None) == (not discard):
         raise click.UsageError("Say what becomes of what goes: --keep FILE, or --discard.")
-    with context.archive() as archive:
+    with context.repository() as repository:
         room = context.room(room)
-        with archive.locked(room) as snapshot:
-            log = archive.log(room, with_updates=True)
-            going = _chosen(room, log, ranges, user, since)
-            entries = [(row, _decoded(row, row.id in going)) for row in log]
-            whole = read(room, snapshot, [row.update for row, update in entries if update])
-            without = removal_of((update, row.id in going) for row, update in entries if update)
+        with repository.locked(room) as snapshot:
+            log = repository.log(room, with_updates=True)
+            removed_ids = _chosen(room, log, ranges, user, since)
+            entries = [(row, _decoded(row, row.id in removed_ids)) for row in log]
+            whole = read_stored(room, snapshot, [row.update for row, update in entries if update])
+            without = removal_of((update, row.id in removed_ids) for row, update in entries if update)
             if leave_deleted:
                 without = Removal(without.clocks, DeleteSet())
             try:
                 result = rebuild_without(whole, without, not no_places)
             except BudgetExceeded as error:
-                raise NotFound(
+                raise CommandError(
                     f"What was deleted cannot be brought back: {error}. It can be left deleted with --leave-deleted."
                 ) from error
-            removed = [row for row in log if row.id in going]
-            click.echo(f"{room} {'would be' if dry_run else 'is'} without {_said(removed, without.clocks)}")
-            _say_consequences(result, [(row, update) for row, update in entries if update and row.id not in going])
+            removed = [row for row in log if row.id in removed_ids]
+            click.echo(f"{room} {'would be' if dry_run else 'is'} without {_summary(removed, without.clocks)}")
+            _print_consequences(
+                result, [(row, update) for row, update in entries if update and row.id not in removed_ids]
+            )
             if dry_run:
                 return
             if keep is not None:
-                _keep(keep, room, snapshot, removed)
+                _write_removed(keep, room, snapshot, removed)
             change = encode_update(result.change.runs, result.change.deletions)
-            kept = [row.id for row in log if row.id not in going]
-            archive.replace(room, snapshot_of(result.document), sorted(going), kept, change)
+            kept = [row.id for row in log if row.id not in removed_ids]
+            repository.replace(room, snapshot_of(result.document), sorted(removed_ids), kept, change)
     click.echo("Whoever had it open is told to load it afresh.")
 
 
 def _chosen(
     room: str, log: Sequence[LogRow], ranges: Sequence[range], user: str | None, since: datetime | None
 ) -> set[int]:
-    """The numbers of the entries that are to be left out."""
-    there = {row.id for row in log}
+    """Return the numbers of the entries that are to be removed.
+
+    :raises CommandError: if an option matches no entry.
+    """
+    existing = {row.id for row in log}
     chosen: set[int] = set()
     for numbers in ranges:
-        found = {number for number in there if number in numbers}
+        found = {number for number in existing if number in numbers}
         if not found:
             names = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
-            raise NotFound(f"The log of {room} has no entry {names}.")
+            raise CommandError(f"The log of {room} has no entry {names}.")
         chosen |= found
     if user is not None:
         found = {row.id for row in log if row.user_id == user and (since is None or row.time >= since)}
         if not found:
-            raise NotFound(f"The log of {room} has no entry of the user {user}{' since then' if since else ''}.")
+            raise CommandError(f"The log of {room} has no entry of the user {user}{' since then' if since else ''}.")
         chosen |= found
     return chosen
 
 
-def _decoded(row: LogRow, goes: bool) -> Update | None:
-    """What an entry holds; None if it cannot be read, and is to go anyway."""
+def _decoded(row: LogRow, is_removed: bool) -> Update | None:
+    """Decode an entry's update; return None if it is malformed and will be removed.
+
+    :raises CommandError: if it is malformed and stays.
+    """
     try:
         return decode_update(row.update)
     except Malformed as error:
-        if goes:
+        if is_removed:
             return None
-        raise NotFound(f"The entry {row.id} of the log cannot be read: {error}. Leave it out as well.") from error
+        raise CommandError(f"The entry {row.id} of the log cannot be read: {error}. Leave it out as well.") from error
 
 
-def _said(removed: Sequence[LogRow], clocks: DeleteSet) -> str:
-    """What goes."""
+def _summary(removed: Sequence[LogRow], clocks: DeleteSet) -> str:
+    """Describe the entries that are removed, and the clocks of each author that go with them."""
     size = sum(row.size for row in removed)
-    people = ", ".join(sorted({row.who for row in removed}))
-    lines = [f"{counted(len(removed), 'log entry', 'log entries')}, {as_bytes(size)}, of {people}:"]
-    numbers = ", ".join(str(row.id) for row in removed[:NAMED])
+    people = ", ".join(sorted({row.author for row in removed}))
+    lines = [f"{plural(len(removed), 'log entry', 'log entries')}, {format_size(size)}, of {people}:"]
+    numbers = ", ".join(str(row.id) for row in removed[:MAX_LISTED])
     lines.append(f"  entries {numbers}{_more(len(removed))}")
     authors = list(clocks.items())
-    for client, ranges in authors[:NAMED]:
-        stretches = ", ".join(f"{start}-{end - 1}" for start, end in islice(ranges, NAMED))
+    for client, ranges in authors[:MAX_LISTED]:
+        stretches = ", ".join(f"{start}-{end - 1}" for start, end in islice(ranges, MAX_LISTED))
         lines.append(f"  author {client}: clocks {stretches}{_more(len(ranges))}")
-    if len(authors) > NAMED:
-        lines.append(f"  and of {len(authors) - NAMED} more authors")
+    if len(authors) > MAX_LISTED:
+        lines.append(f"  and of {len(authors) - MAX_LISTED} more authors")
     return "\n".join(lines)
 
 
 def _more(count: int) -> str:
-    return f", and {count - NAMED} more" if count > NAMED else ""
+    """Return how many more there are than are listed."""
+    return f", and {count - MAX_LISTED} more" if count > MAX_LISTED else ""
 
 
-def _say_consequences(result: RebuildResult, kept: Collection[tuple[LogRow, Update]]) -> None:
-    """What becomes of the rest."""
-    back = sum(run.count for runs in result.change.runs.values() for run in runs)
-    if back:
-        click.echo(f"  {counted(back, 'item', 'items')} that they deleted inserted again")
-    if gone := clock_count(result.unrecoverable):
-        click.echo(f"  {counted(gone, 'clock', 'clocks')} that they deleted stay deleted: nobody has the content")
+def _print_consequences(result: RebuildResult, kept: Collection[tuple[LogRow, Update]]) -> None:
+    """Print what removing the entries does to the rest of the document."""
+    restored = sum(run.count for runs in result.change.runs.values() for run in runs)
+    if restored:
+        click.echo(f"  {plural(restored, 'item', 'items')} that they deleted inserted again")
+    if unrecoverable := clock_count(result.unrecoverable):
+        click.echo(
+            f"  {plural(unrecoverable, 'clock', 'clocks')} that they deleted stay deleted: nobody has the content"
+        )
     if result.placeholders:
         click.echo(
-            f"  {counted(result.placeholders, 'item', 'items')} emptied and left in place: others put theirs beside"
+            f"  {plural(result.placeholders, 'item', 'items')} emptied and left in place: others put theirs beside"
         )
     if not result.unreachable:
         click.echo("  nothing of what others edited depends on it")
         return
-    click.echo(f"  {counted(clock_count(result.unreachable), 'clock', 'clocks')} of others are in it, and go with it:")
+    click.echo(f"  {plural(clock_count(result.unreachable), 'clock', 'clocks')} of others are in it, and go with it:")
     holding = [row for row, update in kept if clocks_of(update).intersection(result.unreachable)]
-    for row in holding[:NAMED]:
-        click.echo(f"    entry {row.id}, {as_time(row.time)}, {row.who}")
-    if len(holding) > NAMED:
-        click.echo(f"    and {len(holding) - NAMED} more entries")
+    for row in holding[:MAX_LISTED]:
+        click.echo(f"    entry {row.id}, {format_time(row.time)}, {row.author}")
+    if len(holding) > MAX_LISTED:
+        click.echo(f"    and {len(holding) - MAX_LISTED} more entries")
     if not holding:
         click.echo("    older than the log")
 
 
-def _keep(path: str, room: str, snapshot: Snapshot, removed: Sequence[LogRow]) -> None:
-    """Write what goes to a file: a JSON object a line, the snapshot first."""
+def _write_removed(path: str, room: str, snapshot: Snapshot, removed: Sequence[LogRow]) -> None:
+    """Write the snapshot, then the removed entries, to a new file: a JSON object a line."""
     lines: list[dict[str, object]] = [{"room": room, "snapshot": b64encode(snapshot.data).decode()}]
     lines += (
         {

@@ -1,4 +1,4 @@
-"""The stored documents, for commands: the same tables and locks as the daemon's, without a reactor."""
+"""Access to stored documents for commands: the daemon's tables and locks, over a blocking connection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import psycopg2
 from attrs import field, frozen
 from psycopg2.extensions import connection as Connection
 
-from canvas_collab.cli.formatting import whose
+from canvas_collab.cli.errors import CommandError
+from canvas_collab.cli.formatting import author_name
 from canvas_collab.database.bytea import Bytea, ByteaArray
 from canvas_collab.database.catalogue import Catalogue, UnsuitableDatabase, read_catalogue
 from canvas_collab.document.document import Document
@@ -51,9 +52,9 @@ _LOG = """
      ORDER BY entry.id
 """
 
-_MAKE = "INSERT INTO yjs_document (id, data) VALUES (%s, '\\x0000') ON CONFLICT (id) DO NOTHING"
+_CREATE = "INSERT INTO yjs_document (id, data) VALUES (%s, '\\x0000') ON CONFLICT (id) DO NOTHING"
 
-# Not announced as an addition: who has the document open is to let go of it, not to follow.
+# Daemons that have the document open discard its room: they are sent a reset, not a notification of an append.
 _REPLACE = """
     WITH removed AS (
         DELETE FROM yjs_update_log WHERE document_id = %(room)s AND id = ANY(%(entries)s)
@@ -68,7 +69,11 @@ _REPLACE = """
 
 @frozen
 class LogRow:
-    """An entry of the log; `user_id` and `name` are whose edit it is, as far as that is known."""
+    """A log entry.
+
+    :ivar user_id: the user who made the edit, or None if that is not known.
+    :ivar name: the name of that user, or None.
+    """
 
     id: int
     time: datetime
@@ -78,17 +83,13 @@ class LogRow:
     update: bytes = field(default=b"", repr=False)
 
     @property
-    def who(self) -> str:
-        """Whose edit it is, for people."""
-        return whose(self.name, self.user_id)
-
-
-class NotFound(Exception):
-    """What was asked for is not there, or cannot be had; the text is a sentence for the operator."""
+    def author(self) -> str:
+        """The user who made the edit, as text."""
+        return author_name(self.name, self.user_id)
 
 
 class DocumentRepository:
-    """The database's documents and their log."""
+    """The stored documents and their log."""
 
     def __init__(self, connection: Connection, catalogue: Catalogue) -> None:
         self._connection = connection
@@ -101,57 +102,61 @@ class DocumentRepository:
             return list(cursor.fetchall()) if cursor.description else []
 
     def documents(self) -> list[dict[str, Any]]:
-        """Every document, the one that changed last first."""
+        """Return every document, most recently changed first."""
         names = ("room", "size", "updated_at", "unmerged", "unmerged_size", "last_edit", "people")
         return [dict(zip(names, row, strict=True)) for row in self.query(_DOCUMENTS)]
 
     def rooms(self) -> list[str]:
-        """The names of all documents."""
+        """Return the names of all documents."""
         return [room for (room,) in self.query("SELECT id FROM yjs_document ORDER BY id")]
 
     def history(self, room: str, by: str) -> list[dict[str, Any]]:
-        """Who edited how much of a document in which hour, day or the like, as far as the log goes back."""
+        """Return how much each user edited in each period, as far back as the log goes.
+
+        :param by: the period, a unit of PostgreSQL's ``date_trunc``.
+        """
         names = ("time", "user_id", "name", "updates", "size")
         rows = self.query(_HISTORY.format(user_table=self._catalogue.user_table), {"by": by, "room": room})
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def stored(self, room: str) -> tuple[Snapshot, list[bytes]]:
-        """A document's snapshot, and the log entries that are not in that.
+        """Return a document's snapshot, and the updates of the log entries that are not in it.
 
-        :raises NoSuchThing: if there is no such document.
+        :raises CommandError: if there is no such document.
         """
         rows = self.query(LOAD, {"id": room})
         if not rows:
-            raise NotFound(f"There is no document {room}.")
+            raise CommandError(f"There is no document {room}.")
         [(_, data, *rest)] = [row for row in rows if row[0] == 0]
         return make_snapshot(bytes(data), *rest), [bytes(row[1]) for row in rows if row[0] != 0]
 
     def load(self, room: str) -> Document:
-        """A document as it is.
+        """Return a document as it is now.
 
-        :raises NoSuchThing: if there is none, or it is damaged.
+        :raises CommandError: if there is no such document, or it is damaged.
         """
-        return read(room, *self.stored(room))
+        return read_stored(room, *self.stored(room))
 
     def load_at(self, room: str, moment: datetime, retention: float) -> Document:
-        """A document as it was.
+        """Return a document as it was at some time.
 
-        :raises NoSuchThing: also if the log does not go back so far.
+        :param retention: how long log entries are kept, in seconds.
+        :raises CommandError: if there is no such document, it is damaged, or the log does not go back so far.
         """
         earliest = datetime.now().astimezone() - timedelta(seconds=retention)
         if moment < earliest:
-            raise NotFound(f"The log goes back to {earliest:%Y-%m-%d %H:%M:%S %z}, as HISTORY_RETENTION has it.")
+            raise CommandError(f"The log goes back to {earliest:%Y-%m-%d %H:%M:%S %z}, as HISTORY_RETENTION has it.")
         document = self.load(room)
         sql = "SELECT created_at > %s, id, update FROM yjs_update_log WHERE document_id = %s ORDER BY id"
         rows = self.query(sql, (moment, room))
-        later = [_update(row_id, data) for is_later, row_id, data in rows if is_later]
-        # Two daemons may have logged the same, and something else may have written to the log.
+        later = [_decode_entry(row_id, data) for is_later, row_id, data in rows if is_later]
+        # Two daemons may have logged the same update, and other programs may have written to the log.
         return document_before(document, later, _readable(bytes(data) for is_later, _, data in rows if not is_later))
 
     def log(
         self, room: str, user: str | None = None, since: datetime | None = None, with_updates: bool = False
     ) -> list[LogRow]:
-        """The entries of a document's log, of one user or since some time if that is asked for."""
+        """Return the entries of a document's log, optionally only those of a user or since some time."""
         values = {"room": room, "user": user, "since": since, "with_updates": with_updates}
         rows = self.query(_LOG.format(user_table=self._catalogue.user_table), values)
         return [
@@ -160,60 +165,61 @@ class DocumentRepository:
         ]
 
     def add(self, room: str, update: Update, user_id: str | None) -> int:
-        """Put what is new of an update into the log, and return how many bytes that is.
+        """Append the new part of an update to the log, and return its size in bytes.
 
-        Whoever looks back takes an entry for what was new when it came. The document is made if there is none.
+        Only the new part, since :meth:`load_at` takes each entry for what was new at its time. The document is created
+        if there is none.
 
-        :raises NoSuchThing: if there is no such user, or the document is damaged.
+        :raises CommandError: if there is no such user, or the document is damaged.
         """
-        self._find_user(user_id)
-        with self.locked(room, make=True) as snapshot:
+        self._require_user(user_id)
+        with self.locked(room, create=True) as snapshot:
             sql = "SELECT update FROM yjs_update_log WHERE document_id = %s AND merged_at IS NULL ORDER BY id"
-            news = read(room, snapshot, [bytes(data) for (data,) in self.query(sql, (room,))]).apply(update)
-            if not news:
+            new_part = read_stored(room, snapshot, [bytes(data) for (data,) in self.query(sql, (room,))]).apply(update)
+            if not new_part:
                 return 0
-            data = news.encode()
+            data = new_part.encode()
             self.append(room, data, user_id)
         return len(data)
 
     def append(self, room: str, update: bytes, user_id: str | None) -> None:
-        """Put an edit into the log, all of which is new; daemons that have the document open follow.
+        """Append an update, all of which is new, to the log; daemons that have the document open apply it.
 
-        :raises NoSuchThing: if there is no such user.
+        :raises CommandError: if there is no such user.
         """
-        self._find_user(user_id)
+        self._require_user(user_id)
         sql = APPEND.format(
             user_table=self._catalogue.user_table, user_id_type=self._catalogue.user_id_type, channel=LOG_CHANNEL
         )
         self.query(sql, ([room], [user_id], ByteaArray([update]), f"command-{secrets.token_hex(4)}"))
 
-    def _find_user(self, user_id: str | None) -> None:
+    def _require_user(self, user_id: str | None) -> None:
         sql = f"SELECT 1 FROM {self._catalogue.user_table} WHERE id::text = %s"
         if user_id is not None and not self.query(sql, (user_id,)):
-            raise NotFound(f"There is no user {user_id}.")
+            raise CommandError(f"There is no user {user_id}.")
 
     @contextmanager
-    def locked(self, room: str, *, make: bool = False) -> Iterator[Snapshot]:
-        """A document's snapshot, in a transaction in which nobody else writes that.
+    def locked(self, room: str, *, create: bool = False) -> Iterator[Snapshot]:
+        """Give a document's snapshot, in a transaction that keeps others from writing it.
 
-        :param make: whether the document is made if there is none.
-        :raises NoSuchThing: if there is no such document.
+        :param create: whether to create the document if there is none.
+        :raises CommandError: if there is no such document.
         """
         self._connection.autocommit = False
         try:
             with self._connection:
-                if make:
-                    self.query(_MAKE, (room,))
+                if create:
+                    self.query(_CREATE, (room,))
                 rows = self.query(LOCK_SNAPSHOT, (room,))
                 if not rows:
-                    raise NotFound(f"There is no document {room}.")
+                    raise CommandError(f"There is no document {room}.")
                 [(data, *rest)] = rows
                 yield make_snapshot(bytes(data), *rest)
         finally:
             self._connection.autocommit = True
 
     def write(self, room: str, snapshot: Snapshot, entries: Sequence[int]) -> None:
-        """Write a snapshot, within :meth:`locked`, that holds these entries of the log."""
+        """Write a snapshot that holds these log entries, within :meth:`locked`."""
         values = (Bytea(snapshot.data), Bytea(snapshot.layout or b""), Bytea(snapshot.checksum or b""), room)
         self.query(WRITE_SNAPSHOT, values)
         self.query(
@@ -223,38 +229,39 @@ class DocumentRepository:
     def replace(
         self, room: str, snapshot: Snapshot, removed: Sequence[int], kept: Sequence[int], change: bytes
     ) -> None:
-        """Write a snapshot, within :meth:`locked`, that is without some entries of the log; those are deleted.
+        """Reset a document, within :meth:`locked`: write a snapshot without some log entries, and delete those.
 
-        Daemons that have the document open let go of it.
+        Daemons that have the document open discard its room.
 
-        :param kept: the entries that are in the snapshot.
-        :param change: what is to be in the log for those that are deleted.
+        :param removed: the log entries to delete.
+        :param kept: the log entries that are in the snapshot.
+        :param change: the update to append to the log in place of the deleted entries.
         """
         self.write(room, snapshot, kept)
         values = {"room": room, "entries": list(removed), "update": Bytea(change)}
         self.query(_REPLACE.format(channel=RESET_CHANNEL), values)
 
 
-def read(room: str, snapshot: Snapshot, updates: Iterable[bytes]) -> Document:
-    """A document from its snapshot and the log entries that are not in that.
+def read_stored(room: str, snapshot: Snapshot, updates: Iterable[bytes]) -> Document:
+    """Return the document of a snapshot and the updates of the log entries that are not in it.
 
-    :raises NoSuchThing: if it is damaged.
+    :raises CommandError: if it is damaged.
     """
     try:
         return read_document(snapshot, updates)
     except DocumentDamaged as error:
-        raise NotFound(f"{room} is damaged: {error}. See canvas-collab repair --help.") from error
+        raise CommandError(f"{room} is damaged: {error}. See canvas-collab repair --help.") from error
 
 
-def _update(row_id: int, data: Any) -> Update:
+def _decode_entry(row_id: int, data: Any) -> Update:
     try:
         return decode_update(bytes(data))
     except Malformed as error:
-        raise NotFound(f"The entry {row_id} of the log cannot be read: {error}.") from error
+        raise CommandError(f"The entry {row_id} of the log cannot be read: {error}.") from error
 
 
 def _readable(entries: Iterable[bytes]) -> Iterator[Update]:
-    """Those of some entries that can be read; what is in the others is known from the snapshot, if at all."""
+    """Decode entries; skip malformed ones, whose content is known from the snapshot, if at all."""
     for data in entries:
         with suppress(Malformed):
             yield decode_update(data)
@@ -262,9 +269,9 @@ def _readable(entries: Iterable[bytes]) -> Iterator[Update]:
 
 @contextmanager
 def open_repository(url: str) -> Iterator[DocumentRepository]:
-    """Connect, and find out how the application's tables are spelled.
+    """Connect, and read the names of the application's tables and columns.
 
-    :raises Unsuitable: if the database is not such as the daemon needs.
+    :raises UnsuitableDatabase: if the database cannot be reached, or lacks what the daemon needs.
     """
     try:
         connection = psycopg2.connect(url, connect_timeout=10, application_name="canvas-collab command")

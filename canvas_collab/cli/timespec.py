@@ -1,4 +1,4 @@
-"""Times as people write them."""
+"""Parsing of times on the command line."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ _AGO = re.compile(r"-?\s*(\d+)\s*(s|m|h|d|w)[a-z]*(?:\s+ago)?", re.IGNORECASE)
 
 
 def parse_timespec(text: str, now: datetime) -> datetime:
-    """A moment: ISO 8601, of this machine's time zone if it names none, or a time ago: ``2h``, ``"3 days ago"``.
+    """Parse a time: ISO 8601, in this machine's time zone if it names none, or a duration before now.
 
-    :raises ValueError: if it is neither.
+    Durations are written like ``2h``, ``90s`` or ``3 days ago``.
+
+    :raises ValueError: if the text is neither.
     """
     ago = _AGO.fullmatch(text.strip())
     if ago:
@@ -24,12 +26,12 @@ def parse_timespec(text: str, now: datetime) -> datetime:
 
 
 class Timespec(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """A moment that is an option's value."""
+    """An option's value that is a time in the past."""
 
     name = "time"
 
     def convert(self, value: str | datetime, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Read it, or say what would be right."""
+        """Parse the time; fail with an example of what is valid."""
         if isinstance(value, datetime):
             return value
         now = datetime.now().astimezone()

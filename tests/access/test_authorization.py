@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import StartDaemon
 from tests.support.databases import TestDatabase, User
-from tests.support.handshakes import OPEN, closing_code, enter, step_2, visit
+from tests.support.handshakes import OPEN, close_code, open_connection, request_step_2, try_handshake
 
 
 @pytest.fixture
@@ -38,10 +38,10 @@ def test_a_diagram_whose_id_has_a_fixed_length_is_found_only_by_its_complete_id(
     ulid = "01HZY3V5K8Q2J4N6P8R0T2W4Y6"
     ada = add_drawings(drawings, "char(26)", ulid, "0")
     daemon = start_daemon(drawings)
-    assert enter(daemon, f"/diagram-{ulid}", cookie=ada.cookie).status == OPEN
-    assert enter(daemon, "/diagram-0", cookie=ada.cookie).status == OPEN
+    assert try_handshake(daemon, f"/diagram-{ulid}", cookie=ada.cookie).status == OPEN
+    assert try_handshake(daemon, "/diagram-0", cookie=ada.cookie).status == OPEN
     for name in ("0-anything-at-all", "01", ulid + "%20", ulid[:-1]):
-        assert enter(daemon, f"/diagram-{name}", cookie=ada.cookie).status == 403, name
+        assert try_handshake(daemon, f"/diagram-{name}", cookie=ada.cookie).status == 403, name
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,10 @@ def test_a_diagram_has_one_room_though_its_id_could_be_written_in_other_ways(
 ) -> None:
     ada = add_drawings(drawings, id_type, diagram_id)
     daemon = start_daemon(drawings)
-    assert enter(daemon, f"/diagram-{diagram_id}", cookie=ada.cookie).status == OPEN
+    assert try_handshake(daemon, f"/diagram-{diagram_id}", cookie=ada.cookie).status == OPEN
     for alias in aliases:
         name = alias(diagram_id)
-        assert enter(daemon, f"/diagram-{quote(name)}", cookie=ada.cookie).status == 403, name
+        assert try_handshake(daemon, f"/diagram-{quote(name)}", cookie=ada.cookie).status == 403, name
 
 
 def test_a_failing_view_denies_clients_and_is_logged_and_rechecks_continue(
@@ -80,15 +80,15 @@ def test_a_failing_view_denies_clients_and_is_logged_and_rechecks_continue(
     ada = database.add_user("ada")
     database.add_diagram("sketch", ada)
     daemon = start_daemon(database, SESSION_RECHECK=1)
-    with visit(daemon, cookie=ada.cookie) as connection:
-        step_2(connection)
+    with open_connection(daemon, cookie=ada.cookie) as connection:
+        request_step_2(connection)
         database.query("ALTER VIEW collab_access RENAME TO elsewhere")
-        assert enter(daemon, cookie=ada.cookie).status in (500, 503)
+        assert try_handshake(daemon, cookie=ada.cookie).status in (500, 503)
         daemon.wait_for_event("connection denied", room="diagram-sketch")
         daemon.wait_for_event("recheck failed", room="diagram-sketch")
         database.query("ALTER VIEW elsewhere RENAME TO collab_access")
         database.query("DELETE FROM session")
-        assert closing_code(connection) == 4401
+        assert close_code(connection) == 4401
     daemon.stop()
     assert not daemon.events("a part did not stop")
 
@@ -103,5 +103,5 @@ def test_a_session_table_with_columns_of_other_types_is_refused_at_start(
 
 def test_a_denial_logs_a_room_name_up_to_its_maximum_length(database: TestDatabase, start_daemon: StartDaemon) -> None:
     daemon = start_daemon(database)
-    enter(daemon, "/" + "x" * 12000)
+    try_handshake(daemon, "/" + "x" * 12000)
     assert len(daemon.wait_for_event("connection denied")["room"]) <= 260

@@ -14,7 +14,7 @@ from tests.support.daemons import Daemon
 from tests.support.databases import TestDatabase
 from tests.support.diagrams import Diagram, headers_of
 from tests.support.frames import handshake
-from tests.support.handshakes import OPEN, enter
+from tests.support.handshakes import OPEN, try_handshake
 from tests.support.hocuspocus_providers import Providers
 from tests.support.yjs_clients import VERSIONS, Version
 
@@ -53,8 +53,8 @@ def test_each_id_opens_its_own_diagram(database: TestDatabase, start_daemon: Sta
     for number, diagram_id in enumerate(IDS):
         path = "/diagram-" + quote(diagram_id, safe="")
         owner, other = [ada, bob][number % 2], [bob, ada][number % 2]
-        assert enter(daemon, path, cookie=owner.cookie).status == OPEN, diagram_id
-        assert enter(daemon, path, cookie=other.cookie).status == 403, diagram_id
+        assert try_handshake(daemon, path, cookie=owner.cookie).status == OPEN, diagram_id
+        assert try_handshake(daemon, path, cookie=other.cookie).status == 403, diagram_id
     assert request(daemon, f"/diagram-X;b?token={bob.token}") == OPEN
     assert request(daemon, f"/diagram-X;b?token={ada.token}") == 403
     assert {event["room"] for event in daemon.events("connection opened")} == {f"diagram-{name}" for name in IDS}
@@ -107,14 +107,14 @@ WRONG = [
 
 @pytest.mark.parametrize(("name", "wrong"), WRONG)
 def test_an_invalid_name_is_refused_with_a_reason(diagram: Diagram, name: str, wrong: str | None) -> None:
-    answer = enter(diagram.daemon, f"/{name}", cookie=diagram.editor.cookie)
+    answer = try_handshake(diagram.daemon, f"/{name}", cookie=diagram.editor.cookie)
     assert answer.status == 403
     assert answer.reason == ("forbidden" if wrong is None else f"forbidden: {wrong}")
     denied = diagram.daemon.wait_for_event("connection denied")
     assert denied["reason"] == (wrong or "no role in this room")
     json.dumps(denied)
     # A client without a credential is not told the reason.
-    assert enter(diagram.daemon, f"/{name}").status == 401
+    assert try_handshake(diagram.daemon, f"/{name}").status == 401
 
 
 def test_a_page_is_sent_the_reason(database: TestDatabase, start_daemon: StartDaemon, providers: Providers) -> None:
@@ -126,4 +126,4 @@ def test_a_page_is_sent_the_reason(database: TestDatabase, start_daemon: StartDa
 
 def test_a_name_of_the_maximum_length_is_valid(diagram: Diagram) -> None:
     room = diagram.add_room("x" * LONGEST)
-    assert enter(diagram.daemon, f"/{room}", cookie=diagram.editor.cookie).status == OPEN
+    assert try_handshake(diagram.daemon, f"/{room}", cookie=diagram.editor.cookie).status == OPEN

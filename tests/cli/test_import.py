@@ -1,4 +1,4 @@
-"""What is imported into a document that holds some of it already, and looking back past that."""
+"""Importing into a document that has some of the content already, and going back to before."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import Author, edit, now, run
 from tests.conftest import StartDaemon
 from tests.support.clients import Client
+from tests.support.commands import Author, edit, now, run
 from tests.support.databases import TestDatabase
 
-Say = Callable[..., str]
+#: A fixture that runs the command.
+RunCommand = Callable[..., str]
 
 
 @pytest.fixture
-def say(database: TestDatabase) -> Say:
-    """Runs the command on the test's database, and returns what it said."""
+def command(database: TestDatabase) -> RunCommand:
+    """A function that runs the command on the test's database, and returns its output."""
 
     def run_it(*arguments: str, status: int = 0) -> str:
         done = run(*arguments, DATABASE_URL=database.url)
@@ -29,7 +30,12 @@ def say(database: TestDatabase) -> Say:
 
 
 def store(database: TestDatabase, *updates: bytes, snapshot: bytes = b"\x00\x00", age: str = "2 hours") -> None:
-    """Put a document there: what is older than its log, and what is in that."""
+    """Store a document.
+
+    :param updates: its log entries.
+    :param snapshot: what is older than the log.
+    :param age: of the log entries, a PostgreSQL interval.
+    """
     database.query(
         "INSERT INTO yjs_document (id, data) VALUES ('diagram-one', %s) ON CONFLICT (id) DO NOTHING", (snapshot,)
     )
@@ -41,36 +47,38 @@ def store(database: TestDatabase, *updates: bytes, snapshot: bytes = b"\x00\x00"
         )
 
 
-def logged(database: TestDatabase) -> list[bytes]:
-    """The log, entry by entry."""
+def log_updates(database: TestDatabase) -> list[bytes]:
+    """Return the updates of the log entries."""
     return [bytes(update) for (update,) in database.query("SELECT update FROM yjs_update_log ORDER BY id")]
 
 
-def shown(say: Say, *arguments: str) -> object:
-    """What the document shows."""
-    return json.loads(say("export", "one", "--format", "json", *arguments))
+def exported(command: RunCommand, *arguments: str) -> object:
+    """Return the exported content of the document."""
+    return json.loads(command("export", "one", "--format", "json", *arguments))
 
 
 def text(content: str) -> object:
-    """What a document shows whose text is this."""
+    """Return the exported content of a document with this text."""
     return {"text": {"text": [{"insert": content}]}}
 
 
-def test_what_a_document_holds_already_is_no_edit(database: TestDatabase, say: Say, tmp_path: Path) -> None:
+def test_importing_what_a_document_has_already_is_no_edit(
+    database: TestDatabase, command: RunCommand, tmp_path: Path
+) -> None:
     author = Author()
     store(database, author.write("gone"), author.erase(), author.write("here"))
     file = str(tmp_path / "file")
-    say("export", "one", "-o", file)
+    command("export", "one", "-o", file)
     before = now()
-    assert "nothing new" in say("import", "one", file)
-    assert len(logged(database)) == 3
-    assert shown(say, "--at", before) == text("here")
-    assert "shows what it showed then" in say("restore", "one", "--at", before)
-    assert shown(say) == text("here")
+    assert "nothing new" in command("import", "one", file)
+    assert len(log_updates(database)) == 3
+    assert exported(command, "--at", before) == text("here")
+    assert "shows what it showed then" in command("restore", "one", "--at", before)
+    assert exported(command) == text("here")
 
 
-def test_of_a_file_that_overlaps_a_document_the_rest_is_an_edit_and_restoring_takes_back_that_alone(
-    database: TestDatabase, start_daemon: StartDaemon, say: Say, tmp_path: Path
+def test_of_a_file_that_overlaps_a_document_only_the_new_part_is_logged_and_undone_by_restoring(
+    database: TestDatabase, start_daemon: StartDaemon, command: RunCommand, tmp_path: Path
 ) -> None:
     ada = database.add_user("ada")
     database.add_diagram("one", ada)
@@ -82,18 +90,18 @@ def test_of_a_file_that_overlaps_a_document_the_rest_is_an_edit_and_restoring_ta
     file = tmp_path / "file"
     file.write_bytes(author.doc.get_update())
     with Client(daemon, "one", ada) as client:
-        said = say("import", "one", str(file))
+        output = command("import", "one", str(file))
         client.wait_for("here, and more")
-        assert logged(database)[-1] == addition
-        assert f"{len(addition)} bytes added to diagram-one" in said
-        assert shown(say, "--at", before) == text("here")
-        assert "10 clocks deleted" in say("restore", "one", "--at", before)
+        assert log_updates(database)[-1] == addition
+        assert f"{len(addition)} bytes added to diagram-one" in output
+        assert exported(command, "--at", before) == text("here")
+        assert "10 clocks deleted" in command("restore", "one", "--at", before)
         client.wait_for("here")
-    assert shown(say) == text("here")
+    assert exported(command) == text("here")
 
 
-def test_a_document_without_what_was_imported_keeps_what_it_had_before_even_if_that_is_older_than_the_log(
-    database: TestDatabase, say: Say, tmp_path: Path
+def test_removing_an_import_keeps_what_the_document_had_before_even_if_that_is_older_than_the_log(
+    database: TestDatabase, command: RunCommand, tmp_path: Path
 ) -> None:
     author = Author()
     author.write("here")
@@ -102,50 +110,54 @@ def test_a_document_without_what_was_imported_keeps_what_it_had_before_even_if_t
     file = tmp_path / "file"
     file.write_bytes(author.doc.get_update())
     before = now()
-    say("import", "one", str(file))
-    assert shown(say) == text("here, and more")
-    assert shown(say, "--at", before) == text("here")
+    command("import", "one", str(file))
+    assert exported(command) == text("here, and more")
+    assert exported(command, "--at", before) == text("here")
     [[number]] = database.query("SELECT id FROM yjs_update_log")
-    assert ": clocks 4-13" in say("rebuild", "one", "--without", str(number), "--discard")
-    assert shown(say) == text("here")
+    assert ": clocks 4-13" in command("rebuild", "one", "--without", str(number), "--discard")
+    assert exported(command) == text("here")
 
 
-def test_a_document_is_made_of_a_file_as_it_is(database: TestDatabase, say: Say, tmp_path: Path) -> None:
+def test_importing_creates_a_document_with_the_file_as_its_log_entry(
+    database: TestDatabase, command: RunCommand, tmp_path: Path
+) -> None:
     file = tmp_path / "file"
     file.write_bytes(Author().write("here"))
-    said = say("import", "one", str(file), "--user", "nobody", status=1)
-    assert "There is no user nobody." in said
+    output = command("import", "one", str(file), "--user", "nobody", status=1)
+    assert "There is no user nobody." in output
     assert database.query("SELECT count(*) FROM yjs_document") == [(0,)]
-    assert f"{file.stat().st_size} bytes added" in say("import", "one", str(file))
-    assert logged(database) == [file.read_bytes()]
-    assert shown(say) == text("here")
+    assert f"{file.stat().st_size} bytes added" in command("import", "one", str(file))
+    assert log_updates(database) == [file.read_bytes()]
+    assert exported(command) == text("here")
 
 
-def test_nothing_is_imported_into_a_damaged_document(database: TestDatabase, say: Say, tmp_path: Path) -> None:
+def test_nothing_is_imported_into_a_damaged_document(
+    database: TestDatabase, command: RunCommand, tmp_path: Path
+) -> None:
     store(database, snapshot=b"\xff")
     file = tmp_path / "file"
     file.write_bytes(Author().write("here"))
-    assert "diagram-one is damaged" in say("import", "one", str(file), status=1)
-    assert logged(database) == []
+    assert "diagram-one is damaged" in command("import", "one", str(file), status=1)
+    assert log_updates(database) == []
 
 
-def test_what_a_later_entry_holds_again_was_there_before(database: TestDatabase, say: Say) -> None:
+def test_what_a_later_entry_repeats_was_there_before(database: TestDatabase, command: RunCommand) -> None:
     author = Author()
     store(database, author.write("gone"), author.erase(), author.write("here"))
     author.write(", and more")
     store(database, author.doc.get_update(), age="1 minute")
-    assert shown(say) == text("here, and more")
-    assert shown(say, "--at", "1h") == text("here")
-    say("restore", "one", "--at", "1h")
-    assert shown(say) == text("here")
+    assert exported(command) == text("here, and more")
+    assert exported(command, "--at", "1h") == text("here")
+    command("restore", "one", "--at", "1h")
+    assert exported(command) == text("here")
 
 
-def test_an_entry_that_cannot_be_read_and_is_in_the_snapshot_does_not_keep_from_looking_back(
-    database: TestDatabase, say: Say
+def test_a_malformed_entry_that_is_in_the_snapshot_does_not_prevent_restoring(
+    database: TestDatabase, command: RunCommand
 ) -> None:
     author = Author()
     author.write("here")
     store(database, b"\xff", snapshot=author.doc.get_update())
     database.query("UPDATE yjs_update_log SET merged_at = now()")
     store(database, author.write(", and more"), age="1 minute")
-    assert shown(say, "--at", "1h") == text("here")
+    assert exported(command, "--at", "1h") == text("here")

@@ -1,4 +1,4 @@
-"""Documents that are made anew without some of what was in them, beside a daemon and real clients."""
+"""Documents that are rebuilt without some log entries, beside a daemon and Yjs clients."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pycrdt import Doc, Text
@@ -14,13 +15,14 @@ from pycrdt import Doc, Text
 from canvas_collab.document.document import Document
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.update import decode_update
-from tests.cli.test_commands import run
 from tests.support.clients import Client, typed
+from tests.support.commands import run
 from tests.support.databases import TestDatabase, User
 from tests.support.diagrams import Diagram
 from tests.support.hocuspocus_providers import Providers
 from tests.support.stored_poison import at_one_place, nested
-from tests.support.yjs_clients import YjsClients, mapping
+from tests.support.yjs_clients import YjsClients
+from tests.support.yjs_values import mapping
 
 DEPTH = 5000
 
@@ -35,7 +37,7 @@ def yjs(node_executable: str, node_path: Path) -> Iterator[YjsClients]:
 
 @pytest.fixture
 def command(database: TestDatabase) -> Command:
-    """Runs the command on the test's database and returns what it said."""
+    """A function that runs the command on the test's database, and returns its output."""
 
     def run_it(*arguments: str, status: int = 0) -> str:
         done = run(*arguments, DATABASE_URL=database.url)
@@ -46,19 +48,19 @@ def command(database: TestDatabase) -> Command:
 
 
 def committed(diagram: Diagram, count: int) -> None:
-    """Wait until so many entries are in the log."""
+    """Wait until the log has so many entries."""
     diagram.daemon.wait_until(lambda: diagram.database.query("SELECT count(*) FROM yjs_update_log") == [(count,)])
 
 
 def send(diagram: Diagram, user: User, *updates: bytes) -> None:
-    """Send updates as they are, from a client that does not look at them itself."""
+    """Send updates from a client that does not apply them itself."""
     with Client(diagram.daemon, "sketch", user) as client:
         for update in updates:
             client.send(sync.encode_update(update))
         client.flush()
 
 
-def test_poison_is_taken_out_and_newcomers_are_well_and_nobody_brings_it_back(
+def test_poison_is_removed_for_new_clients_and_cannot_be_sent_again(
     diagram: Diagram, yjs: YjsClients, command: Command, tmp_path: Path
 ) -> None:
     drawing = diagram.join(yjs, "drawing", diagram.owner)
@@ -70,10 +72,10 @@ def test_poison_is_taken_out_and_newcomers_are_well_and_nobody_brings_it_back(
     listed = command("log", "sketch", "--user", diagram.editor.id)
     assert len(listed.splitlines()) == len(poison)
     assert all("editor" in line for line in listed.splitlines())
-    said = command("rebuild", "sketch", "--without-user", diagram.editor.id, "--since", "1h", "--dry-run")
-    assert f"would be without {len(poison)} log entries" in said
-    assert f"author 666: clocks 0-{DEPTH - 1}" in said
-    assert "nothing of what others edited depends on it" in said
+    output = command("rebuild", "sketch", "--without-user", diagram.editor.id, "--since", "1h", "--dry-run")
+    assert f"would be without {len(poison)} log entries" in output
+    assert f"author 666: clocks 0-{DEPTH - 1}" in output
+    assert "nothing of what others edited depends on it" in output
     assert diagram.database.query("SELECT reset_at FROM yjs_document") == [(None,)]
     kept = tmp_path / "kept"
     command("rebuild", "sketch", "--without-user", diagram.editor.id, "--keep", str(kept))
@@ -86,7 +88,7 @@ def test_poison_is_taken_out_and_newcomers_are_well_and_nobody_brings_it_back(
     one.set_key("map", "after", 2)
     two.wait_content({"map": {"after": 2, "before": {"map": {"x": 1}}}})
 
-    # Somebody comes back who still has it.
+    # A client that still has the poison reconnects.
     send(diagram, diagram.editor, *poison)
     yjs.wait_converged(one, two)
     three = diagram.join(yjs, "three")
@@ -99,7 +101,7 @@ def test_poison_is_taken_out_and_newcomers_are_well_and_nobody_brings_it_back(
     assert without == 1
 
 
-def test_what_slows_every_client_down_is_taken_out(diagram: Diagram, yjs: YjsClients, command: Command) -> None:
+def test_an_update_that_slows_clients_down_is_removed(diagram: Diagram, yjs: YjsClients, command: Command) -> None:
     drawing = diagram.join(yjs, "drawing", diagram.owner)
     drawing.insert_text("text", 0, "hello")
     committed(diagram, 1)
@@ -114,10 +116,10 @@ def test_what_slows_every_client_down_is_taken_out(diagram: Diagram, yjs: YjsCli
     assert len(newcomer.update) < len(slow)
 
 
-def test_what_a_user_deleted_and_overwrote_is_there_again_even_after_clients_come_back_that_know_of_it(
+def test_what_a_user_deleted_or_overwrote_is_restored_even_when_clients_with_the_deletions_reconnect(
     diagram: Diagram, yjs: YjsClients, command: Command
 ) -> None:
-    # Version 2 comes back by itself, with everything that it has.
+    # Version 2 reconnects by itself, with everything that it has.
     drawing = diagram.join(yjs, "drawing", diagram.owner, version="2.1.0")
     drawing.insert_text("text", 0, "a drawing")
     drawing.set_key("map", "colour", "green")
@@ -130,9 +132,9 @@ def test_what_a_user_deleted_and_overwrote_is_there_again_even_after_clients_com
     drawing.insert_text("text", 3, "!")
     yjs.wait_converged(drawing, vandal)
     committed(diagram, 6)
-    said = command("rebuild", "sketch", "--without-user", diagram.editor.id, "--discard")
-    assert "2 items that they deleted inserted again" in said
-    assert "emptied and left in place: others put theirs beside" in said
+    output = command("rebuild", "sketch", "--without-user", diagram.editor.id, "--discard")
+    assert "2 items that they deleted inserted again" in output
+    assert "emptied and left in place: others put theirs beside" in output
     assert vandal.wait_given_up()[0] == 4409
     newcomer = diagram.join(yjs, "newcomer")
     content = yjs.wait_converged(drawing, newcomer)
@@ -140,7 +142,7 @@ def test_what_a_user_deleted_and_overwrote_is_there_again_even_after_clients_com
     assert sorted(content["text"][0]["insert"]) == sorted("a drawing!")
 
 
-def test_the_history_of_a_document_that_was_made_anew_is_as_if_what_was_left_out_had_never_been(
+def test_the_history_of_a_rebuilt_document_lacks_the_removed_entries(
     diagram: Diagram, yjs: YjsClients, command: Command
 ) -> None:
     drawing = diagram.join(yjs, "drawing", diagram.owner)
@@ -163,21 +165,21 @@ def test_the_history_of_a_document_that_was_made_anew_is_as_if_what_was_left_out
     assert "is as it was" in command("restore", "sketch", "--at", early.replace(" ", "T"))
     again.wait_content({"text": [{"insert": "first"}]})
     assert "0 problems." in command("verify")
-    # What others put beside something that is left out later stays, too.
+    # What others inserted beside an entry that is removed later is kept, too.
     [[number]] = diagram.database.query("SELECT max(id) FROM yjs_update_log WHERE user_id IS NOT NULL")
     assert "1 log entry" in command("rebuild", "sketch", "--without", f"{number}-{number}", "--no-places", "--discard")
 
 
-def test_what_others_put_into_what_goes_is_named(diagram: Diagram, yjs: YjsClients, command: Command) -> None:
+def test_entries_that_depend_on_removed_ones_are_listed(diagram: Diagram, yjs: YjsClients, command: Command) -> None:
     vandal = diagram.join(yjs, "vandal")
     vandal.set_key("map", "shape", mapping(x=1))
     drawing = diagram.join(yjs, "drawing", diagram.owner)
     drawing.set_key(["map", "shape"], "y", 2)
     committed(diagram, 2)
-    said = command("rebuild", "sketch", "--without-user", diagram.editor.id, "--dry-run")
+    output = command("rebuild", "sketch", "--without-user", diagram.editor.id, "--dry-run")
     [[number]] = diagram.database.query("SELECT id FROM yjs_update_log WHERE user_id = %s", (diagram.owner.id,))
-    assert "1 clock of others are in it" in said
-    assert re.search(rf"entry {number}, .*, owner", said)
+    assert "1 clock of others are in it" in output
+    assert re.search(rf"entry {number}, .*, owner", output)
 
 
 def test_a_hocuspocus_provider_is_told_that_its_document_was_reset(
@@ -193,11 +195,11 @@ def test_a_hocuspocus_provider_is_told_that_its_document_was_reset(
     assert later.content == {}
 
 
-def test_an_edit_that_was_taken_in_before_a_reset_and_committed_after_it_is_kept_and_who_comes_meanwhile_has_it(
+def test_an_edit_that_was_received_before_a_reset_and_committed_after_it_is_kept(
     diagram: Diagram, command: Command
 ) -> None:
     database = diagram.database
-    # Whoever commits an edit of the owner waits for this connection.
+    # Committing an edit of the owner waits for this connection.
     gate = database.connect()
     gate.cursor().execute("SELECT pg_advisory_lock(1)")
     database.query(
@@ -217,22 +219,22 @@ def test_an_edit_that_was_taken_in_before_a_reset_and_committed_after_it_is_kept
         command("rebuild", "sketch", "--without-user", diagram.editor.id, "--discard")
         assert client.wait_for_close() == (4409, "the document was reset, load it afresh")
     assert database.query("SELECT count(*) FROM yjs_update_log WHERE user_id IS NOT NULL") == [(0,)]
-    opening_the_gate = threading.Timer(0.5, gate.close)
-    opening_the_gate.start()
+    opening_gate = threading.Timer(0.5, gate.close)
+    opening_gate.start()
     with Client(diagram.daemon, "sketch", diagram.owner) as client:
         assert client.text == "stays"
-    opening_the_gate.join()
+    opening_gate.join()
     assert database.query("SELECT count(*) FROM yjs_update_log WHERE user_id IS NOT NULL") == [(1,)]
 
 
-def test_a_reset_that_could_not_be_heard_is_found_when_the_database_is_back(diagram: Diagram, command: Command) -> None:
-    doc: Doc = Doc()
+def test_a_reset_whose_notification_was_missed_is_found_after_a_reconnect(diagram: Diagram, command: Command) -> None:
+    doc: Doc[Any] = Doc()
     doc["text"] = Text("goes")
     with Client(diagram.daemon, "sketch", diagram.editor) as client:
         client.edit(doc.get_update())
         committed(diagram, 1)
         listening = "application_name LIKE '%% listening' AND datname = current_database()"
-        # As if nobody were there: the notification is sent while nobody listens.
+        # The document is reset without a notification.
         diagram.database.query(
             "UPDATE yjs_document SET reset_at = clock_timestamp(), data = '\\x0000', layout = NULL, checksum = NULL;"
             "DELETE FROM yjs_update_log"
@@ -243,8 +245,8 @@ def test_a_reset_that_could_not_be_heard_is_found_when_the_database_is_back(diag
         assert client.text == ""
 
 
-def test_what_cannot_be_left_out_is_said(diagram: Diagram, command: Command) -> None:
-    doc: Doc = Doc()
+def test_entries_that_cannot_be_removed_are_errors(diagram: Diagram, command: Command) -> None:
+    doc: Doc[Any] = Doc()
     doc["text"] = Text("here")
     with Client(diagram.daemon, "sketch", diagram.editor) as client:
         client.edit(doc.get_update())

@@ -1,4 +1,4 @@
-"""The settings: what is read, what is refused, and how."""
+"""Reading the settings from the environment, and refusing invalid ones."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def problems(**environment: str) -> list[str]:
     return caught.value.problems
 
 
-def test_an_empty_environment_is_one_for_development() -> None:
+def test_an_empty_environment_is_valid_for_development() -> None:
     settings = Settings.from_environment({})
     assert not settings.process.production
     assert (settings.listen.ws_host, settings.listen.ws_port, settings.listen.health_port) == ("127.0.0.1", 3001, 3002)
@@ -45,7 +45,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     assert Settings.from_environment({"WS_PORT": "", "LOG_LEVEL": "  "}) == Settings()
 
 
-def test_node_env_is_honoured_and_app_env_counts_more() -> None:
+def test_app_env_takes_precedence_over_node_env() -> None:
     assert Settings.from_environment({**PRODUCTION, "APP_ENV": "", "NODE_ENV": "production"}).process.production
     assert not Settings.from_environment({"APP_ENV": "development", "NODE_ENV": "production"}).process.production
 
@@ -76,7 +76,7 @@ def test_every_problem_is_reported_at_once_with_its_variable() -> None:
         ("MAX_MESSAGE_SIZE", "1e6"),
     ],
 )
-def test_a_value_that_cannot_be_is_refused_by_name(name: str, value: str) -> None:
+def test_an_invalid_value_is_refused_with_the_variables_name(name: str, value: str) -> None:
     [sentence] = problems(**{name: value})
     assert sentence.startswith(f"{name} must be")
 
@@ -92,12 +92,12 @@ def test_production_does_not_start_with_a_short_secret() -> None:
     assert "32 characters" in sentence
 
 
-def test_a_database_of_the_application_needs_its_secret() -> None:
+def test_a_database_url_requires_the_secret() -> None:
     [sentence] = problems(DATABASE_URL="postgresql://db/app")
     assert sentence.startswith("BETTER_AUTH_SECRET")
 
 
-def test_a_snapshot_cannot_be_due_before_the_document_rests() -> None:
+def test_the_longest_wait_for_a_snapshot_is_not_shorter_than_the_debounce() -> None:
     [sentence] = problems(SNAPSHOT_DEBOUNCE="5", SNAPSHOT_MAX_WAIT="1")
     assert sentence.startswith("SNAPSHOT_MAX_WAIT")
 

@@ -27,7 +27,7 @@ from canvas_collab.document.values import write_json
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.struct_info import Kind
 from canvas_collab.protocol.update import Update, decode_update
-from tests.cli.test_commands import run
+from tests.support.commands import run
 from tests.support.databases import TestDatabase
 from tests.support.mutations import mutate
 from tests.support.stored_poison import CLIENT, circle, deletion, item, nested, string, update_of

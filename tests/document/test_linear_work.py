@@ -21,7 +21,7 @@ from canvas_collab.protocol.update import Update, decode_update
 from canvas_collab.rooms.awareness import LONG_STATE, Awareness
 from tests.support.attacks.catalogue import SHAPES
 from tests.support.attacks.shape import Container, Shape
-from tests.support.work import TooMuchWork, lines_run, seconds_taken
+from tests.support.cpu_cost import LimitExceeded, cpu_seconds, lines_executed
 
 #: The sizes in bytes for which lines are counted, and for which time is measured; both are doubled, too.
 COUNTED, TIMED = 8_000, 150_000
@@ -130,12 +130,12 @@ COUNTABLE = [
 
 @pytest.mark.parametrize(("shape", "work"), COUNTABLE)
 def test_twice_the_bytes_are_twice_the_steps(shape: Shape, work: str) -> None:
-    steps = lines_run(WORK[work](shape, COUNTED), limit=MANY_STEPS)
+    steps = lines_executed(WORK[work](shape, COUNTED), limit=MANY_STEPS)
     limit = max(STEPS_RATIO * steps, NEGLIGIBLE_STEPS)
-    twice = lines_run(WORK[work](shape, 2 * COUNTED), limit=2 * MANY_STEPS)
+    twice = lines_executed(WORK[work](shape, 2 * COUNTED), limit=2 * MANY_STEPS)
     if twice > limit:
         # Small sizes may be handled in another way, so one jump is allowed, but not two in a row.
-        lines_run(WORK[work](shape, 4 * COUNTED), limit=STEPS_RATIO * twice)
+        lines_executed(WORK[work](shape, 4 * COUNTED), limit=STEPS_RATIO * twice)
 
 
 #: The attacks that could cause much work in C: insertions into lists, slicing and copying bytes, texts.
@@ -151,8 +151,8 @@ TIMEABLE = [
 def test_twice_the_bytes_take_about_twice_the_time(name: str) -> None:
     shape = SHAPES[name]
     size = TIMED_FOR.get(name, TIMED)
-    once = seconds_taken(merged(shape, size), LIMIT)
-    twice = seconds_taken(merged(shape, 2 * size), TIME_RATIO * LIMIT)
+    once = cpu_seconds(merged(shape, size), LIMIT)
+    twice = cpu_seconds(merged(shape, 2 * size), TIME_RATIO * LIMIT)
     assert twice <= max(TIME_RATIO * once, NEGLIGIBLE_SECONDS), f"{once:.3f} s, then {twice:.3f} s"
 
 
@@ -176,9 +176,9 @@ def test_work_that_grows_faster_is_detected() -> None:
 
         return run
 
-    steps = lines_run(loop(40))
-    with pytest.raises(TooMuchWork):
-        lines_run(loop(80), limit=STEPS_RATIO * steps)
-    assert seconds_taken(inserted(100_000), LIMIT) > TIME_RATIO * seconds_taken(inserted(50_000), LIMIT)
-    with pytest.raises(TooMuchWork):
-        seconds_taken(pairs(10**5), 0.05)
+    steps = lines_executed(loop(40))
+    with pytest.raises(LimitExceeded):
+        lines_executed(loop(80), limit=STEPS_RATIO * steps)
+    assert cpu_seconds(inserted(100_000), LIMIT) > TIME_RATIO * cpu_seconds(inserted(50_000), LIMIT)
+    with pytest.raises(LimitExceeded):
+        cpu_seconds(pairs(10**5), 0.05)

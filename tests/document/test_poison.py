@@ -16,8 +16,8 @@ from canvas_collab.protocol import sync
 from canvas_collab.protocol.lib0 import encode_var_uint
 from canvas_collab.protocol.struct_info import Kind
 from canvas_collab.protocol.update import decode_update
-from tests.cli.test_commands import run
 from tests.support.clients import Client
+from tests.support.commands import run
 from tests.support.diagrams import Diagram
 from tests.support.stored_poison import CLIENT, at_one_place, circle, deletion, item, nested, string, update_of
 

@@ -1,4 +1,4 @@
-"""Crashes: what a provider was told is saved is there afterwards, whatever is killed, and whenever."""
+"""What was confirmed to a provider as saved is stored, whichever process is killed, and whenever."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_nothing_that_was_acknowledged_is_lost_when_the_daemon_or_postgresql_is_
     tmp_path: Path, node_executable: str, node_path: Path
 ) -> None:
     with Crashes(tmp_path, node_executable, node_path, SEED) as crashes:
-        report = crashes.play(ROUNDS)
+        report = crashes.run(ROUNDS)
     print(report)
     assert (report.lost, report.problems) == (0, []), str(report)
     assert (report.rounds, len(report.kinds)) == (ROUNDS, 4)

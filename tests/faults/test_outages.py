@@ -1,4 +1,4 @@
-"""Outages, one after the other: editing goes on in memory, /ready says why, and in the end nothing is lost.
+"""Outages of the database: editing goes on in memory, ``/ready`` reports the reason, and nothing is lost.
 
 The rows of docs/outages.md name these tests.
 """
@@ -21,25 +21,25 @@ from tests.support.daemons import ROOT, Daemon
 from tests.support.databases import TestDatabase
 from tests.support.diagrams import Diagram
 from tests.support.hocuspocus_providers import Provider, Providers
-from tests.support.servers import MortalPostgreSQL
+from tests.support.servers import RestartablePostgreSQL
 from tests.support.stalling_proxy import StallingProxy
 
-#: Everything is as ever so many seconds after the cause of an outage has gone, at the latest.
-SOON = 10.0
+#: How long recovery may take after an outage, in seconds.
+RECOVERY_TIME = 10.0
 
 
 @pytest.fixture(scope="module")
-def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MortalPostgreSQL]:
-    """A PostgreSQL of these tests alone."""
-    with MortalPostgreSQL(tmp_path_factory.mktemp("mortal")) as server:
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestartablePostgreSQL]:
+    """A PostgreSQL server of these tests alone."""
+    with RestartablePostgreSQL(tmp_path_factory.mktemp("mortal")) as server:
         yield server
 
 
 class Stage:
-    """A diagram, its daemon, and between that and PostgreSQL a proxy."""
+    """A database, the server that it is on, a proxy between the daemon and the server, and ways to make them fail."""
 
     def __init__(
-        self, postgres: MortalPostgreSQL, database: TestDatabase, proxy: StallingProxy, start_daemon: StartDaemon
+        self, postgres: RestartablePostgreSQL, database: TestDatabase, proxy: StallingProxy, start_daemon: StartDaemon
     ) -> None:
         self.postgres = postgres
         self.database = database
@@ -52,18 +52,18 @@ class Stage:
         return Diagram(self.database, self._start_daemon, **settings)
 
     def administer(self, statement: str) -> None:
-        """Run a statement that the name of the database is put into, from outside of it."""
+        """Run a statement in another database of the server; ``{name}`` in it is the name of the tested one."""
         TestDatabase(self.postgres.url("postgres")).query(statement.format(name=self._name))
 
-    def send_away(self) -> None:
-        """End every connection to the database."""
+    def terminate_connections(self) -> None:
+        """Terminate every connection to the database."""
         self.administer("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
 
     @contextmanager
     def closed(self) -> Iterator[None]:
-        """The database takes no connections."""
+        """Make the database refuse connections."""
         self.administer("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
-        self.send_away()
+        self.terminate_connections()
         try:
             yield
         finally:
@@ -71,7 +71,7 @@ class Stage:
 
     @contextmanager
     def failing(self, code: str, message: str) -> Iterator[None]:
-        """What would write to the log fails so."""
+        """Make inserts into the log fail with an error."""
         self.database.query(
             "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS "
             f"$$ BEGIN RAISE EXCEPTION '{message}' USING ERRCODE = '{code}'; END $$;"
@@ -84,7 +84,7 @@ class Stage:
 
 
 @pytest.fixture
-def stage(mortal: MortalPostgreSQL, start_daemon: StartDaemon) -> Iterator[Stage]:
+def stage(mortal: RestartablePostgreSQL, start_daemon: StartDaemon) -> Iterator[Stage]:
     with mortal.database() as database, StallingProxy(database.url) as proxy:
         database.create_auth_tables()
         database.migrate()
@@ -133,11 +133,11 @@ def without_rights(stage: Stage) -> AbstractContextManager[None]:
 @contextmanager
 def read_only(stage: Stage) -> Iterator[None]:
     stage.administer("ALTER DATABASE {name} SET default_transaction_read_only = on")
-    stage.send_away()
+    stage.terminate_connections()
     try:
         yield
     finally:
-        # The daemon's connections of that time stay, and are read only for ever.
+        # Connections that the daemon opened meanwhile stay read only.
         stage.administer("ALTER DATABASE {name} RESET default_transaction_read_only")
 
 
@@ -155,7 +155,13 @@ def locked(stage: Stage) -> Iterator[None]:
 
 @frozen
 class Fault:
-    """What goes wrong, what /ready says of it, which event tells of it, and whether newcomers are let in."""
+    """An outage.
+
+    :ivar happens: makes the database fail within a with statement.
+    :ivar reason: what ``/ready`` reports.
+    :ivar event: the event that is logged, if any.
+    :ivar lets_in: whether new clients can open documents.
+    """
 
     happens: Callable[[Stage], AbstractContextManager[None]]
     reason: str
@@ -182,7 +188,7 @@ def is_ready(daemon: Daemon) -> bool:
 
 
 def expect_unready(daemon: Daemon, reason: str) -> None:
-    """/ready and /health say, as soon as it can be known, that something is wrong, and what."""
+    """Wait until ``/ready`` and ``/health`` report a reason."""
 
     def says_why() -> bool:
         status, body = daemon.get("/ready")
@@ -223,11 +229,11 @@ def test_in_an_outage_editing_goes_on_and_everything_is_saved_when_it_is_over(
             assert newcomer.wait_closed() == (4503, "try again later")
 
     began = time.monotonic()
-    writer.wait_saved(SOON)
+    writer.wait_saved(RECOVERY_TIME)
     saved = time.monotonic() - began
-    daemon.wait_until(lambda: is_ready(daemon), SOON)
-    newcomer.wait_content({"text": [{"insert": "before01234"}]}, SOON)
-    print(f"{fault.happens.__name__}: saved after {saved:.1f} s, all as ever after {time.monotonic() - began:.1f} s")
+    daemon.wait_until(lambda: is_ready(daemon), RECOVERY_TIME)
+    newcomer.wait_content({"text": [{"insert": "before01234"}]}, RECOVERY_TIME)
+    print(f"{fault.happens.__name__}: saved after {saved:.1f} s, recovered after {time.monotonic() - began:.1f} s")
     assert daemon.get("/health")[1]["journal"] == {"ok": True, "reason": None}
     assert [len(update) > 0 for _, update in diagram.log()] == [True] * 6
     assert [event for event in daemon.events() if event["level"] == "critical"] == []
@@ -243,12 +249,12 @@ def test_at_the_bound_writers_are_closed_with_4503_and_their_edits_arrive_after_
     with fault.happens(stage):
         for number in range(10):
             writer.insert_text("text", 0, str(number) * 14_000)
-        writer.wait_heard("close", code=4503)
+        writer.wait_event("close", code=4503)
         assert diagram.daemon.get("/health")[1]["unsaved_updates"] == 5
         expect_unready(diagram.daemon, fault.reason)
         writer.insert_text("text", 0, "while it was away")
-    writer.wait_synced(SOON)
-    writer.wait_saved(SOON)
+    writer.wait_synced(RECOVERY_TIME)
+    writer.wait_saved(RECOVERY_TIME)
     everything = "while it was away" + "".join(str(number) * 14_000 for number in reversed(range(10)))
     assert text_of(diagram.provide(providers, "newcomer")) == everything
 
@@ -266,14 +272,14 @@ def test_the_daemon_stops_within_five_seconds_in_an_outage_and_what_was_committe
         diagram.daemon.wait_until(lambda: diagram.daemon.get("/health")[1]["unsaved_updates"] == 1)
         began = time.monotonic()
         diagram.daemon.process.send_signal(signal.SIGTERM)
-        writer.wait_heard("close", code=1012)
-        # It must not bring its edit again.
+        writer.wait_event("close", code=1012)
+        # It must not send its edit again.
         writer.destroy()
         assert diagram.daemon.stop() == 128 + signal.SIGTERM
         assert time.monotonic() - began < 5
         assert diagram.daemon.wait_for_event("updates not committed")["unsaved"] == 1
     diagram.start(DATABASE_URL=stage.database.url)
-    # What PostgreSQL had been asked before the end it may have done after it.
+    # PostgreSQL may complete statements after the daemon has stopped.
     assert text_of(diagram.provide(providers, "witness")) in ("committed", "not committed")
 
 
@@ -286,7 +292,7 @@ def test_a_compaction_that_takes_long_does_not_hold_up_the_end_and_the_snapshot_
     daemon = psutil.Process(diagram.daemon.pid)
     diagram.daemon.wait_until(lambda: daemon.children() != [])
     [compactor] = daemon.children()
-    # From now on it would take for ever.
+    # A suspended process never completes.
     compactor.suspend()
     began = time.monotonic()
     assert diagram.daemon.stop() == 128 + signal.SIGTERM
@@ -308,9 +314,9 @@ def test_connections_that_were_lost_are_made_again_without_anybody_asking(stage:
 
     before = connections()
     assert len(before) == 3
-    stage.send_away()
+    stage.terminate_connections()
     daemon.wait_until(lambda: len(connections() - before) == 3)
-    # Those three, and the one that listens.
+    # Those three, and the one that receives notifications.
     daemon.wait_until(lambda: len(daemon.events("database connection lost")) == 4)
     assert is_ready(daemon)
 

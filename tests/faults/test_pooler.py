@@ -1,4 +1,4 @@
-"""Behind PgBouncer: by session everything works, by transaction nothing is heard, which is noticed."""
+"""PgBouncer: session pooling works; with transaction pooling missing notifications are reported."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.support.pooler import PgBouncer, find_pgbouncer
 
 @pytest.fixture
 def pgbouncer() -> str:
-    """Where PgBouncer is."""
+    """The path of PgBouncer."""
     executable = find_pgbouncer()
     if executable is None:
         if os.environ.get("CI"):
-            pytest.fail("there is no pgbouncer, and nothing is left out here")
+            pytest.fail("there is no pgbouncer, and no test may be skipped here")
         pytest.skip("there is no pgbouncer; Debian has a package of that name")
     return executable
 
@@ -34,7 +34,7 @@ def test_behind_a_transaction_pooler_it_is_said_that_nothing_is_heard_and_edits_
     database: TestDatabase, start_daemon: StartDaemon, ada: User, pgbouncer: str
 ) -> None:
     with PgBouncer(pgbouncer, database.url, "transaction") as pooler:
-        # One after the other: what the first has taken it must have given back.
+        # The first must have returned the pooler's connections before the second starts.
         left, right = (start_daemon(database, DATABASE_URL=pooler.url) for _ in range(2))
         with Client(left, "one", ada) as here, Client(right, "one", ada) as there:
             for daemon in (left, right):
@@ -51,7 +51,7 @@ def test_behind_a_transaction_pooler_it_is_said_that_nothing_is_heard_and_edits_
             daemon.stop()
 
 
-def test_behind_a_session_pooler_everything_is_heard(
+def test_behind_a_session_pooler_notifications_are_received(
     database: TestDatabase, start_daemon: StartDaemon, ada: User, pgbouncer: str
 ) -> None:
     with PgBouncer(pgbouncer, database.url, "session") as pooler:

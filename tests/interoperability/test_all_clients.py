@@ -1,4 +1,4 @@
-"""Every client a diagram may meet, in one room: what each of them does reaches all the others, and stays."""
+"""Clients of all kinds in one room: the edits of each reach all others, and are stored."""
 
 from __future__ import annotations
 
@@ -17,11 +17,8 @@ from tests.support.daemons import ROOT
 from tests.support.databases import TestDatabase
 from tests.support.diagrams import Diagram, headers_of
 from tests.support.sync_clients import PycrdtClient
-from tests.support.yjs_clients import (
-    VERSIONS,
-    Version,
-    YjsClient,
-    YjsClients,
+from tests.support.yjs_clients import VERSIONS, Version, YjsClient, YjsClients
+from tests.support.yjs_values import (
     array,
     big_integer,
     binary,
@@ -46,13 +43,13 @@ def yjs(node_executable: str, node_path: Path) -> Iterator[YjsClients]:
 
 
 class YpyProcess:
-    """tests/support/ypy_client.py as a child process."""
+    """The program :mod:`tests.support.ypy_client` as a child process."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
     def start(self, diagram: Diagram) -> dict[str, Any]:
-        """Join the room; the content found there."""
+        """Start the client in the room of a diagram, and return the content of the document."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.ypy_client", diagram.url, diagram.editor.cookie],
             cwd=ROOT,
@@ -62,8 +59,8 @@ class YpyProcess:
         )
         return self._answer()
 
-    def tell(self, **command: Any) -> dict[str, Any]:
-        """Run one command of the program; the content after it."""
+    def run(self, **command: Any) -> dict[str, Any]:
+        """Run a command of the program, and return the content after it."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(command) + "\n")
@@ -96,7 +93,7 @@ needs_y_py = pytest.mark.skipif(find_spec("y_py") is None, reason="y-py has no w
 
 
 def python_text(client: PycrdtClient) -> list[Any]:
-    """A pycrdt text as the Yjs clients report theirs."""
+    """Return the text of a pycrdt client in the form in which Yjs clients report it."""
     runs: list[Any] = []
     for content, attributes in client.text.diff():
         insert = content if isinstance(content, str) else {"embed": content}
@@ -104,8 +101,8 @@ def python_text(client: PycrdtClient) -> list[Any]:
     return runs
 
 
-def draw_everything(first: YjsClient, second: YjsClient, third: YjsClient) -> None:
-    """Every shared type, with three hands, some of it concurrent."""
+def edit_every_type(first: YjsClient, second: YjsClient, third: YjsClient) -> None:
+    """Make edits to every shared type by three clients, some of them concurrent."""
     first.insert_text("text", 0, "Canvas Collab", bold=True)
     first.insert_embed("text", 0, {"image": "logo.svg"})
     second.insert_text("text", 0, "漢字 ")
@@ -119,8 +116,8 @@ def draw_everything(first: YjsClient, second: YjsClient, third: YjsClient) -> No
     second.insert_values("array", 0, subdocument("page-2"))
 
 
-def change_everything(first: YjsClient, second: YjsClient, third: YjsClient) -> None:
-    """Edits of what others made: formatting, deletions, torn emoji, nested types."""
+def edit_others_content(first: YjsClient, second: YjsClient, third: YjsClient) -> None:
+    """Edit what other clients made: formatting, deletions, split emoji, nested types."""
     first.format_text("text", 0, 6, italic=True)
     second.delete_text("text", 0, 1)
     second.delete_text("text of emoji", 0, 1)
@@ -136,9 +133,9 @@ def change_everything(first: YjsClient, second: YjsClient, third: YjsClient) -> 
 def test_all_versions_of_y_websocket_converge_and_a_latecomer_has_it_all(diagram: Diagram, yjs: YjsClients) -> None:
     clients = [diagram.join(yjs, f"client {version}", version=version) for version in VERSIONS]
 
-    draw_everything(*clients)
+    edit_every_type(*clients)
     drawn = yjs.wait_converged(*clients)
-    change_everything(*clients)
+    edit_others_content(*clients)
     changed = yjs.wait_converged(*clients)
     for client in clients:
         client.set_awareness({"name": client.name})
@@ -154,9 +151,9 @@ def test_all_versions_of_y_websocket_converge_and_a_latecomer_has_it_all(diagram
 
 def test_a_new_client_finds_exactly_the_same_document_after_a_restart(diagram: Diagram, yjs: YjsClients) -> None:
     clients = [diagram.join(yjs, f"client {version}", version=version) for version in VERSIONS]
-    draw_everything(*clients)
+    edit_every_type(*clients)
     yjs.wait_converged(*clients)
-    change_everything(*clients)
+    edit_others_content(*clients)
     content = yjs.wait_converged(*clients)
     snapshot = clients[0].snapshot
     for client in clients:
@@ -170,7 +167,7 @@ def test_a_new_client_finds_exactly_the_same_document_after_a_restart(diagram: D
     assert newcomer.snapshot == snapshot
 
 
-def test_what_only_javascript_can_say_comes_back_as_it_was(diagram: Diagram, yjs: YjsClients) -> None:
+def test_values_that_only_javascript_has_are_kept(diagram: Diagram, yjs: YjsClients) -> None:
     writer, reader = diagram.join(yjs, "writer"), diagram.join(yjs, "reader")
 
     writer.set_key("map", "order of keys", {"z": 1, "a": 2, "m": {"y": 3, "b": 4}})
@@ -189,7 +186,7 @@ def test_what_only_javascript_can_say_comes_back_as_it_was(diagram: Diagram, yjs
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_edits_made_on_both_sides_of_a_lost_connection_meet_when_it_is_back(
+def test_edits_on_both_sides_of_a_lost_connection_are_merged_when_it_is_back(
     diagram: Diagram, yjs: YjsClients, version: Version
 ) -> None:
     here, away = diagram.join(yjs, "here"), diagram.join(yjs, "away", version=version)
@@ -206,7 +203,7 @@ def test_edits_made_on_both_sides_of_a_lost_connection_meet_when_it_is_back(
     assert sorted(run["insert"].split()) == ["away", "before", "here"]
 
 
-def test_clients_stay_through_a_restart_of_the_server_and_lose_nothing(diagram: Diagram, yjs: YjsClients) -> None:
+def test_clients_reconnect_after_a_restart_of_the_server_and_lose_nothing(diagram: Diagram, yjs: YjsClients) -> None:
     clients = [diagram.join(yjs, f"client {version}", version=version) for version in VERSIONS]
     clients[0].insert_text("text", 0, "0")
     yjs.wait_converged(*clients)
@@ -221,9 +218,9 @@ def test_clients_stay_through_a_restart_of_the_server_and_lose_nothing(diagram: 
     assert sorted(run["insert"]) == ["0", "1", "2", "3"]
 
 
-def test_a_pycrdt_client_and_y_websocket_clients_hear_each_other(diagram: Diagram, yjs: YjsClients) -> None:
+def test_a_pycrdt_client_and_y_websocket_clients_receive_each_others_edits(diagram: Diagram, yjs: YjsClients) -> None:
     browser = diagram.join(yjs, "browser")
-    draw_everything(browser, browser, browser)
+    edit_every_type(browser, browser, browser)
 
     with PycrdtClient(diagram.url, headers=headers_of(diagram.editor)) as python:
         python.text.insert(0, "from pycrdt: ")
@@ -248,11 +245,11 @@ def test_a_y_py_client_takes_part_in_a_room_without_subdocuments(
     browser.set_key("map", "browser", [1, "two"])
     assert y_py.start(diagram)["text"] == "browser"
 
-    y_py.tell(insert=[0, "y-py and "])
-    y_py.tell(set=["y-py", {"nested": True}])
-    y_py.tell(push="pushed")
+    y_py.run(insert=[0, "y-py and "])
+    y_py.run(set=["y-py", {"nested": True}])
+    y_py.run(push="pushed")
     content = {"map": {"browser": [1, "two"], "y-py": {"nested": True}}, "array": ["pushed"]}
     browser.wait_content({"text": [{"insert": "y-py and browser"}], **content})
 
     browser.delete_text("text", 0, 5)
-    y_py.tell(wait={"text": "and browser", **content})
+    y_py.run(wait={"text": "and browser", **content})

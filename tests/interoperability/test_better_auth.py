@@ -1,4 +1,4 @@
-"""Sessions made by a real Better Auth, shown at the door of a real daemon."""
+"""Sessions of a real Better Auth are accepted, or refused, by the daemon."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from pycrdt import Doc, Text
 from tests.support.better_auth import SITE, Application, BetterAuth, Person
 from tests.support.daemons import Daemon
 from tests.support.databases import SECRET, TestDatabase
-from tests.support.handshakes import OPEN, Answer, closing_code, enter, refusing_code, step_2, visit
+from tests.support.handshakes import (
+    OPEN,
+    Answer,
+    close_code,
+    denial_code,
+    open_connection,
+    request_step_2,
+    try_handshake,
+)
 
 MakeApplication = Callable[..., Application]
 Serve = Callable[..., Daemon]
@@ -49,8 +57,8 @@ def serve(start_daemon: Serve) -> Serve:
     return serve
 
 
-def door(application: Application, serve: Serve, **settings: str) -> tuple[Daemon, Person]:
-    """A daemon, and someone who owns the diagram "sketch"."""
+def daemon_and_owner(application: Application, serve: Serve, **settings: str) -> tuple[Daemon, Person]:
+    """Start a daemon, and sign up a user who owns the diagram "sketch"."""
     daemon = serve(application, **settings)
     ada = application.sign_up("ada")
     application.database.add_diagram("sketch", ada.user)
@@ -59,69 +67,67 @@ def door(application: Application, serve: Serve, **settings: str) -> tuple[Daemo
 
 def test_the_set_cookie_of_a_sign_up_opens_the_room(application: MakeApplication, serve: Serve) -> None:
     app = application()
-    daemon, ada = door(app, serve)
-    assert enter(daemon, cookie=ada.cookie, origin=SITE) == Answer(OPEN)
+    daemon, ada = daemon_and_owner(app, serve)
+    assert try_handshake(daemon, cookie=ada.cookie, origin=SITE) == Answer(OPEN)
     others = f"theme=dark; {ada.cookie}; better-auth.session_data=eyJhIjoxfQ; better-auth.dont_remember=true.abc"
-    assert enter(daemon, cookie=others, origin=SITE) == Answer(OPEN)
-    assert enter(daemon, cookie=app.sign_in("ada", remember=False).cookie, origin=SITE) == Answer(OPEN)
+    assert try_handshake(daemon, cookie=others, origin=SITE) == Answer(OPEN)
+    assert try_handshake(daemon, cookie=app.sign_in("ada", remember=False).cookie, origin=SITE) == Answer(OPEN)
 
 
 def test_the_bearer_token_opens_the_room_in_the_header_and_in_the_query(
     application: MakeApplication, serve: Serve
 ) -> None:
-    daemon, ada = door(application(), serve)
+    daemon, ada = daemon_and_owner(application(), serve)
     for token in (ada.set_auth_token, ada.cookie_value, ada.token):
-        assert enter(daemon, authorization=f"Bearer {token}") == Answer(OPEN), token
-        assert enter(daemon, authorization=f"bearer {token}") == Answer(OPEN), token
-        assert enter(daemon, f"/diagram-sketch?token={quote(token, safe='')}") == Answer(OPEN), token
-    assert enter(daemon, f"/diagram-sketch?token={ada.set_auth_token}") == Answer(OPEN)
+        assert try_handshake(daemon, authorization=f"Bearer {token}") == Answer(OPEN), token
+        assert try_handshake(daemon, authorization=f"bearer {token}") == Answer(OPEN), token
+        assert try_handshake(daemon, f"/diagram-sketch?token={quote(token, safe='')}") == Answer(OPEN), token
+    assert try_handshake(daemon, f"/diagram-sketch?token={ada.set_auth_token}") == Answer(OPEN)
 
 
-def test_after_sign_out_the_session_opens_nothing_and_other_sessions_still_do(
+def test_after_sign_out_the_session_is_refused_and_other_sessions_are_not(
     application: MakeApplication, serve: Serve
 ) -> None:
     app = application()
-    daemon, ada = door(app, serve)
+    daemon, ada = daemon_and_owner(app, serve)
     elsewhere = app.sign_in("ada")
-    assert enter(daemon, cookie=ada.cookie).status == OPEN
+    assert try_handshake(daemon, cookie=ada.cookie).status == OPEN
     app.sign_out(ada)
-    assert enter(daemon, cookie=ada.cookie).status == 401
+    assert try_handshake(daemon, cookie=ada.cookie).status == 401
     for token in (ada.set_auth_token, ada.token):
-        assert enter(daemon, authorization=f"Bearer {token}").status == 401
-        assert enter(daemon, f"/diagram-sketch?token={quote(token, safe='')}").status == 401
-    assert enter(daemon, cookie=elsewhere.cookie).status == OPEN
+        assert try_handshake(daemon, authorization=f"Bearer {token}").status == 401
+        assert try_handshake(daemon, f"/diagram-sketch?token={quote(token, safe='')}").status == 401
+    assert try_handshake(daemon, cookie=elsewhere.cookie).status == OPEN
 
 
-def test_an_expired_session_opens_nothing(application: MakeApplication, serve: Serve) -> None:
+def test_an_expired_session_is_refused(application: MakeApplication, serve: Serve) -> None:
     app = application()
-    daemon, ada = door(app, serve)
+    daemon, ada = daemon_and_owner(app, serve)
     app.database.query("UPDATE session SET \"expiresAt\" = now() - interval '1 second' RETURNING 1")
-    assert enter(daemon, cookie=ada.cookie).status == 401
-    assert enter(daemon, authorization=f"Bearer {ada.token}").status == 401
+    assert try_handshake(daemon, cookie=ada.cookie).status == 401
+    assert try_handshake(daemon, authorization=f"Bearer {ada.token}").status == 401
 
 
 def altered(value: str) -> Iterator[str]:
-    """The value with one character changed, for each of its characters."""
+    """Yield the value with another character, for each of its characters."""
     for at, character in enumerate(value):
         known = BASE64.find(character)
         yield value[:at] + (BASE64[known ^ 1] if known >= 0 else "A") + value[at + 1 :]
 
 
-def test_no_altered_byte_of_the_token_or_of_its_signature_opens_the_room(
-    application: MakeApplication, serve: Serve
-) -> None:
-    daemon, ada = door(application(), serve)
+def test_a_token_or_signature_with_any_altered_byte_is_refused(application: MakeApplication, serve: Serve) -> None:
+    daemon, ada = daemon_and_owner(application(), serve)
     for wrong in altered(ada.set_auth_token):
-        assert enter(daemon, cookie=f"{ada.cookie_name}={quote(wrong, safe='')}").status == 401, wrong
-        assert enter(daemon, authorization=f"Bearer {wrong}").status == 401, wrong
-        assert enter(daemon, f"/diagram-sketch?token={quote(wrong, safe='')}").status == 401, wrong
+        assert try_handshake(daemon, cookie=f"{ada.cookie_name}={quote(wrong, safe='')}").status == 401, wrong
+        assert try_handshake(daemon, authorization=f"Bearer {wrong}").status == 401, wrong
+        assert try_handshake(daemon, f"/diagram-sketch?token={quote(wrong, safe='')}").status == 401, wrong
     for wrong in altered(ada.token):
-        assert enter(daemon, authorization=f"Bearer {wrong}").status == 401, wrong
+        assert try_handshake(daemon, authorization=f"Bearer {wrong}").status == 401, wrong
 
 
-def test_a_cookie_without_its_whole_signature_opens_nothing(application: MakeApplication, serve: Serve) -> None:
+def test_a_cookie_without_its_whole_signature_is_refused(application: MakeApplication, serve: Serve) -> None:
     app = application()
-    daemon, ada = door(app, serve)
+    daemon, ada = daemon_and_owner(app, serve)
     for value in (
         "",
         ".",
@@ -132,17 +138,17 @@ def test_a_cookie_without_its_whole_signature_opens_nothing(application: MakeApp
         "%",
         "%FF.%FF",
     ):
-        assert enter(daemon, cookie=f"{ada.cookie_name}={value}").status == 401, value
+        assert try_handshake(daemon, cookie=f"{ada.cookie_name}={value}").status == 401, value
     session_id = app.database.query("SELECT id FROM session")[0][0]
     for token in ("", ".", f"{ada.token}.", f"{ada.token}.x", str(session_id), "\x7f", "a" * 5000):
-        assert enter(daemon, f"/diagram-sketch?token={quote(token, safe='')}").status == 401, token
-    assert enter(daemon).status == 401
+        assert try_handshake(daemon, f"/diagram-sketch?token={quote(token, safe='')}").status == 401, token
+    assert try_handshake(daemon).status == 401
 
 
-def test_a_session_signed_with_another_secret_opens_nothing(application: MakeApplication, serve: Serve) -> None:
-    daemon, ada = door(application(secret="x" + SECRET), serve)
-    assert enter(daemon, cookie=ada.cookie).status == 401
-    assert enter(daemon, authorization=f"Bearer {ada.set_auth_token}").status == 401
+def test_a_session_signed_with_another_secret_is_refused(application: MakeApplication, serve: Serve) -> None:
+    daemon, ada = daemon_and_owner(application(secret="x" + SECRET), serve)
+    assert try_handshake(daemon, cookie=ada.cookie).status == 401
+    assert try_handshake(daemon, authorization=f"Bearer {ada.set_auth_token}").status == 401
 
 
 @pytest.mark.parametrize("time_zone", ["America/New_York", "Asia/Tokyo"])
@@ -153,55 +159,57 @@ def test_a_session_in_drizzles_schema_opens_the_room_until_it_expires(
     name = app.database.query("SELECT current_database()")[0][0]
     with app.database.connect().cursor() as cursor:
         cursor.execute(f"ALTER DATABASE \"{name}\" SET timezone TO '{time_zone}'")
-    daemon, ada = door(app, serve)
-    assert enter(daemon, cookie=ada.cookie).status == OPEN
-    assert enter(daemon, authorization=f"Bearer {ada.set_auth_token}").status == OPEN
+    daemon, ada = daemon_and_owner(app, serve)
+    assert try_handshake(daemon, cookie=ada.cookie).status == OPEN
+    assert try_handshake(daemon, authorization=f"Bearer {ada.set_auth_token}").status == OPEN
     remaining = "UPDATE session SET expires_at = (now() AT TIME ZONE 'utc') + %s::interval RETURNING 1"
     app.database.query(remaining, ("1 minute",))
-    assert enter(daemon, cookie=ada.cookie).status == OPEN
+    assert try_handshake(daemon, cookie=ada.cookie).status == OPEN
     app.database.query(remaining, ("-1 minute",))
-    assert enter(daemon, cookie=ada.cookie).status == 401
+    assert try_handshake(daemon, cookie=ada.cookie).status == 401
 
 
-def test_an_edit_is_journalled_under_better_auths_user_whatever_the_type_of_its_ids(
+def test_the_log_entry_of_an_edit_has_better_auths_user_whatever_the_type_of_user_ids(
     application: MakeApplication, serve: Serve
 ) -> None:
     app = application(generateId="uuid")
-    daemon, ada = door(app, serve)
+    daemon, ada = daemon_and_owner(app, serve)
     drawing: Doc[Any] = Doc()
     drawing["title"] = Text("Harbour")
     update = drawing.get_update()
     assert len(update) < 128
-    with visit(daemon, cookie=ada.cookie, origin=SITE) as connection:
+    with open_connection(daemon, cookie=ada.cookie, origin=SITE) as connection:
         connection.send(b"\x00\x02" + bytes([len(update)]) + update)
-        assert update in step_2(connection)
+        assert update in request_step_2(connection)
     daemon.stop()
     assert app.database.query("SELECT user_id::text FROM yjs_update_log") == [(ada.user.id,)]
 
 
 def test_the_cookie_of_a_site_on_https_opens_the_room(application: MakeApplication, serve: Serve) -> None:
     site = "https://draw.example.org"
-    daemon, ada = door(application(baseURL=site), serve, BETTER_AUTH_URL=site)
+    daemon, ada = daemon_and_owner(application(baseURL=site), serve, BETTER_AUTH_URL=site)
     assert ada.cookie_name == "__Secure-better-auth.session_token"
-    assert enter(daemon, cookie=ada.cookie, origin=site).status == OPEN
+    assert try_handshake(daemon, cookie=ada.cookie, origin=site).status == OPEN
 
 
 def test_a_cookie_prefix_of_the_applications_own_is_the_only_one_that_counts(
     application: MakeApplication, serve: Serve
 ) -> None:
-    daemon, ada = door(application(cookiePrefix="drawings"), serve, BETTER_AUTH_COOKIE_PREFIX="drawings")
+    daemon, ada = daemon_and_owner(application(cookiePrefix="drawings"), serve, BETTER_AUTH_COOKIE_PREFIX="drawings")
     assert ada.cookie_name == "drawings.session_token"
-    assert enter(daemon, cookie=ada.cookie).status == OPEN
-    assert enter(daemon, cookie=f"__Secure-{ada.cookie}").status == OPEN
-    assert enter(daemon, cookie=f"better-auth.session_token={ada.cookie_value}").status == 401
+    assert try_handshake(daemon, cookie=ada.cookie).status == OPEN
+    assert try_handshake(daemon, cookie=f"__Secure-{ada.cookie}").status == OPEN
+    assert try_handshake(daemon, cookie=f"better-auth.session_token={ada.cookie_value}").status == 401
 
 
 def test_a_cookie_from_a_foreign_origin_is_refused_and_a_token_is_not(
     application: MakeApplication, serve: Serve
 ) -> None:
-    daemon, ada = door(application(), serve, APP_ENV="production", ALLOWED_ORIGINS=f"{SITE},https://draw.example.org")
+    daemon, ada = daemon_and_owner(
+        application(), serve, APP_ENV="production", ALLOWED_ORIGINS=f"{SITE},https://draw.example.org"
+    )
     for origin in (SITE, "https://draw.example.org"):
-        assert enter(daemon, cookie=ada.cookie, origin=origin).status == OPEN
+        assert try_handshake(daemon, cookie=ada.cookie, origin=origin).status == OPEN
     for origin in (
         "https://evil.example",
         "http://draw.example.org",
@@ -210,54 +218,54 @@ def test_a_cookie_from_a_foreign_origin_is_refused_and_a_token_is_not(
         "http://localhost:5173",
         "null",
     ):
-        assert enter(daemon, cookie=ada.cookie, origin=origin).status == 403, origin
+        assert try_handshake(daemon, cookie=ada.cookie, origin=origin).status == 403, origin
         token = quote(ada.set_auth_token, safe="")
-        assert enter(daemon, f"/diagram-sketch?token={token}", origin=origin).status == OPEN, origin
+        assert try_handshake(daemon, f"/diagram-sketch?token={token}", origin=origin).status == OPEN, origin
 
 
 def test_a_diagram_without_a_role_and_no_diagram_at_all_get_the_same_refusal(
     application: MakeApplication, serve: Serve
 ) -> None:
     app = application()
-    daemon, _ = door(app, serve)
+    daemon, _ = daemon_and_owner(app, serve)
     eve = app.sign_up("eve")
 
     def refusals(*paths: str) -> set[Answer]:
-        return {enter(daemon, path, cookie=eve.cookie, origin=SITE) for path in paths}
+        return {try_handshake(daemon, path, cookie=eve.cookie, origin=SITE) for path in paths}
 
     [refusal] = refusals("/diagram-sketch", "/diagram-nowhere", "/diagram-a%2Fb")
     assert (refusal.status, refusal.reason) == (403, "forbidden")
-    # Of these the name alone says that there is no such diagram.
+    # The names of these rooms are not those of diagrams.
     for refusal in refusals("/diagram-", "/sketch", "/diagram-%00"):
         assert refusal.status == 403
         assert refusal.reason.startswith("forbidden: ")
     app.database.grant("sketch", eve.user, "viewer")
-    assert enter(daemon, cookie=eve.cookie, origin=SITE).status == OPEN
+    assert try_handshake(daemon, cookie=eve.cookie, origin=SITE).status == OPEN
 
 
 def test_with_reject_with_close_a_refusal_is_a_close_code(application: MakeApplication, serve: Serve) -> None:
     app = application()
-    daemon, ada = door(app, serve, REJECT_WITH="close")
+    daemon, ada = daemon_and_owner(app, serve, REJECT_WITH="close")
     eve = app.sign_up("eve")
-    assert refusing_code(daemon) == 4401
-    assert refusing_code(daemon, cookie=f"{ada.cookie}x") == 4401
-    assert refusing_code(daemon, cookie=eve.cookie) == 4403
-    assert refusing_code(daemon, cookie=ada.cookie, origin="https://evil.example") == 4403
-    assert enter(daemon, cookie=ada.cookie).status == OPEN
+    assert denial_code(daemon) == 4401
+    assert denial_code(daemon, cookie=f"{ada.cookie}x") == 4401
+    assert denial_code(daemon, cookie=eve.cookie) == 4403
+    assert denial_code(daemon, cookie=ada.cookie, origin="https://evil.example") == 4403
+    assert try_handshake(daemon, cookie=ada.cookie).status == OPEN
 
 
 def test_a_refusal_is_one_log_event_and_no_log_event_holds_a_token(application: MakeApplication, serve: Serve) -> None:
     app = application()
-    daemon, ada = door(app, serve, LOG_LEVEL="debug")
+    daemon, ada = daemon_and_owner(app, serve, LOG_LEVEL="debug")
     eve = app.sign_up("eve")
     query = quote(eve.set_auth_token, safe="")
     refused = [
-        enter(daemon, f"/diagram-sketch?token={query}"),
-        enter(daemon, "/diagram-sketch?token=" + query[:-4]),
-        enter(daemon, cookie=ada.cookie, origin="https://evil.example"),
+        try_handshake(daemon, f"/diagram-sketch?token={query}"),
+        try_handshake(daemon, "/diagram-sketch?token=" + query[:-4]),
+        try_handshake(daemon, cookie=ada.cookie, origin="https://evil.example"),
     ]
     assert [answer.status for answer in refused] == [403, 401, 403]
-    assert enter(daemon, f"/diagram-sketch?token={quote(ada.set_auth_token, safe='')}").status == OPEN
+    assert try_handshake(daemon, f"/diagram-sketch?token={quote(ada.set_auth_token, safe='')}").status == OPEN
     daemon.stop()
     denials = daemon.events("connection denied")
     assert [event["room"] for event in denials] == ["diagram-sketch"] * 3
@@ -273,12 +281,15 @@ def test_an_open_connection_is_closed_after_sign_out_and_kept_by_a_renewed_sessi
     application: MakeApplication, serve: Serve
 ) -> None:
     app = application()
-    daemon, ada = door(app, serve, SESSION_RECHECK="1")
+    daemon, ada = daemon_and_owner(app, serve, SESSION_RECHECK="1")
     elsewhere = app.sign_in("ada")
     renew = "UPDATE session SET \"expiresAt\" = now() + interval '1 hour' WHERE token = %s RETURNING 1"
     app.database.query(renew.replace("1 hour", "2 seconds"), (elsewhere.token,))
-    with visit(daemon, cookie=ada.cookie) as leaving, visit(daemon, cookie=elsewhere.cookie) as staying:
+    with (
+        open_connection(daemon, cookie=ada.cookie) as leaving,
+        open_connection(daemon, cookie=elsewhere.cookie) as staying,
+    ):
         app.database.query(renew, (elsewhere.token,))
         app.sign_out(ada)
-        assert closing_code(leaving) == 4401
-        step_2(staying)
+        assert close_code(leaving) == 4401
+        request_step_2(staying)

@@ -1,4 +1,4 @@
-"""Edits are confirmed to clients that show which have arrived, after the commit; and to nobody else, to no effect."""
+"""Edits are confirmed, after the commit, to clients that show which have arrived; this changes no document."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.next_clients import join
 from tests.support.stalling_proxy import StallingProxy
 from tests.support.yjs_clients import VERSIONS, Version
 
-#: Such an id has an author of Yjs 14.
+#: Client ids of Yjs 14 are as large as this.
 WIDE = 2**40
 
 
@@ -52,12 +52,12 @@ def test_an_edit_of_the_next_y_websocket_is_confirmed_after_the_commit_and_chang
     ada.wait_state(unconfirmed=0)
     state = ada.state
     assert (state["text"], state["changesReceived"], state["closes"]) == ("and more", 0, [])
-    # The step 2 that it began with, and then a confirmation for each.
+    # The first step 2, and then a confirmation for each edit.
     assert state["updatesReceived"] == 4
     assert max(state["sizes"]) < 25
 
 
-def test_what_others_deleted_or_made_is_confirmed_to_who_edits_it(diagram: Diagram, providers: Providers) -> None:
+def test_deleting_what_another_client_inserted_is_confirmed(diagram: Diagram, providers: Providers) -> None:
     diagram.join(providers, "bob").insert_text("text", 0, "of Yjs 13")
     ada = join(diagram, providers, "ada")
     ada.wait_state(text="of Yjs 13")
@@ -65,7 +65,7 @@ def test_what_others_deleted_or_made_is_confirmed_to_who_edits_it(diagram: Diagr
     ada.wait_state(unconfirmed=0, text="Yjs 13")
 
 
-def test_what_was_edited_offline_is_confirmed_and_so_is_what_arrived_when_nobody_could_be_told(
+def test_offline_edits_are_confirmed_and_so_are_edits_that_were_committed_while_disconnected(
     stalling: Diagram, proxy: StallingProxy, providers: Providers
 ) -> None:
     ada = join(stalling, providers, "ada", offline=True)
@@ -97,7 +97,7 @@ def test_a_readers_edit_is_not_confirmed(diagram: Diagram, providers: Providers)
     assert vera.state["unconfirmed"] == 1
 
 
-# On the wire
+# Messages
 
 
 def typed(text: str, author: int) -> Doc[Any]:
@@ -113,7 +113,7 @@ def show(author: int) -> bytes:
 
 
 def ids_of(message: bytes) -> dict[int, tuple[int, int]]:
-    """The first and the last clock of each author whose ids an update message confirms, and nothing else is in it."""
+    """Return the first clock and the end of each author that an update message confirms; it must have no content."""
     decoder = Decoder(message)
     assert (decoder.var_uint(), decoder.var_uint()) == (0, 2)
     update = decode_update(decoder.var_bytes())
@@ -121,7 +121,7 @@ def ids_of(message: bytes) -> dict[int, tuple[int, int]]:
     return {author: (runs[0].clock, runs[-1].end) for author, runs in update.runs.items()}
 
 
-def test_an_author_of_yjs_14_is_told_of_each_edit_in_a_few_bytes(diagram: Diagram) -> None:
+def test_each_edit_of_a_yjs_14_client_is_confirmed_in_a_few_bytes(diagram: Diagram) -> None:
     with Client(diagram.daemon, "sketch", diagram.editor) as client:
         client.send(show(WIDE + 1))
         client.edit(typed("a long text to begin with", WIDE + 1).get_update())
@@ -131,29 +131,29 @@ def test_an_author_of_yjs_14_is_told_of_each_edit_in_a_few_bytes(diagram: Diagra
 
 
 @pytest.mark.parametrize("author", [1, 2**32 - 1])
-def test_authors_of_yjs_13_are_not_told(diagram: Diagram, author: int) -> None:
+def test_edits_of_yjs_13_clients_are_not_confirmed(diagram: Diagram, author: int) -> None:
     with Client(diagram.daemon, "sketch", diagram.editor) as client:
         client.send(show(author))
         client.edit(typed("text", author).get_update())
         diagram.daemon.wait_until(lambda: len(diagram.log()) == 1)
-        # Others' awareness comes back from everybody who hears it, and names nobody.
+        # A client echoes the awareness of others, so an entry does not show that the id is its own.
         client.send(show(WIDE))
         client.edit(typed("other text", author - 1).get_update())
         diagram.daemon.wait_until(lambda: len(diagram.log()) == 2)
         assert [message for message in client.flush() if message[:1] == b"\x00"] == []
 
 
-def test_who_shows_nothing_is_not_told_such_as_pycrdts_clients(diagram: Diagram) -> None:
+def test_edits_of_clients_without_awareness_such_as_pycrdts_are_not_confirmed(diagram: Diagram) -> None:
     with Client(diagram.daemon, "sketch", diagram.editor) as client:
         client.edit(typed("text", WIDE).get_update())
         diagram.daemon.wait_until(lambda: len(diagram.log()) == 1)
         assert client.flush() == []
 
 
-def test_what_the_client_may_have_heard_of_only_is_not_confirmed(diagram: Diagram) -> None:
+def test_pending_structs_of_a_client_are_not_confirmed(diagram: Diagram) -> None:
     doc = typed("text", WIDE)
     with Client(diagram.daemon, "sketch", diagram.editor) as client:
-        # It has integrated two of the characters that its step 2 has; the others wait for something that it lacks.
+        # The client has integrated two of the characters of its step 2; the others are pending.
         client.send(sync.encode_step_1(b"\x01" + encode_var_uint(WIDE) + b"\x02"))
         client.send(show(WIDE))
         client.send(sync.encode_step_2(doc.get_update()))
@@ -173,11 +173,11 @@ def test_a_step_2_of_a_reader_or_without_a_step_1_confirms_nothing(diagram: Diag
             assert [message for message in client.flush() if message[:2] == b"\x00\x02"] == []
 
 
-# To no effect
+# Confirmations change no document
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_confirming_is_no_change_to_yjs_13_whatever_it_waits_for(
+def test_a_confirmation_changes_nothing_in_yjs_13_whatever_is_pending(
     diagram: Diagram, providers: Providers, version: Version
 ) -> None:
     ada = diagram.join(providers, "ada", version=version)
@@ -201,7 +201,7 @@ def test_confirming_is_no_change_to_yjs_13_whatever_it_waits_for(
     providers.wait_converged(ada, newcomer)
 
 
-def test_confirming_is_no_change_to_yjs_14(diagram: Diagram, providers: Providers) -> None:
+def test_a_confirmation_changes_nothing_in_yjs_14(diagram: Diagram, providers: Providers) -> None:
     ada = join(diagram, providers, "ada")
     ada.type(0, "hello world")
     ada.erase(0, 2)
@@ -212,7 +212,7 @@ def test_confirming_is_no_change_to_yjs_14(diagram: Diagram, providers: Provider
     assert ada.state == before
 
 
-def test_confirming_is_no_change_to_pycrdt_whatever_it_waits_for() -> None:
+def test_a_confirmation_changes_nothing_in_pycrdt_whatever_is_pending() -> None:
     doc = typed("hello world", 9)
     del doc.get("text", type=Text)[0:2]
     one, two = Document(), typed("one two", 7)
@@ -228,10 +228,10 @@ def test_confirming_is_no_change_to_pycrdt_whatever_it_waits_for() -> None:
     assert sorted(str(doc.get("text", type=Text))) == sorted("llo worldone two")
 
 
-def test_confirming_is_no_change_to_y_py() -> None:
+def test_a_confirmation_changes_nothing_in_y_py() -> None:
     doc = YDoc(client_id=9)
     text = doc.get_text("text")
-    with doc.begin_transaction() as transaction:
+    with doc.begin_transaction() as transaction:  # type: ignore[misc, call-arg]
         text.extend(transaction, "hello world")
         text.delete_range(transaction, 0, 2)
     before = y_py.encode_state_as_update(doc)
@@ -247,11 +247,11 @@ def confirmation(author: int, start: int, end: int, deleted: tuple[int, int]) ->
     return encode_ids(insertions, deletions)
 
 
-# One connection's confirmations
+# The confirmations of one connection
 
 
 class Stage:
-    """Confirmations of a connection, with a journal that commits when it is told to."""
+    """The confirmations of a connection, and a journal that commits when :meth:`commit` is called."""
 
     def __init__(self) -> None:
         self.sent: list[dict[int, tuple[int, int]]] = []
@@ -283,7 +283,7 @@ class Stage:
         return self.reads
 
 
-def test_there_is_one_message_for_what_a_commit_brings() -> None:
+def test_all_edits_of_a_commit_are_confirmed_in_one_message() -> None:
     stage = Stage()
     for number in range(100):
         stage.edit(WIDE, number, number + 1)
@@ -295,7 +295,7 @@ def test_there_is_one_message_for_what_a_commit_brings() -> None:
     assert stage.waiting == []
 
 
-def test_what_waits_is_bounded() -> None:
+def test_the_size_of_a_waiting_confirmation_is_bounded() -> None:
     stage = Stage()
     for number in range(MAX_RANGES + 2):
         stage.edit(number + 1, 0, 1)
@@ -307,7 +307,7 @@ def test_what_waits_is_bounded() -> None:
     assert stage.take() == [{WIDE: (0, 1)}]
 
 
-def test_who_does_not_read_is_told_of_everything_when_it_does() -> None:
+def test_everything_is_confirmed_once_backpressure_ends() -> None:
     stage = Stage()
     stage.reads = False
     for number in range(3):
@@ -320,7 +320,7 @@ def test_who_does_not_read_is_told_of_everything_when_it_does() -> None:
     assert stage.take() == [{WIDE: (0, 1)}, {WIDE: (1, 3)}]
 
 
-def test_what_both_have_is_confirmed_and_no_more() -> None:
+def test_of_a_sync_the_clocks_that_both_have_are_confirmed() -> None:
     stage = Stage()
     stage.confirmations.add_common({1: 5, 2: 3, 3: 4, 4: 1}, {1: 2, 2: 9, 4: 0})
     stage.commit()

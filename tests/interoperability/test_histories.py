@@ -1,4 +1,4 @@
-"""Random Yjs histories, sent through the server by three clients at once, come out as Yjs itself would have them.
+"""Random histories, sent through the server by three clients at once, give the documents that Yjs makes of them.
 
 The histories and the comparison are in tests/node/histories.mjs. A seed makes the same history again; a failure names
 its seeds. HISTORY_SEED moves the range of seeds, for a longer search than one test run makes.
@@ -44,7 +44,7 @@ class Histories:
     def run(
         self, daemon: Daemon, seeds: Sequence[int], *, send: Sequence[str] = (), check: bool = False
     ) -> dict[str, int]:
-        """Send these parts of each history, then compare if told to; how much of what there was."""
+        """Send parts of each history, optionally compare the documents, and return the counts of the Node program."""
         options = {
             "url": daemon.ws_url,
             "headers": {"Cookie": self._user.cookie},
@@ -78,11 +78,11 @@ def wait_until_nothing_is_in_memory(daemon: Daemon, timeout: float = 30) -> None
         if health["documents"] == 0 and health["unsaved_updates"] == 0:
             return
         assert time.monotonic() < deadline, f"documents stayed in memory: {health}"
-        # There is no event to wait for from outside.
+        # Nothing outside the daemon announces it.
         threading.Event().wait(0.05)
 
 
-def test_clients_get_what_yjs_makes_of_the_same_updates_in_whatever_order_they_arrive(
+def test_clients_get_the_document_that_yjs_makes_of_the_same_updates_in_any_order(
     histories: Histories, database: TestDatabase, start_daemon: StartDaemon
 ) -> None:
     daemon = start_daemon(database)
@@ -96,7 +96,7 @@ def test_clients_get_what_yjs_makes_of_the_same_updates_in_whatever_order_they_a
     assert counts["heldBack"] > 0, "no history had gaps that were filled later"
 
 
-def test_a_document_that_left_memory_comes_back_as_yjs_would_have_it(
+def test_a_document_that_was_unloaded_is_loaded_as_yjs_would_have_it(
     histories: Histories, database: TestDatabase, start_daemon: StartDaemon
 ) -> None:
     daemon = start_daemon(database)

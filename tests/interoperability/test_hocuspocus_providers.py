@@ -1,4 +1,4 @@
-"""Real Hocuspocus providers, six versions with the identical script: opening, editing, denials, many documents."""
+"""Hocuspocus providers of six versions, with the same tests for each: opening, editing, denials, many documents."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ import pytest
 from tests.conftest import StartDaemon
 from tests.support.databases import TestDatabase
 from tests.support.diagrams import Diagram, headers_of
-from tests.support.hocuspocus_providers import PROVIDER_VERSIONS, VERSIONS_THAT_BEGIN_ANEW, Providers, ProviderVersion
-from tests.support.yjs_clients import YjsClient, array, binary, element, mapping, subdocument, text, xml_text
+from tests.support.hocuspocus_providers import PROVIDER_VERSIONS, VERSIONS_THAT_REOPEN, Providers, ProviderVersion
+from tests.support.yjs_clients import YjsClient
+from tests.support.yjs_values import array, binary, element, mapping, subdocument, text, xml_text
 
 every_version = pytest.mark.parametrize("version", PROVIDER_VERSIONS)
-versions_that_begin_anew = pytest.mark.parametrize("version", VERSIONS_THAT_BEGIN_ANEW)
+versions_that_reopen = pytest.mark.parametrize("version", VERSIONS_THAT_REOPEN)
 
 FOREIGN = {"Origin": "https://evil.example"}
 
 
-def draw(client: YjsClient) -> None:
-    """Something of every shared type."""
+def edit_every_type(client: YjsClient) -> None:
+    """Make edits to every shared type."""
     client.insert_text("text", 0, "Canvas ", bold=True)
     client.set_key("map", "shape", mapping(kind="rect", points=array(1, 2.5), label=text("a label")))
     client.insert_values("array", 0, "one", {"two": [2, True]}, binary(b"\x00\xff"))
@@ -27,8 +28,8 @@ def draw(client: YjsClient) -> None:
     client.set_key("map", "page", subdocument("page-1"))
 
 
-def change(client: YjsClient) -> None:
-    """Edits of what another made."""
+def edit_others_content(client: YjsClient) -> None:
+    """Edit what another client made."""
     client.insert_text("text", 7, "Collab")
     client.format_text("text", 0, 6, italic=True)
     client.insert_text(["map", "shape", "label"], 2, "long ")
@@ -53,9 +54,9 @@ def test_providers_edit_every_shared_type_together_and_a_latecomer_has_it_all(
     bob = diagram.provide(providers, "bob", diagram.owner, version=version)
     assert ada.report()["scope"] == bob.report()["scope"] == "read-write"
 
-    draw(ada)
+    edit_every_type(ada)
     drawn = providers.wait_converged(ada, bob)
-    change(bob)
+    edit_others_content(bob)
     changed = providers.wait_converged(ada, bob)
     ada.wait_saved()
     bob.wait_saved()
@@ -69,7 +70,7 @@ def test_providers_edit_every_shared_type_together_and_a_latecomer_has_it_all(
 
 
 @every_version
-def test_cursors_are_seen_both_ways_and_go_with_their_provider(
+def test_providers_see_each_others_cursors_until_one_leaves(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     ada = diagram.provide(providers, "ada", version=version)
@@ -91,9 +92,9 @@ def test_a_stateless_message_reaches_the_others_and_not_its_sender(
     ada = diagram.provide(providers, "ada", version=version)
     bob = diagram.provide(providers, "bob", version=version)
     ada.send_stateless('{"type": "ring", "to": "everybody 😀"}')
-    bob.wait_heard("stateless", payload='{"type": "ring", "to": "everybody 😀"}')
+    bob.wait_event("stateless", payload='{"type": "ring", "to": "everybody 😀"}')
     bob.send_stateless("answer")
-    ada.wait_heard("stateless", payload="answer")
+    ada.wait_event("stateless", payload="answer")
     assert [event["payload"] for event in ada.events("stateless")] == ["answer"]
 
 
@@ -111,7 +112,7 @@ def test_the_token_may_be_signed_or_come_from_a_function_at_once_or_later(
 
 
 @every_version
-def test_a_readers_edits_reach_nobody_and_no_table_and_stay_unsynced_and_its_cursor_is_seen(
+def test_a_readers_edits_are_neither_relayed_nor_stored_and_stay_unsynced_and_its_cursor_is_seen(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     writer = diagram.provide(providers, "writer", version=version)
@@ -134,7 +135,7 @@ def test_a_readers_edits_reach_nobody_and_no_table_and_stay_unsynced_and_its_cur
 
 
 @every_version
-def test_a_readers_stateless_messages_go_nowhere(
+def test_a_readers_stateless_messages_are_not_relayed(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     writer = diagram.provide(providers, "writer", version=version)
@@ -149,7 +150,7 @@ def test_a_readers_stateless_messages_go_nowhere(
 
 
 @every_version
-def test_a_denial_says_why_and_disturbs_no_other_document_of_the_socket(
+def test_a_denial_has_a_reason_and_does_not_affect_other_documents_of_the_socket(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     database, token = diagram.database, diagram.editor.token
@@ -172,11 +173,11 @@ def test_a_denial_says_why_and_disturbs_no_other_document_of_the_socket(
 
     other.insert_text("text", 0, "undisturbed")
     other.wait_saved()
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
-@versions_that_begin_anew
-def test_who_was_denied_comes_in_with_a_good_token_on_the_same_socket(
+@versions_that_reopen
+def test_a_denied_provider_gets_in_with_a_valid_token_on_the_same_socket(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     socket = diagram.socket(providers, "socket", version)
@@ -192,11 +193,11 @@ def test_who_was_denied_comes_in_with_a_good_token_on_the_same_socket(
     denied.wait_saved()
     other.wait_content({"text": [{"insert": "let in"}]})
     other.wait_awareness({}, {"name": "denied"})
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @every_version
-def test_a_cookie_stands_in_for_a_token_that_is_empty_or_not_configured(
+def test_the_cookie_is_used_if_the_token_is_empty_or_not_configured(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     socket = diagram.socket(providers, "socket", version, headers=headers_of(diagram.viewer))
@@ -204,11 +205,11 @@ def test_a_cookie_stands_in_for_a_token_that_is_empty_or_not_configured(
     empty = diagram.provide(providers, "empty", at=socket, token="", room=diagram.add_room("empty"))
     own = diagram.provide(providers, "own", at=socket, room=diagram.add_room("own"))
     assert [provider.report()["scope"] for provider in (none, empty, own)] == ["readonly", "readonly", "read-write"]
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @every_version
-def test_a_foreign_page_may_not_use_the_cookie_but_its_own_token(
+def test_a_page_of_a_foreign_origin_may_use_a_token_but_not_the_cookie(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     socket = diagram.socket(providers, "socket", version, headers={**headers_of(diagram.editor), **FOREIGN})
@@ -217,7 +218,7 @@ def test_a_foreign_page_may_not_use_the_cookie_but_its_own_token(
     assert guest.wait_denied() == "forbidden origin: foreign origin https://evil.example"
     own = diagram.provide(providers, "own", at=socket, room=diagram.add_room("own"))
     assert own.report()["scope"] == "read-write"
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 # Edits that come before the document is open
@@ -240,7 +241,7 @@ def test_an_edit_that_is_too_large_to_wait_for_its_document_is_saved_after_a_rec
 ) -> None:
     diagram = Diagram(database, start_daemon, MAX_PENDING_SIZE=2**19)
     provider = diagram.provide(providers, "provider", version=version, edits_at_open=[typed("early " * 100_000)])
-    if version in VERSIONS_THAT_BEGIN_ANEW:
+    if version in VERSIONS_THAT_REOPEN:
         provider.wait_saved()
     diagram.daemon.wait_until(lambda: len(diagram.log()) == 1)
     late = diagram.provide(providers, "late", version=version)
@@ -252,7 +253,7 @@ def test_an_edit_that_is_too_large_to_wait_for_its_document_is_saved_after_a_rec
 
 
 @every_version
-def test_documents_on_one_socket_have_nothing_to_do_with_each_other(
+def test_documents_on_one_socket_are_independent(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     rooms = [diagram.room, diagram.add_room("second"), diagram.add_room("third")]
@@ -279,11 +280,11 @@ def test_documents_on_one_socket_have_nothing_to_do_with_each_other(
         provider.insert_text("text", 0, "and out ")
         providers.wait_converged(provider, other)
         provider.wait_saved()
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @every_version
-def test_a_document_can_be_left_and_come_back_to_on_the_same_socket(
+def test_a_document_can_be_closed_and_opened_again_on_the_same_socket(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     socket = diagram.socket(providers, "socket", version)
@@ -299,11 +300,11 @@ def test_a_document_can_be_left_and_come_back_to_on_the_same_socket(
     providers.wait_converged(again, other)
     again.insert_text("text", 0, "again, ")
     assert providers.wait_converged(again, other) == {"text": [{"insert": "again, meanwhile"}]}
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @every_version
-def test_documents_that_were_left_do_not_count_as_waiting_to_be_opened(
+def test_closed_documents_do_not_count_as_waiting_to_be_opened(
     database: TestDatabase, start_daemon: StartDaemon, providers: Providers, version: ProviderVersion
 ) -> None:
     diagram = Diagram(database, start_daemon, MAX_PENDING_DOCUMENTS=2)
@@ -315,11 +316,11 @@ def test_documents_that_were_left_do_not_count_as_waiting_to_be_opened(
         other.destroy()
     first.insert_text("text", 0, "undisturbed")
     first.wait_saved()
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @every_version
-def test_all_documents_of_a_socket_come_back_after_the_network_failed(
+def test_all_documents_of_a_socket_are_open_again_after_the_network_failed(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     socket = diagram.socket(providers, "socket", version)
@@ -356,7 +357,7 @@ def test_two_sessions_of_one_document_on_one_socket_are_two_clients(diagram: Dia
     writer.wait_saved()
     reader.insert_text("text", 0, "refused ")
     writer.send_stateless("ring")
-    reader.wait_heard("stateless", payload="ring")
+    reader.wait_event("stateless", payload="ring")
     assert writer.events("stateless") == []
 
     reader.destroy()
@@ -365,14 +366,14 @@ def test_two_sessions_of_one_document_on_one_socket_are_two_clients(diagram: Dia
     writer.wait_saved()
     late = diagram.provide(providers, "late", at=socket, session_awareness=True)
     assert late.content == {"text": [{"insert": "alone: from one to the other"}]}
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 # Restarts
 
 
 @every_version
-def test_providers_stay_through_a_restart_of_the_server_and_lose_nothing(
+def test_providers_reconnect_after_a_restart_of_the_server_and_lose_nothing(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     alone = diagram.provide(providers, "alone", version=version)
@@ -404,7 +405,7 @@ def test_providers_stay_through_a_restart_of_the_server_and_lose_nothing(
 
 
 @every_version
-def test_a_provider_that_is_closed_each_time_it_comes_does_not_come_again_at_once(
+def test_a_provider_that_is_closed_whenever_it_connects_does_not_reconnect_at_once(
     database: TestDatabase, start_daemon: StartDaemon, providers: Providers, version: ProviderVersion
 ) -> None:
     delay, times = 0.5, 3
@@ -417,7 +418,7 @@ def test_a_provider_that_is_closed_each_time_it_comes_does_not_come_again_at_onc
     assert time.monotonic() - began >= times * delay
 
 
-# Next to y-websocket
+# Beside y-websocket clients
 
 
 @every_version
@@ -427,9 +428,9 @@ def test_a_provider_and_a_y_websocket_client_are_in_one_room(
     provider = diagram.provide(providers, "provider", version=version)
     y_websocket = diagram.join(providers, "y-websocket", version="3.1.0")
 
-    draw(provider)
+    edit_every_type(provider)
     drawn = providers.wait_converged(provider, y_websocket)
-    change(y_websocket)
+    edit_others_content(y_websocket)
     assert providers.wait_converged(provider, y_websocket) != drawn
     provider.set_awareness({"name": "provider"})
     y_websocket.set_awareness({"name": "y-websocket"})

@@ -1,4 +1,4 @@
-"""A hundred people in one room: whatever the server merges on the way, everybody and the log get every edit."""
+"""A hundred clients in one room: all of them, and the log, get every edit, although the server merges updates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page can observe of a real Hocuspocus provider: the events it hears, and what they say."""
+"""The events that Hocuspocus providers emit to a page."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ import pytest
 from tests.conftest import StartDaemon
 from tests.support.databases import TestDatabase
 from tests.support.diagrams import Diagram
-from tests.support.hocuspocus_providers import PROVIDER_VERSIONS, VERSIONS_THAT_BEGIN_ANEW, Providers, ProviderVersion
+from tests.support.hocuspocus_providers import PROVIDER_VERSIONS, VERSIONS_THAT_REOPEN, Providers, ProviderVersion
 from tests.support.stalling_proxy import StallingProxy
+from tests.support.yjs_values import Json
 
 every_version = pytest.mark.parametrize("version", PROVIDER_VERSIONS)
-versions_that_begin_anew = pytest.mark.parametrize("version", VERSIONS_THAT_BEGIN_ANEW)
+versions_that_reopen = pytest.mark.parametrize("version", VERSIONS_THAT_REOPEN)
 
 SYNC, AWARENESS, AUTH, STATELESS, SYNC_STATUS = 0, 1, 2, 5, 8
 
 
 @every_version
-def test_opening_is_heard_step_by_step(diagram: Diagram, providers: Providers, version: ProviderVersion) -> None:
+def test_a_provider_emits_an_event_for_each_step_of_opening(
+    diagram: Diagram, providers: Providers, version: ProviderVersion
+) -> None:
     provider = diagram.provide(providers, "provider", version=version, offline=True)
     assert provider.report()["socketsOpened"] == 0
     provider.connect()
@@ -34,7 +37,7 @@ def test_opening_is_heard_step_by_step(diagram: Diagram, providers: Providers, v
 
 
 @every_version
-def test_everything_that_goes_out_and_comes_in_can_be_observed(
+def test_a_provider_emits_events_for_all_messages_in_both_directions(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     other = diagram.provide(providers, "other", version=version)
@@ -42,19 +45,19 @@ def test_everything_that_goes_out_and_comes_in_can_be_observed(
     provider.insert_text("text", 0, "edited")
     provider.set_awareness({"name": "provider"})
     provider.send_stateless("ring")
-    other.wait_heard("stateless")
+    other.wait_event("stateless")
     other.send_stateless("answer")
-    provider.wait_heard("stateless")
+    provider.wait_event("stateless")
     provider.wait_saved()
 
-    # Its token, its step 1, its state, what it answered, and the edit.
+    # Its token, its step 1, its awareness, its step 2, and the edit.
     sent = [event["type"] for event in provider.events("outgoingMessage")]
     assert sent[:3] == [AUTH, SYNC, AWARENESS]
     assert {AWARENESS, STATELESS} <= set(sent)
     received = [event["type"] for event in provider.events("message")]
     assert received[0] == AUTH
     assert {SYNC, AWARENESS, STATELESS, SYNC_STATUS} <= set(received)
-    # Step 2 and step 1, once for each step 1 of its own: a provider counts what it has answered.  2.4 begins twice.
+    # Step 2 and step 1, once for each step 1 of its own: a provider counts what it has answered. Version 2.4 sends two.
     begun = 2 if version == "2.4.0" else 1
     assert (received.count(SYNC), received.count(SYNC_STATUS)) == (2 * begun, begun + 1)
 
@@ -113,7 +116,7 @@ def test_edits_made_while_disconnected_are_saved_after_it_has_come_back(
     provider.wait_saved()
     provider.disconnect()
     provider.wait_disconnected()
-    provider.wait_heard("disconnect")
+    provider.wait_event("disconnect")
     provider.insert_text("text", 0, "meanwhile here ")
     other.insert_text("text", 0, "meanwhile there ")
     assert provider.report()["hasUnsyncedChanges"] is True
@@ -126,7 +129,7 @@ def test_edits_made_while_disconnected_are_saved_after_it_has_come_back(
 
 
 @every_version
-def test_a_lost_network_is_heard_and_it_comes_back_by_itself(
+def test_a_provider_emits_events_when_the_network_fails_and_reconnects_by_itself(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     other = diagram.provide(providers, "other", version=version)
@@ -135,14 +138,14 @@ def test_a_lost_network_is_heard_and_it_comes_back_by_itself(
     provider.wait_awareness({}, {"name": "other"})
 
     provider.drop()
-    provider.wait_heard("close", code=1006)
-    provider.wait_heard("disconnect", code=1006)
-    provider.wait_heard("authenticated", 2)
+    provider.wait_event("close", code=1006)
+    provider.wait_event("disconnect", code=1006)
+    provider.wait_event("authenticated", 2)
     provider.wait_synced()
     statuses = [event["status"] for event in provider.events("status")]
     assert "disconnected" in statuses
     assert statuses[-1] == "connected"
-    # The others had left with the connection. Their next sign of life counts again.
+    # The provider removed the others when it lost its connection; their next awareness update adds them again.
     alone = [{"clientId": provider.client_id}]
     assert alone in [event["states"] for event in provider.events("awarenessUpdate")]
     other.set_awareness({"name": "other", "x": 1})
@@ -150,12 +153,12 @@ def test_a_lost_network_is_heard_and_it_comes_back_by_itself(
 
 
 @every_version
-def test_what_others_show_is_heard_as_an_update_and_only_news_as_a_change(
+def test_awareness_of_others_emits_an_update_event_and_a_change_event_only_if_it_differs(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     provider = diagram.provide(providers, "provider", version=version)
     other = diagram.provide(providers, "other", version=version)
-    own = {"clientId": provider.client_id}
+    own: dict[str, Json] = {"clientId": provider.client_id}
 
     other.set_awareness({"name": "other", "x": 1})
     shown = sorted([own, {"clientId": other.client_id, "name": "other", "x": 1}], key=lambda state: state["clientId"])
@@ -167,28 +170,28 @@ def test_what_others_show_is_heard_as_an_update_and_only_news_as_a_change(
     changes = len(provider.events("awarenessChange"))
     updates = len(provider.events("awarenessUpdate"))
     other.set_awareness({"name": "other", "x": 1})
-    provider.wait_heard("awarenessUpdate", updates + 1)
+    provider.wait_event("awarenessUpdate", updates + 1)
     assert len(provider.events("awarenessChange")) == changes
 
     other.destroy()
-    provider.wait_heard("awarenessChange", states=[own])
+    provider.wait_event("awarenessChange", states=[own])
 
 
 @every_version
-def test_a_provider_that_shows_nothing_of_itself_edits_and_sees_the_others(
+def test_a_provider_without_awareness_edits_and_sees_the_others(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     other = diagram.provide(providers, "other", version=version)
     shy = diagram.provide(providers, "shy", version=version)
-    # The provider has announced itself, and knows the clock at which the others hear of it: a state that it took
-    # out before that would come back.
+    # The provider knows the clock at which the server relays its awareness: a state that it removed before that would
+    # come back.
     other.insert_text("text", 0, "come in")
     shy.wait_content({"text": [{"insert": "come in"}]})
     shy.set_awareness(None)
     other.set_awareness({"name": "other"})
     shy.wait_awareness({"name": "other"})
     shy.drop()
-    shy.wait_heard("authenticated", 2)
+    shy.wait_event("authenticated", 2)
     other.set_awareness({"name": "other", "x": 1})
     shy.wait_awareness({"name": "other", "x": 1})
     shy.insert_text("text", 0, "here I am, ")
@@ -197,7 +200,7 @@ def test_a_provider_that_shows_nothing_of_itself_edits_and_sees_the_others(
 
 
 @every_version
-def test_stateless_messages_are_heard_in_the_order_they_were_sent(
+def test_stateless_messages_arrive_in_the_order_in_which_they_were_sent(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     sender = diagram.provide(providers, "sender", version=version)
@@ -206,7 +209,7 @@ def test_stateless_messages_are_heard_in_the_order_they_were_sent(
     payloads = [f"message {number}" for number in range(20)]
     for payload in payloads:
         sender.send_stateless(payload)
-    receiver.wait_heard("stateless", 20)
+    receiver.wait_event("stateless", 20)
     assert [event["payload"] for event in receiver.events("stateless")] == payloads
     assert receiver.content == {"text": [{"insert": "before the first"}]}
 
@@ -219,12 +222,12 @@ def test_a_sync_can_be_forced_once_or_at_intervals(
     provider.wait_saved()
     provider.force_sync()
     assert {"event": "unsyncedChanges", "number": 1} in provider.events("unsyncedChanges")
-    provider.wait_heard("message", 2, type=SYNC_STATUS)
+    provider.wait_event("message", 2, type=SYNC_STATUS)
     provider.wait_saved()
     assert diagram.log() == []
 
     often = diagram.provide(providers, "often", version=version, forceSyncInterval=50)
-    often.wait_heard("message", 5, type=SYNC_STATUS)
+    often.wait_event("message", 5, type=SYNC_STATUS)
     often.insert_text("text", 0, "in between")
     provider.wait_content({"text": [{"insert": "in between"}]})
     often.destroy()
@@ -242,7 +245,7 @@ def test_the_token_is_asked_for_anew_whenever_a_connection_opens(
     provider.wait_state(scope="readonly", synced=True)
 
 
-@versions_that_begin_anew
+@versions_that_reopen
 def test_a_token_function_that_fails_is_a_denial(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
@@ -255,22 +258,22 @@ def test_a_token_function_that_fails_is_a_denial(
     provider.set_token(diagram.editor.token)
     provider.retry()
     provider.wait_synced()
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @every_version
-def test_a_server_that_stops_is_heard_with_its_code(
+def test_a_provider_emits_the_close_code_of_a_server_that_stops(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     provider = diagram.provide(providers, "provider", version=version)
     diagram.daemon.stop()
-    provider.wait_heard("close", code=1012)
-    provider.wait_heard("status", status="disconnected")
+    provider.wait_event("close", code=1012)
+    provider.wait_event("status", status="disconnected")
     provider.wait_state(connected=False, synced=False, authenticated=False)
 
 
 @every_version
-def test_a_database_that_is_away_is_no_denial_and_the_provider_comes_in_when_it_is_back(
+def test_an_unreachable_database_is_no_denial_and_the_provider_gets_in_when_it_is_back(
     database: TestDatabase, start_daemon: StartDaemon, providers: Providers, version: ProviderVersion
 ) -> None:
     with StallingProxy(database.url) as proxy:

@@ -1,4 +1,4 @@
-"""Saved means on disk: what a provider has been told is saved is in the database, whatever happens next."""
+"""What is confirmed to a provider as saved is in the database, whatever happens next."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.databases import TestDatabase
 from tests.support.diagrams import Diagram
 from tests.support.hocuspocus_providers import (
     PROVIDER_VERSIONS,
-    VERSIONS_THAT_BEGIN_ANEW,
+    VERSIONS_THAT_REOPEN,
     Provider,
     Providers,
     ProviderVersion,
@@ -20,13 +20,13 @@ every_version = pytest.mark.parametrize("version", PROVIDER_VERSIONS)
 
 
 def expect_unsaved(diagram: Diagram, count: int) -> None:
-    """The daemon, which has to look for a while, finds no database and so many updates that wait for it."""
+    """Assert that ``/health`` reports a failing database, and so many updates that are not saved."""
     status, health = diagram.daemon.get("/health")
     assert (status, health["unsaved_updates"]) == (503, count)
 
 
-def hear_from(one: Provider, other: Provider, mark: str) -> None:
-    """Return when `one` has heard all that was sent to it before `other` was told to show this mark."""
+def wait_for_messages(one: Provider, other: Provider, mark: str) -> None:
+    """Wait until `one` has received everything that was sent before; `mark` is a state of `other` that shows it."""
     other.set_awareness({"mark": mark})
     one.wait_awareness({}, {"mark": mark})
 
@@ -43,10 +43,10 @@ def test_an_edit_is_shared_at_once_and_unsynced_until_the_database_has_it(
     writer.insert_text("text", 0, "shared ")
     writer.insert_text("text", 7, "at once")
     witness.wait_content({"text": [{"insert": "shared at once"}]})
-    hear_from(writer, witness, "soon after")
+    wait_for_messages(writer, witness, "soon after")
     assert writer.unsynced == 2
     expect_unsaved(stalling, 2)
-    hear_from(writer, witness, "a while after")
+    wait_for_messages(writer, witness, "a while after")
     assert writer.unsynced == 2
 
     proxy.resume()
@@ -56,7 +56,7 @@ def test_an_edit_is_shared_at_once_and_unsynced_until_the_database_has_it(
 
 
 @every_version
-def test_a_sync_that_brings_nothing_new_does_not_make_an_earlier_edit_look_saved(
+def test_a_sync_with_nothing_new_does_not_confirm_an_earlier_edit_as_saved(
     stalling: Diagram, proxy: StallingProxy, providers: Providers, version: ProviderVersion
 ) -> None:
     witness = stalling.provide(providers, "witness", version=version)
@@ -67,7 +67,7 @@ def test_a_sync_that_brings_nothing_new_does_not_make_an_earlier_edit_look_saved
     writer.insert_text("text", 0, "edited")
     witness.wait_content({"text": [{"insert": "edited"}]})
     writer.force_sync()
-    hear_from(writer, witness, "after its step 2")
+    wait_for_messages(writer, witness, "after its step 2")
     assert writer.report()["hasUnsyncedChanges"] is True
 
     proxy.resume()
@@ -143,7 +143,7 @@ def test_a_provider_brings_back_what_had_not_been_saved_when_the_daemon_was_kill
 
     stalling.start(DATABASE_URL=database.url, WS_PORT=stalling.daemon.ws_port)
     writer.wait_synced()
-    if version in VERSIONS_THAT_BEGIN_ANEW:
+    if version in VERSIONS_THAT_REOPEN:
         writer.wait_saved()
     stalling.daemon.wait_until(lambda: len(stalling.log()) == 1)
     newcomer = stalling.provide(providers, "newcomer", version=version)

@@ -1,4 +1,4 @@
-"""Sessions that end and roles that change while a real provider has a document open."""
+"""Sessions that end and roles that change while a Hocuspocus provider has a document open."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.databases import TestDatabase, User
 from tests.support.diagrams import Diagram
 from tests.support.hocuspocus_providers import (
     PROVIDER_VERSIONS,
-    VERSIONS_THAT_BEGIN_ANEW,
+    VERSIONS_THAT_REOPEN,
     Provider,
     Providers,
     ProviderVersion,
@@ -19,31 +19,31 @@ from tests.support.hocuspocus_providers import (
 
 every_version = pytest.mark.parametrize("version", PROVIDER_VERSIONS)
 
-#: Those that can be asked for a token.
+#: The versions that send a new token when the daemon asks for one, and those that do not.
 newer_versions = pytest.mark.parametrize("version", [version for version in PROVIDER_VERSIONS if version >= "3"])
-older_versions = pytest.mark.parametrize("version", [version for version in VERSIONS_THAT_BEGIN_ANEW if version < "3"])
+older_versions = pytest.mark.parametrize("version", [version for version in VERSIONS_THAT_REOPEN if version < "3"])
 
 SYNC_STATUS = 8
 
-#: As long as a session of these tests lasts where nothing is said, so that a token is asked for at every look.
-ALWAYS = 86400
+#: How long sessions last by default, in seconds, so that a new token is asked for at every check.
+SESSION_LIFETIME = 86400
 
 
 @pytest.fixture
 def diagram(database: TestDatabase, start_daemon: StartDaemon) -> Diagram:
-    """A diagram whose daemon looks sessions and roles up every second, and asks for new tokens early."""
-    return Diagram(database, start_daemon, SESSION_RECHECK=1, TOKEN_RENEWAL=ALWAYS)
+    """A diagram whose daemon checks sessions and roles every second, and asks for new tokens early."""
+    return Diagram(database, start_daemon, SESSION_RECHECK=1, TOKEN_RENEWAL=SESSION_LIFETIME)
 
 
 def add_editor(diagram: Diagram, lifetime: str = "1 day") -> User:
-    """One more editor, with a session of that length."""
+    """Add another editor, with a session of that length."""
     user = diagram.database.add_user("guest", lifetime)
     diagram.database.grant("sketch", user, "editor")
     return user
 
 
 def add_session(diagram: Diagram, user: User, lifetime: str = "1 day") -> str:
-    """Sign a user in once more; returns the new session's token."""
+    """Add a session for a user, and return its token."""
     token = secrets.token_hex(16)
     diagram.database.query(
         'INSERT INTO session (id, token, "userId", "expiresAt", "updatedAt") '
@@ -54,9 +54,9 @@ def add_session(diagram: Diagram, user: User, lifetime: str = "1 day") -> str:
 
 
 def expect_close(provider: Provider, version: ProviderVersion, reason: str) -> None:
-    """A provider that tells its version is told that its document is closed; the others may not understand that."""
+    """Wait until a document is closed; only a provider that sends its version gets the message and its reason."""
     if version == "4.8.0":
-        provider.wait_heard("close", reason=reason)
+        provider.wait_event("close", reason=reason)
         assert list(provider.awareness) == [provider.client_id]
     else:
         assert provider.events("close") == []
@@ -79,11 +79,11 @@ def test_a_provider_is_asked_for_a_new_token_and_stays_when_the_old_session_ends
     provider.insert_text("text", 0, "still here")
     provider.wait_saved()
     assert provider.events("authenticationFailed") == []
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @newer_versions
-def test_a_page_may_send_a_new_token_by_itself(
+def test_a_provider_may_send_a_new_token_unasked(
     database: TestDatabase, start_daemon: StartDaemon, providers: Providers, version: ProviderVersion
 ) -> None:
     diagram = Diagram(database, start_daemon, SESSION_RECHECK=1, TOKEN_RENEWAL=0)
@@ -92,7 +92,7 @@ def test_a_page_may_send_a_new_token_by_itself(
     witness = diagram.provide(providers, "witness", guest, version=version)
     provider.set_token(add_session(diagram, guest))
     provider.send_token()
-    provider.wait_heard("authenticated", 2, scope="read-write")
+    provider.wait_event("authenticated", 2, scope="read-write")
 
     database.query("DELETE FROM session WHERE token = %s", (guest.token,))
     assert witness.wait_denied() == "unauthorized: unknown session"
@@ -125,7 +125,7 @@ def test_a_bad_new_token_closes_the_document_and_no_other(
     provider.wait_synced()
     provider.wait_saved()
     assert diagram.provide(providers, "later", version=version).content == {"text": [{"insert": "nobody hears that"}]}
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @older_versions
@@ -148,11 +148,11 @@ def test_older_providers_are_denied_when_their_session_ends_and_keep_their_other
     provider.insert_text("text", 0, "signed in again")
     provider.wait_saved()
     assert len(provider.events("authenticationFailed")) == 1
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @every_version
-def test_a_role_taken_away_closes_the_document_and_leaves_the_socket(
+def test_a_revoked_role_closes_the_document_and_not_the_socket(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     socket = diagram.socket(providers, "socket", version)
@@ -172,11 +172,11 @@ def test_a_role_taken_away_closes_the_document_and_leaves_the_socket(
     other.insert_text("text", 0, "undisturbed")
     other.wait_saved()
     assert provider.content == {}
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
 
 
 @every_version
-def test_a_role_that_changes_is_announced_and_counts_from_then_on(
+def test_a_changed_role_is_announced_and_applies_from_then_on(
     diagram: Diagram, providers: Providers, version: ProviderVersion
 ) -> None:
     socket = diagram.socket(providers, "socket", version)
@@ -185,10 +185,10 @@ def test_a_role_that_changes_is_announced_and_counts_from_then_on(
     provider.wait_saved()
 
     diagram.database.grant("sketch", diagram.editor, "viewer")
-    provider.wait_heard("authenticated", scope="readonly")
+    provider.wait_event("authenticated", scope="readonly")
     answered = sum(event["type"] == SYNC_STATUS for event in provider.events("message"))
     provider.insert_text("text", 0, "may not ")
-    provider.wait_heard("message", answered + 1, type=SYNC_STATUS)
+    provider.wait_event("message", answered + 1, type=SYNC_STATUS)
     diagram.database.grant("sketch", diagram.editor, "editor")
     provider.wait_state(scope="read-write")
     if version != "2.4.0":
@@ -196,8 +196,8 @@ def test_a_role_that_changes_is_announced_and_counts_from_then_on(
         assert provider.unsynced == 1
         assert len(diagram.log()) == 1
 
-    # What was refused is asked for again, and taken now.
+    # The refused update is requested again, and accepted now.
     provider.force_sync()
     provider.wait_saved()
     assert diagram.provide(providers, "late", version=version).content == {"text": [{"insert": "may not may write"}]}
-    socket.expect_undisturbed()
+    socket.expect_never_closed()

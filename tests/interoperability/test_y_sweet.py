@@ -1,4 +1,4 @@
-"""y-sweet's client: it syncs, and what it shows as saved is on disk."""
+"""y-sweet's client syncs, and what it shows as saved is on disk."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from tests.support.hocuspocus_providers import Providers
 from tests.support.stalling_proxy import StallingProxy
 from tests.support.y_sweet_clients import join
 
-#: The client takes a connection for dead after so many seconds without an answer to a heartbeat.
+#: After how many seconds without an answer to a heartbeat the client takes its connection for lost.
 CLIENTS_PATIENCE = 3.0
 
 SIGN_OF_LIFE = sync.encode_awareness(awareness.encode([]))
 
 
-def test_it_edits_together_with_others_and_shows_what_is_saved(diagram: Diagram, providers: Providers) -> None:
+def test_a_y_sweet_client_edits_together_with_others_and_shows_what_is_saved(
+    diagram: Diagram, providers: Providers
+) -> None:
     ada = join(diagram, providers, "ada")
     bob = diagram.join(providers, "bob")
     carol = diagram.provide(providers, "carol")
@@ -41,7 +43,7 @@ def test_it_edits_together_with_others_and_shows_what_is_saved(diagram: Diagram,
     assert ada.state["closes"] == []
 
 
-def test_what_was_edited_offline_is_saved_only_when_it_has_arrived(
+def test_an_offline_edit_is_shown_as_saved_only_after_it_was_sent(
     stalling: Diagram, proxy: StallingProxy, providers: Providers
 ) -> None:
     witness = stalling.join(providers, "witness")
@@ -74,7 +76,7 @@ def test_an_edit_is_not_shown_as_saved_while_the_database_is_away_and_the_connec
     ada.insert_text("text", 6, " and after")
     witness.wait_content({"text": [{"insert": "before and after"}]})
     while time.monotonic() < began + CLIENTS_PATIENCE + 1.5:
-        # The answer to the health takes a while, with the database away.
+        # A report of the health takes a while when the database does not answer.
         assert stalling.daemon.get("/health")[0] == 503
         assert ada.state["hasLocalChanges"] is True
     assert ada.state["closes"] == []
@@ -89,18 +91,18 @@ def test_a_reader_sees_no_edit_of_its_own_as_saved(diagram: Diagram, providers: 
     vera.wait_saved()
     vera.insert_text("text", 0, "scribble")
     diagram.join(providers, "witness").set_key("map", "key", "written")
-    # By now everything before it has been answered.
+    # Everything before it has been answered by now.
     vera.wait_content({"map": {"key": "written"}, "text": [{"insert": "scribble"}]})
     assert vera.state["hasLocalChanges"] is True
     diagram.daemon.wait_until(lambda: bool(diagram.log()))
     assert {user for user, _ in diagram.log()} == {diagram.editor.id}
 
 
-# One connection's heartbeats
+# The heartbeats of one connection
 
 
 class Stage:
-    """Heartbeats of a connection, with a journal that commits when it is told to."""
+    """The heartbeats of a connection, and a journal that commits when :meth:`commit` is called."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -139,14 +141,14 @@ def stage() -> Stage:
     return stage
 
 
-def test_a_counter_comes_back_after_the_commit(stage: Stage) -> None:
+def test_a_heartbeat_is_answered_after_the_commit(stage: Stage) -> None:
     stage.heartbeats.received(b"\x05")
     assert stage.take() == []
     stage.commit()
     assert stage.take() == [echo(b"\x05")]
 
 
-def test_of_many_counters_two_wait_and_the_last_one_stands_for_all(stage: Stage) -> None:
+def test_of_many_heartbeats_two_wait_and_the_last_is_answered_for_all(stage: Stage) -> None:
     for number in range(100):
         stage.heartbeats.received(bytes((number,)))
         assert len(stage.waiting) == 1
@@ -158,7 +160,7 @@ def test_of_many_counters_two_wait_and_the_last_one_stands_for_all(stage: Stage)
     assert stage.waiting == []
 
 
-def test_who_waits_hears_a_sign_of_life_now_and_then(stage: Stage) -> None:
+def test_while_a_heartbeat_waits_keep_alive_messages_are_sent(stage: Stage) -> None:
     stage.heartbeats.received(b"\x01")
     heard = 0
     for _ in range(40):
@@ -168,7 +170,7 @@ def test_who_waits_hears_a_sign_of_life_now_and_then(stage: Stage) -> None:
     assert heard == 10
 
 
-def test_nothing_comes_back_before_the_first_step_2_or_once_something_was_refused() -> None:
+def test_no_heartbeat_is_answered_before_the_first_step_2_or_after_a_refused_update() -> None:
     stage = Stage()
     stage.heartbeats.received(b"\x05")
     assert (stage.take(), stage.waiting) == ([SIGN_OF_LIFE], [])
@@ -184,7 +186,7 @@ def test_nothing_comes_back_before_the_first_step_2_or_once_something_was_refuse
     assert stage.take() == [SIGN_OF_LIFE]
 
 
-def test_who_does_not_read_is_told_when_it_does(stage: Stage) -> None:
+def test_a_heartbeat_is_answered_once_backpressure_ends(stage: Stage) -> None:
     stage.heartbeats.received(b"\x05")
     stage.reads = False
     stage.commit()
@@ -205,6 +207,6 @@ def test_who_does_not_read_is_told_when_it_does(stage: Stage) -> None:
         ("6605aa", None),
     ],
 )
-def test_what_has_no_counter_is_no_heartbeat(message: str, counter: bytes | None) -> None:
+def test_a_message_without_a_valid_counter_is_no_heartbeat(message: str, counter: bytes | None) -> None:
     expected = sync.Unknown(102) if counter is None else sync.Heartbeat(counter)
     assert sync.decode(bytes.fromhex(message)) == expected

@@ -1,9 +1,9 @@
-// A real Better Auth, driven over stdin and stdout: one JSON object a line in, one a line out, in the same order.
+// Better Auth, controlled over stdin and stdout: a JSON message a line, and a JSON answer a line, in the same order.
 //
-//   {"open": NAME, "databaseUrl", "secret", "baseURL", ...}  make an instance; what else there may be, see open()
-//   {"migrate": NAME}                                        make the tables: Better Auth's own, or drizzle-kit's
-//   {"handle": NAME, "method", "path", "headers", "body"}    hand a request to auth.handler, answer with the response
-//   {"close": NAME}                                          let go of the database
+//   {"open": NAME, "databaseUrl", "secret", "baseURL", ...}  make an instance; for more options see open()
+//   {"migrate": NAME}                                        create the tables: Better Auth's own, or drizzle-kit's
+//   {"handle": NAME, "method", "path", "headers", "body"}    pass a request to auth.handler, answer with the response
+//   {"close": NAME}                                          close the database connections
 //
 // An answer is {"ok": VALUE} or {"error": MESSAGE}.
 
@@ -18,8 +18,8 @@ import { Pool } from "pg";
 
 const instances = new Map();
 
-// The schema the way Better Auth's command line writes it for Drizzle on PostgreSQL, and below it the tables that
-// drizzle-kit makes of it: snake_case columns, timestamps without a time zone.
+// The schema that Better Auth's command line generates for Drizzle on PostgreSQL, and below it the tables that
+// drizzle-kit creates from it: snake_case columns, timestamps without a time zone.
 const moment = (name) => timestamp(name);
 const user = pgTable("user", {
   id: text("id").primaryKey(),

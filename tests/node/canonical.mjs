@@ -1,7 +1,7 @@
-// One JSON text for the whole content of a Yjs document, equal for equal documents whatever way they came about.
+// The content of a Yjs document as one JSON text, which is equal for equal documents, however they were made.
 import * as Y from 'yjs'
 
-/** The kind of a shared type is the start of its name, so that a client which only received bytes knows it. */
+/** The name of a shared type begins with its kind, so that clients that only received updates know it. */
 const KINDS = [
   ['text', (doc, name) => doc.getText(name)],
   ['map', (doc, name) => doc.getMap(name)],
@@ -21,7 +21,7 @@ const sorted = entries => Object.fromEntries([...entries].sort(([a], [b]) => (a 
 
 const isEmpty = value => Array.isArray(value) ? value.length === 0 : Object.keys(value).length === 0
 
-/** Formatting marks that no longer change anything split runs; which of them remain is nobody's content. */
+/** Formatting marks without an effect split runs; which of them remain is not part of the content. */
 const runs = delta => {
   const joined = []
   for (const { insert, attributes } of delta) {
@@ -60,10 +60,10 @@ const canonicalSubdocument = ({ guid, meta, autoLoad, gc }) => ({
   ...(gc ? {} : { gc })
 })
 
-/** In the order of its keys: Yjs keeps that. */
+/** In the order of the keys, which Yjs keeps. */
 const canonicalObject = value => Object.fromEntries(Object.entries(value).map(([key, item]) => [key, canonicalValue(item)]))
 
-/** JSON has no undefined, no bytes, no big integers, no infinities: each has a spelling of its own here. */
+/** Values that JSON does not have (undefined, bytes, big integers, infinities) are objects with a key of their own. */
 export const canonicalValue = value => {
   if (value instanceof Y.Text) return canonicalText(value)
   if (value instanceof Y.Map) {
@@ -84,7 +84,7 @@ export const canonicalValue = value => {
 
 const CONTENT = [['text', type => type.text], ['map', type => type.map], ['array', type => type.array], ['xml', type => type.fragment]]
 
-/** Every shared type that holds something, by name. */
+/** Every shared type that is not empty, by name. */
 export const canonicalContent = doc => {
   const entries = []
   for (const name of doc.share.keys()) {
@@ -98,7 +98,7 @@ export const canonicalContent = doc => {
 
 export const canonicalJson = doc => JSON.stringify(canonicalContent(doc))
 
-/** State vector and delete set, in the one order Yjs writes them. */
+/** State vector and delete set, as Yjs encodes them. */
 export const snapshotOf = doc => Buffer.from(Y.encodeSnapshot(Y.snapshot(doc))).toString('base64')
 
 export const waitsForMore = doc => doc.store.pendingStructs !== null || doc.store.pendingDs !== null

@@ -1,4 +1,4 @@
-// One named Yjs client on a y-websocket provider.
+// A named Yjs client with a y-websocket provider.
 import { WebsocketProvider as Provider1 } from 'y-websocket-1'
 import { WebsocketProvider as Provider2 } from 'y-websocket-2'
 import { WebsocketProvider as Provider3 } from 'y-websocket-3'

@@ -40,18 +40,18 @@ const COMMANDS = {
   wait: ({ names, condition, seconds, ...details }) => holds(names.map(named), condition, details, seconds),
   connect: ({ name }) => named(name).connect(),
   disconnect: ({ name }) => named(name).disconnect(),
-  // The way a network fails: the socket goes without a close handshake or a farewell, and the provider will retry.
+  // As when a network fails: the socket ends without a close frame, and the provider reconnects.
   drop: ({ name }) => named(name).drop(),
   destroy: ({ name }) => removed(clients, name),
   createYSweet: options => added(clients, options.name, () => new YSweetClient(options)).doc.clientID,
-  // Imported only where it is used: it needs a newer Node than the others.
+  // Imported when it is used, as it needs a newer version of Node than the others.
   createNext: async options => {
     const { NextClient } = await import('./next_client.mjs')
     return added(clients, options.name, () => new NextClient(options)).doc.clientID
   },
   type: ({ name, index, text }) => named(name).type(index, text),
   erase: ({ name, index, length }) => named(name).erase(index, length),
-  // Of Hocuspocus alone
+  // Only of Hocuspocus providers
   createSocket: ({ name, ...options }) => { added(sockets, name, () => new HocuspocusSocket(options).open()) },
   socketReport: ({ name }) => {
     const { connected, opened, closes, refusals } = socketNamed(name)
@@ -85,5 +85,5 @@ lines.on('line', async line => {
 })
 lines.on('close', () => process.exit(0))
 
-// stdout carries answers only; what the providers have to say belongs with the errors.
+// Standard output carries answers only; what providers log goes to standard error.
 console.log = console.info = console.error

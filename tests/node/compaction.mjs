@@ -1,6 +1,6 @@
-// Judges compacted documents by what Yjs makes of them. Arguments: the first seed and how many.
-// For each history a JSON line {seed, first, second}, its updates in two parts; then a line is read, {first, whole}: what
-// compaction made of the first part and of all of it. Last a line {problems, counts, sizes}.
+// Checks compacted documents against Yjs. Arguments: the first seed and how many.
+// For each history a JSON line {seed, first, second}, its updates in two parts; then a line is read, {first, whole}: the
+// compacted first part and the compacted whole. Last a line {problems, counts, sizes}.
 import { createInterface } from 'node:readline'
 import * as Y from 'yjs'
 import { canonicalJson, snapshotOf, waitsForMore } from './canonical.mjs'
@@ -33,7 +33,7 @@ const check = (history, first, whole) => {
   const orders = [updates, [...updates].reverse(), [...second, ...early], [...second, Y.mergeUpdates(early)]]
   const models = [...orders, [Y.mergeUpdates(updates)]].map(list => documentOf(list))
   const json = canonicalJson(models[0])
-  // Rarely, which formatting marks Yjs tidies away depends on how the updates are batched, and then so does the text.
+  // Rarely, which formatting marks Yjs deletes depends on how updates are batched, and then so does the text.
   const agreed = models.every(doc => canonicalJson(doc) === json)
   const cases = {
     'the compacted whole': [whole],
@@ -50,7 +50,7 @@ const check = (history, first, whole) => {
       if (waitsForMore(doc)) throw new Error(`${of} lacks something that was there`)
       differs(`the state vector of ${of}`, stateVector(models[0]), stateVector(doc))
       if (agreed) differs(`the content of ${of}`, json, canonicalJson(doc))
-      // And what such a client would pass on to another.
+      // What such a client would send to another.
       if (agreed) differs(`what is passed on of ${of}`, json, canonicalJson(documentOf([Y.encodeStateAsUpdate(doc)])))
     }
   }
@@ -81,6 +81,6 @@ for (let seed = firstSeed; seed < firstSeed + count; seed++) {
     problems.push({ seed, problem: error.message })
   }
 }
-// Not process.exit(): that would cut the line off where the pipe is full.
+// process.exit() would cut the line off where the pipe is full.
 console.log(JSON.stringify({ problems, counts, sizes }))
 process.stdin.destroy()

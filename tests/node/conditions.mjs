@@ -1,8 +1,8 @@
-// What a test can wait for: a condition over clients, looked at again whenever one of them changes.
+// Conditions that tests wait for, checked whenever one of the clients changes.
 
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b)
 
-/** Key order is nobody's meaning, so awareness states are compared with their keys sorted. */
+/** Awareness states are compared without regard to the order of their keys. */
 const ordered = value => {
   if (Array.isArray(value)) return value.map(ordered)
   if (typeof value !== 'object' || value === null) return value
@@ -43,7 +43,7 @@ const describe = client => {
   return `${client.name}: ${JSON.stringify(visible).slice(0, 3000)}\n${JSON.stringify(events).slice(-3000)}`
 }
 
-/** Resolves as soon as the condition holds for the clients; rejects at the deadline, saying what they had by then. */
+/** Resolves as soon as the condition holds for the clients; rejects at the deadline, with their state by then. */
 export const holds = (clients, condition, details, seconds) => new Promise((resolve, reject) => {
   const isTrue = CONDITIONS[condition](details)
   let planned = null

@@ -1,5 +1,5 @@
-// What Yjs shows of random histories. Arguments: the first seed and how many. A JSON line for each on which Yjs agrees
-// with itself: {seed, updates, content}.
+// The content that Yjs has after random histories. Arguments: the first seed and how many. A JSON line for each history
+// whose content does not depend on the order of its updates: {seed, updates, content}.
 import * as Y from 'yjs'
 import { canonicalContent, canonicalJson } from './canonical.mjs'
 import { makeHistory, updatesOf } from './history.mjs'

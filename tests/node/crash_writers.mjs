@@ -1,10 +1,10 @@
-// Providers that draw without pause until this process is killed, and say at every step what the server has told them.
+// Providers that edit without pause until this process is killed, and report what they made and what was acknowledged.
 // One JSON argument: {url, token, rooms, writers, seed}. Every writer has a socket for all rooms. Without writers the
-// rooms are read, and that is all. A JSON line each:
+// rooms are only read. A JSON line each:
 //
-//   ["read", ROOM, CONTENT]                 what a fresh client reads, before anything is drawn
+//   ["read", ROOM, CONTENT]                 what a new client reads, before any edit
 //   ["made", ROOM, WRITER, COUNT]           the writer has made so many edits
-//   ["acknowledged", ROOM, WRITER, COUNT]   so many of them count as synced
+//   ["acknowledged", ROOM, WRITER, COUNT]   so many of them were acknowledged
 import { HocuspocusProvider, HocuspocusProviderWebsocket } from 'hocuspocus-provider-4'
 import WebSocket from 'ws'
 import * as Y from 'yjs'
@@ -25,7 +25,7 @@ const synced = provider => new Promise(resolve => {
   for (const event of ['synced', 'unsyncedChanges']) provider.on(event, look)
 })
 
-/** The number-th edit; the test replays them to know what there must be after so many. */
+/** The edit with a number; tests/support/crash_writers.py knows the content after so many. */
 const edit = (mine, number) => {
   const [list, keys, text] = ['list', 'keys', 'text'].map(name => mine.get(name))
   mine.set('last', number)
@@ -43,10 +43,10 @@ const draw = (provider, doc, room, writer) => {
   let made = 0
   let told = 0
   let lost = false
-  // What a provider counts after it has lost its socket is no longer what the server has told it.
+  // Once a provider has lost its socket, its count is no longer what the server has acknowledged.
   provider.on('disconnect', () => { lost = true })
   provider.on('unsyncedChanges', ({ number }) => {
-    // The edit that is being made is counted there before it is counted here.
+    // The provider counts the edit that is being made before this does.
     if (!lost && made - number > told) say('acknowledged', room, writer, told = made - number)
   })
   const go = () => {

@@ -1,8 +1,8 @@
-// Edits as JSON describes them, made on a document through the Yjs API.
+// Edits described in JSON, made through the API of Yjs.
 import * as Y from 'yjs'
 import { rootType } from './canonical.mjs'
 
-/** A path starts with the name of a shared type; then come the keys and indices that lead into it. */
+/** A path is the name of a shared type, followed by keys and indices. */
 const typeAt = (doc, [root, ...steps]) =>
   steps.reduce((type, step) => type.get(step), rootType(doc, root))
 
@@ -31,7 +31,7 @@ const SHARED = {
   bytes: ({ base64 }) => new Uint8Array(Buffer.from(base64, 'base64'))
 }
 
-/** Plain JSON stands for itself; {"$": kind, …} for a shared type, a subdocument, bytes or a big integer. */
+/** {"$": kind, …} is a shared type, a subdocument, bytes or a big integer; everything else is itself. */
 const valueOf = value => value?.$ === undefined ? value : SHARED[value.$](value)
 
 const EDITS = {

@@ -1,4 +1,4 @@
-// Sends random histories through a server and compares what comes out with what Yjs makes of the same updates.
+// Sends random histories through a server, and compares the documents with what Yjs makes of the same updates.
 // One JSON argument: {url, headers, seeds, roomPrefix, send: ["first", "second"], check, concurrency, seconds}.
 // A JSON line for each seed that failed, then one with the counts.
 import * as Y from 'yjs'
@@ -23,7 +23,7 @@ const differs = (what, expected, actual) => {
 
 const open = room => RawClient.open(`${options.url}/${room}`, options.headers, options.seconds)
 
-/** All writers at once, each in its own order; returns when the server has dealt with every message. */
+/** All writers at once, each in its own order; returns when the server has handled every message. */
 const send = async (room, messages) => {
   const connections = await Promise.all(Array.from({ length: WRITERS }, () => open(room)))
   for (const { writer, kind, update } of messages) connections[writer].sendSync(kind, update)
@@ -31,7 +31,7 @@ const send = async (room, messages) => {
   await Promise.all(connections.map(connection => connection.close()))
 }
 
-/** A client's document, fed by all that the server sends on a connection of its own. */
+/** A document to which everything that the server sends on a connection is applied. */
 const join = async (room, doc = new Y.Doc()) => {
   const connection = await open(room)
   connection.onUpdate = update => Y.applyUpdate(doc, update)
@@ -39,15 +39,15 @@ const join = async (room, doc = new Y.Doc()) => {
   return { connection, doc }
 }
 
-/** Yjs's own results, by one update after the other in two orders, and by all of them as one. */
+/** What Yjs makes of the updates one by one, in two orders, and of all of them merged. */
 const models = updates => [updates, [...updates].reverse(), [Y.mergeUpdates(updates)]].map(documentOf)
 
-/** What every client must show in the end; null if Yjs does not agree with itself. */
+/** The content that every client must have in the end; null if for Yjs it depends on the order. */
 const check = async (room, history) => {
   const updates = updatesOf(history)
   const expected = models(updates)
   const json = canonicalJson(expected[0])
-  // Rarely, which formatting marks Yjs tidies away depends on how the updates are batched, and then so does the text.
+  // Rarely, which formatting marks Yjs deletes depends on how updates are batched, and then so does the text.
   const isAgreed = expected.every(doc => canonicalJson(doc) === json)
   const snapshots = expected.map(snapshotOf)
   const fresh = await join(room)
@@ -67,7 +67,7 @@ const check = async (room, history) => {
 const run = async seed => {
   const history = makeHistory(seed)
   const room = options.roomPrefix + seed
-  // Hears nothing but the first sync and what is broadcast.
+  // It receives nothing but the first sync and what is broadcast.
   const follower = options.send.length > 0 ? await join(room) : null
   for (const part of options.send) {
     await send(room, history[part])

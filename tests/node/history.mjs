@@ -1,5 +1,5 @@
-// A random Yjs history, the same for the same seed: what three concurrent writers' edits put on the wire, in an order
-// in which it might arrive, and what Yjs itself makes of it.
+// A random Yjs history, the same for the same seed: the messages of three concurrent writers, in an order in which they
+// might arrive, and what Yjs makes of them.
 import * as prng from 'lib0/prng'
 import * as Y from 'yjs'
 import { editAtRandom } from './random_edits.mjs'
@@ -21,13 +21,13 @@ class Writer {
     this.doc.clientID = clientID
     this.inbox = []
     this.sent = []
-    // A provider sends what its own document did, and that includes Yjs tidying up after somebody else's edit.
+    // A provider sends all changes of its own document, including formatting marks that Yjs deletes after remote edits.
     this.doc.on('update', (update, origin) => {
       if (origin !== REMOTE) this.sent.push({ writer: index, kind: 'update', update })
     })
   }
 
-  /** Some of what the others sent, not always in order: Yjs keeps what it cannot use yet. */
+  /** Some of what the others sent, not always in order: Yjs keeps updates that it cannot integrate yet. */
   receive (random) {
     const count = prng.int31(random, 0, this.inbox.length)
     for (let taken = 0; taken < count; taken++) {
@@ -48,20 +48,20 @@ const write = (random, writers, mayTear) => {
       messages.push(message)
       for (const other of writers) if (other !== writer) other.inbox.push(message.update)
     }
-    // After a torn emoji a document's own copy of it is not what went over the wire, and Yjs's result would depend on
-    // which of the two arrives first; so only histories without such tears hold re-encoded documents.
+    // A split surrogate pair is encoded differently by the document that split it than in the update it sent, and the
+    // result would depend on which arrives first; so only histories without such splits have re-encoded documents.
     if (!mayTear && prng.int31(random, 0, 9) === 0) messages.push(resync(random, writer, prng.oneOf(random, writers)))
   }
   return messages
 }
 
-/** The step 2 of a client that reconnects: all it has beyond some other state, much of it known already. */
+/** The step 2 of a client that reconnects: all it has beyond some state, much of it known already. */
 const resync = (random, writer, other) => {
   const stateVector = prng.bool(random) ? Y.encodeStateVector(other.doc) : undefined
   return { writer: writer.index, kind: 'step2', update: Y.encodeStateAsUpdate(writer.doc, stateVector) }
 }
 
-/** Some messages more, that bring nothing new: a run of updates merged into one, or one sent twice. */
+/** Further messages with nothing new: several updates merged, or an update twice. */
 const overlapping = (random, messages) => {
   const start = prng.int31(random, 0, messages.length - 1)
   const run = messages.slice(start, start + prng.int31(random, 1, 8))
@@ -87,7 +87,7 @@ export const makeHistory = seed => {
   const extra = Array.from({ length: prng.int31(random, 0, 4) }, () => overlapping(random, written))
   const order = prng.oneOf(random, Object.keys(ORDERS))
   const messages = ORDERS[order](random, [...written, ...extra])
-  // What is held back leaves gaps in the first part and fills them in the second.
+  // Updates that are held back leave gaps in the first part, and fill them in the second.
   const first = []
   const second = []
   const cut = prng.int31(random, 0, messages.length)

@@ -19,7 +19,7 @@ const isOld = version => version.startsWith('2.')
 
 const RETRY = { delay: 100, minDelay: 100, maxDelay: 400 }
 
-/** One socket: a HocuspocusProviderWebsocket, and how it ended each time. Emits `changed`. */
+/** A HocuspocusProviderWebsocket, and how each of its connections ended. Emits `changed`. */
 export class HocuspocusSocket extends EventEmitter {
   constructor ({ url, version, headers = {}, connect = true, socketOptions = {} }) {
     super()
@@ -41,7 +41,7 @@ export class HocuspocusSocket extends EventEmitter {
     }
   }
 
-  /** For those who share it; a provider of version 3 or newer can make its own of the options. */
+  /** For providers that share it; a provider of version 3 or newer can make its own from the options. */
   open () {
     this.follow(new PACKAGES[this.version].HocuspocusProviderWebsocket(this.options))
     return this
@@ -69,7 +69,7 @@ export class HocuspocusSocket extends EventEmitter {
   destroy () { this.websocket.destroy() }
 }
 
-/** A token as pages configure it: told at once, or asked for, in which case it may be late or not come at all. */
+/** A token as pages configure it: a string, or a function that returns it, or a promise of it, or fails. */
 const TOKENS = {
   string: client => client.token,
   function: client => () => client.giveToken(),
@@ -82,7 +82,7 @@ const typeOf = bytes => {
   return decoding.readVarUint(decoder)
 }
 
-/** What of each event a test may look at. */
+/** The fields of each event that tests may read. */
 const EVENTS = {
   open: () => ({}),
   connect: () => ({}),
@@ -93,20 +93,20 @@ const EVENTS = {
   authenticated: () => ({}),
   authenticationFailed: ({ reason }) => ({ reason }),
   synced: ({ state }) => ({ state }),
-  // Before version 3 the bare number.
+  // Before version 3 it is the number alone.
   unsyncedChanges: change => ({ number: change.number ?? change }),
   stateless: ({ payload }) => ({ payload }),
   awarenessUpdate: ({ states }) => ({ states }),
   awarenessChange: ({ states }) => ({ states }),
   message: ({ event }) => ({ type: typeOf(new Uint8Array(event.data)) }),
   outgoingMessage: ({ message }) => ({
-    // A reply is encoded elsewhere.
+    // Replies are encoded elsewhere.
     type: encoding.hasContent(message.encoder) ? typeOf(encoding.toUint8Array(message.encoder)) : null
   })
 }
 
 export class HocuspocusClient extends Participant {
-  /** @param {HocuspocusSocket | null} socket one that is shared, or none for one of its own */
+  /** @param {HocuspocusSocket | null} socket a shared one; null for one of its own */
   constructor ({
     room, version, socket = null, url, headers, connect = true, token = null, tokenKind = 'string',
     sessionAwareness = false, editsAtOpen = [], providerOptions = {}, ...options
@@ -144,7 +144,7 @@ export class HocuspocusClient extends Participant {
       })
     }
     if (editsAtOpen.length > 0) {
-      // Once, before anything has been said on the socket.
+      // Once, before any message is sent on the socket.
       const edit = () => {
         provider.off('open', edit)
         applyEdits(this.doc, editsAtOpen)
@@ -171,7 +171,7 @@ export class HocuspocusClient extends Participant {
     }
   }
 
-  /** How many events of that name there have been with these details. */
+  /** How many events of that name there were with these details. */
   heard (event, details) {
     const wanted = Object.entries(details)
     return this.events.filter(entry =>
@@ -193,7 +193,7 @@ export class HocuspocusClient extends Participant {
 
   sendToken () { return this.provider.sendToken() }
 
-  /** Begin with the document anew on the socket there is, as a page does that was denied. */
+  /** Open the document again on the open socket, as a page does that was denied. */
   attach () { return isOld(this.version) ? void this.provider.connect() : this.provider.attach() }
 
   detach () { return isOld(this.version) ? this.provider.disconnect() : this.provider.detach() }

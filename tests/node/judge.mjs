@@ -1,6 +1,6 @@
-// The judge of updates: real Yjs, as it runs in clients. A JSON command a line on stdin, a JSON answer a line on stdout.
-// judge: for each history what broke, if anything. histories: what real Yjs puts on the wire, from seeds. nesting: what
-// it does with types that are nested deeply.
+// The test oracle of updates: Yjs as it runs in clients. A JSON command a line on stdin, a JSON answer a line on stdout.
+// judge: the failures of each history. histories: the updates of random edits, from seeds. nesting: how Yjs copes with
+// types that are nested deeply.
 import { createInterface } from 'node:readline'
 import * as prng from 'lib0/prng'
 import * as Y from 'yjs'
@@ -11,12 +11,12 @@ import { editAtRandom } from './random_edits.mjs'
 const base64 = bytes => Buffer.from(bytes).toString('base64')
 const bytesOf = text => new Uint8Array(Buffer.from(text, 'base64'))
 
-/** A history: what a document held, what was relayed to those who have it open, and what a newcomer is told. */
+/** A history: the document before, what was relayed to connected clients, and what a new client is sent. */
 const judge = ({ histories }) => histories.map(({ before, relayed, whole }) =>
   new Judgement(bytesOf(before), relayed.map(bytesOf), bytesOf(whole)).failures()
 )
 
-/** Somebody who takes back and makes again what they did, keys that are written over and over, with and without gc. */
+/** A client that undoes and redoes its edits, and overwrites keys again and again, with and without gc. */
 const undoing = seed => {
   const random = prng.create(seed)
   const doc = new Y.Doc({ gc: prng.bool(random) })
@@ -43,7 +43,7 @@ const histories = ({ seeds }) => seeds.map(seed =>
   (seed % 4 === 0 ? undoing(seed) : updatesOf(makeHistory(seed))).map(base64)
 )
 
-/** Documents with types nested in one another. */
+/** Documents with nested types. */
 const INTO = {
   array: ['getArray', type => {
     type.insert(0, [new Y.Array()])
@@ -79,7 +79,7 @@ const NESTED_STEPS = {
   apply: doc => Y.applyUpdate(new Y.Doc(), Y.encodeStateAsUpdate(doc))
 }
 
-/** Whether each step holds, for each way to nest and each depth. */
+/** Whether each step succeeds, for each kind of nesting and each depth. */
 const nesting = ({ depths }) => Object.keys(INTO).flatMap(kind => depths.flatMap(depth =>
   Object.entries(NESTED_STEPS).flatMap(([step, take]) => [true, false].map(gc => {
     const doc = nestedDocument(kind, depth, gc)

@@ -1,8 +1,8 @@
-// What becomes of clients of a document when certain updates come: every step that a client takes, and which of them broke.
+// Takes the steps of clients that receive certain updates, and records which of them fail.
 import * as Y from 'yjs'
 import { shapeOf } from './shape.mjs'
 
-/** A step that takes longer is as bad as one that breaks. */
+/** A step that takes longer has failed. */
 const SLOW_MILLISECONDS = 1000
 
 const REMOTE = Symbol('remote')
@@ -13,7 +13,7 @@ const snapshotOf = doc => Buffer.from(Y.encodeSnapshot(Y.snapshot(doc))).toStrin
 
 const waits = doc => doc.store.pendingStructs !== null || doc.store.pendingDs !== null
 
-/** Where it was thrown, in a few words: what was thrown, and in which function of Yjs. */
+/** The error, and the function of Yjs that threw it. */
 const wordsOf = error => {
   const frames = (error.stack ?? '').split('\n').slice(1)
     .map(frame => /at (?:Object\.|new )?([\w$.<>]+) .*(yjs|lib0)/.exec(frame)?.[1]).filter(Boolean)
@@ -29,7 +29,7 @@ export class Judgement {
     this.found = []
   }
 
-  /** Take a step; whether it went well. */
+  /** Take a step, and return whether it succeeded. */
   step (name, take, index = null) {
     const started = performance.now()
     try {
@@ -45,7 +45,7 @@ export class Judgement {
     return true
   }
 
-  /** A client that shows the document, sends on what it does, and looks at what others did. */
+  /** A client that reads the document, sends its own updates, and observes those of others. */
   client (gc) {
     const doc = new Y.Doc({ gc, guid: 'document' })
     this.listen(doc)
@@ -70,7 +70,7 @@ export class Judgement {
     })
   }
 
-  /** Somebody who has the document open. */
+  /** A client that has the document open. */
   live (name, gc) {
     const doc = this.client(gc)
     if (!this.step(`${name}: before`, () => Y.applyUpdate(doc, this.before, REMOTE))) return null
@@ -80,7 +80,7 @@ export class Judgement {
     return this.encode(name, doc) ? doc : null
   }
 
-  /** Somebody who opens it afterwards. Some name the types that they show only when they have the document. */
+  /** A client that opens it afterwards. Some define its shared types only when they have received it. */
   newcomer (name, isLate) {
     const doc = isLate ? new Y.Doc({ guid: 'document' }) : this.client(true)
     if (!this.step(`${name}: apply`, () => Y.applyUpdate(doc, this.whole, REMOTE))) return null
@@ -91,7 +91,7 @@ export class Judgement {
     return this.encode(name, doc) ? doc : null
   }
 
-  /** Whatever one has and the other has not, as when both speak to the server again. */
+  /** Exchange what one has and the other lacks, as when both sync with the server. */
   exchange (name, one, other) {
     return this.step(`${name}: exchange`, () => {
       for (let round = 0; round < 4 && snapshotOf(one) !== snapshotOf(other); round++) {
@@ -101,7 +101,7 @@ export class Judgement {
     })
   }
 
-  /** One that was told everything by the other shows the same at once; others do when both have everything. */
+  /** A client that received everything from the other has the same content at once; others when both have everything. */
   compare (name, one, other, isTold = false) {
     if (!isTold && !this.exchange(name, one, other)) return
     if (snapshotOf(one) !== snapshotOf(other)) {
@@ -127,7 +127,7 @@ export class Judgement {
   edit (name, doc) {
     const undoManager = name === 'live' ? new Y.UndoManager(rootsOf(doc), { captureTimeout: 0 }) : null
     for (const [edit, make] of Object.entries(EDITS)) {
-      // One of them is enough for what many transactions take.
+      // One client is enough, as many transactions take long.
       if (edit === 'edit one by one' && name !== 'live') continue
       const sent = doc.sent
       if (!this.step(`${name}: ${edit}`, () => make(doc))) return false
@@ -145,17 +145,17 @@ export class Judgement {
     const keeping = this.live('keeping', false)
     const newcomer = this.newcomer('newcomer', false)
     const late = this.newcomer('late', true)
-    // One that is told by a client, not by the server: what Yjs makes of it has to mean the same.
+    // A client that receives the document from another client, not from the server, must have the same content.
     let told = null
     if (live !== null) {
       told = new Y.Doc({ guid: 'document' })
-      // Yjs tidies formatting up as soon as it sees that it may; then both are the same when they have talked.
+      // Yjs deletes needless formatting marks when it finds them; then both are the same after they have synced.
       told.on('update', (_update, origin) => { told.hasTidied ||= origin !== REMOTE })
       rootsOf(told)
       if (!this.step('told: apply', () => Y.applyUpdate(told, Y.encodeStateAsUpdate(live), REMOTE))) told = null
     }
     if (live !== null && told !== null) {
-      // What waits for others is tried again at other times.
+      // Pending structs are retried at different times.
       this.compare('live and told', live, told, !told.hasTidied && !waits(live) && !waits(told))
     }
     if (live !== null && newcomer !== null) this.compare('live and newcomer', live, newcomer)
@@ -205,7 +205,7 @@ const editType = type => {
   }
 }
 
-/** Whoever shows a subdocument edits it as well. */
+/** A client that loads a subdocument edits it as well. */
 const editSubdocument = subdocument => {
   subdocument.on('update', () => {})
   const text = subdocument.getText('text')
@@ -225,7 +225,7 @@ const removeAll = type => {
   else if (type.length > 0) type.delete(0, type.length)
 }
 
-/** Types that the client does not show are removed as well, as somebody's who shows them. */
+/** Shared types that the client has not defined are deleted as well, as a client would that has. */
 const unnamed = doc => [...doc.share.keys()].filter(name => !['text', 'map', 'array', 'xml'].includes(name)).map(name => {
   const type = doc.get(name)
   if (type instanceof Y.Map || type instanceof Y.Array) return type

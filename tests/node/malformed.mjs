@@ -1,6 +1,6 @@
 // What the test of malformed input needs of Yjs. A JSON command a line on stdin, a JSON answer a line on stdout, in turn.
-// corpus: messages as real clients send them. judge: what Yjs makes of updates, each by itself. follow: keep a document
-// in step with a room. settle: what has become of it, once it has everything that was sent so far.
+// corpus: messages of clients. judge: what Yjs makes of updates, each by itself. follow: sync a document with a room.
+// settle: the state of that document once it has everything that was sent so far.
 import { createInterface } from 'node:readline'
 import * as Y from 'yjs'
 import * as encoding from 'lib0/encoding'
@@ -12,7 +12,7 @@ import { RawClient } from './raw_client.mjs'
 const base64 = bytes => Buffer.from(bytes).toString('base64')
 const bytesOf = text => new Uint8Array(Buffer.from(text, 'base64'))
 
-/** Whatever a seed makes is the same every time, save for what Yjs draws for itself. */
+/** The same seed makes the same messages, except for random numbers of Yjs itself. */
 const docOf = clientID => {
   const doc = new Y.Doc()
   doc.clientID = clientID
@@ -40,7 +40,7 @@ const documentOf = updates => {
   return doc
 }
 
-/** Values as Yjs wrote them before version 13: clients still read them and pass them on. */
+/** Values as Yjs encoded them before version 13, which clients still read and relay. */
 const legacyValues = () => {
   const doc = docOf(13)
   const array = doc.getArray('array')
@@ -73,7 +73,7 @@ const awarenessMessages = seed => {
 const historyMessages = seed => {
   const updates = updatesOf(makeHistory(seed))
   const doc = documentOf(updates)
-  // With some left out there are gaps, which the merged update says by structs that are skipped.
+  // With some left out there are gaps, for which the merged update has skips.
   const gaps = Y.mergeUpdates(updates.filter((_update, index) => index % 3 !== 1))
   return [
     ...updates.map(updateMessage),
@@ -90,14 +90,14 @@ const corpus = ({ seeds }) => [
   message(encoder => encoding.writeVarUint(encoder, 3))
 ].map(base64)
 
-/** Whoever shows a document has its types, and listens to them. */
+/** A client that shows a document has its shared types, and observes them. */
 const shown = () => {
   const doc = new Y.Doc()
   for (const type of rootsOf(doc)) type.observeDeep(events => events.forEach(event => event.delta ?? event.changes))
   return doc
 }
 
-/** An update is good if it can be taken in, and the document can be sent on. */
+/** An update is good if it can be applied, and the document can be encoded. */
 const judgeOne = (doc, update) => {
   const started = performance.now()
   let error = null

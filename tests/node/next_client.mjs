@@ -1,5 +1,5 @@
-// One named client on the next y-websocket, whose documents are of Yjs 14. The version of it that is to show which edits
-// have arrived is not published yet; this follows them as that does: an edit has arrived when its ids have come back.
+// A named client of the next y-websocket, with Yjs 14. Its version that shows which edits have arrived is not published
+// yet; this follows them as that does: an edit has arrived when its ids were sent back.
 import { EventEmitter } from 'node:events'
 import * as Y from '@y/y'
 import { WebsocketProvider } from '@y/websocket'

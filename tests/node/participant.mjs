@@ -1,4 +1,4 @@
-// What every kind of client has: a document, what became of its connections, and the events a test can wait for.
+// What every kind of client has: a document, how its connections ended, and events that tests can wait for.
 import { EventEmitter } from 'node:events'
 import * as Y from 'yjs'
 import { canonicalContent, canonicalJson, snapshotOf, waitsForMore } from './canonical.mjs'
@@ -19,7 +19,7 @@ export class Participant extends EventEmitter {
     this.updatesReceived = 0
   }
 
-  /** Take a provider for this document, and see what it does to it. */
+  /** Use a provider for this document, and observe what it changes. */
   use (provider) {
     this.provider = provider
     this.doc.on('update', (_update, origin) => {
@@ -38,7 +38,7 @@ export class Participant extends EventEmitter {
 
   get json () { return canonicalJson(this.doc) }
 
-  /** Equal for two clients exactly when they hold the same content, edits and deletions, and lack none they know of. */
+  /** Equal for two clients exactly when they have the same content, structs and deletions, and nothing is pending. */
   get fingerprint () { return waitsForMore(this.doc) ? null : `${snapshotOf(this.doc)} ${this.json}` }
 
   get awareness () {
@@ -46,7 +46,7 @@ export class Participant extends EventEmitter {
     return states.sort((a, b) => a.id - b.id)
   }
 
-  /** What is known without looking into the document. */
+  /** The state besides the document. */
   get state () {
     return { connected: this.connected, synced: this.synced, people: this.provider.awareness.getStates().size }
   }
@@ -68,7 +68,7 @@ export class Participant extends EventEmitter {
     }
   }
 
-  /** As if the provider had brought it. */
+  /** Apply an update as if the provider had received it. */
   apply (update) { Y.applyUpdate(this.doc, update, this.provider) }
 
   destroy () {

@@ -1,4 +1,4 @@
-// One random edit of a Yjs document: any shared type, at any depth, formatting, embeds, subdocuments, torn emoji.
+// A random edit of a Yjs document: any shared type, at any depth, formatting, embeds, subdocuments, split emoji.
 import * as prng from 'lib0/prng'
 import * as Y from 'yjs'
 
@@ -45,7 +45,7 @@ const value = (random, depth) => {
   return plainValue(random)
 }
 
-/** Yjs takes undefined and big integers into a map, but into an array only inside a plain one. */
+/** Yjs accepts undefined and big integers in a map, but in an array only within a plain array. */
 const listed = (random, depth) => {
   const item = value(random, depth)
   return item === undefined || typeof item === 'bigint' ? [item] : item
@@ -62,7 +62,7 @@ const xmlNode = (random, depth) => prng.oneOf(random, [
   () => prng.int31(random, 0, 9) === 0 ? new Y.XmlHook('hook') : new Y.XmlText()
 ])()
 
-/** Indices count UTF-16 code units; where emoji may not be torn, one inside a pair moves to its start. */
+/** Indices count UTF-16 code units; where emoji must not be split, an index within a pair moves to its start. */
 const aligned = (text, index, mayTear) => {
   if (mayTear) return index
   let start = 0
@@ -132,7 +132,7 @@ const childrenOf = type => {
   return type.toArray()
 }
 
-/** Down from a root at random: usually not far. */
+/** A random shared type, usually not far below a root. */
 const target = (random, doc) => {
   let type = prng.oneOf(random, [
     () => doc.getText('text'), () => doc.getMap('map'), () => doc.getArray('array'), () => doc.getXmlFragment('xml')

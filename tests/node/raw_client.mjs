@@ -1,4 +1,4 @@
-// A connection that speaks the bytes of the y-websocket protocol and holds no document.
+// A connection that sends and receives messages of the y-websocket protocol as bytes, without a document.
 import * as decoding from 'lib0/decoding'
 import * as encoding from 'lib0/encoding'
 import WebSocket from 'ws'
@@ -45,7 +45,7 @@ export class RawClient {
     this.socket.send(encoding.toUint8Array(encoder))
   }
 
-  /** The server's step 2. Messages are dealt with in order, so by then all sent before has been dealt with. */
+  /** The server's step 2. Messages are handled in order, so everything that was sent before has been handled then. */
   sync (stateVector = NOTHING) {
     return within(this.seconds, () => 'the answer to a sync step 1', (resolve, reject) => {
       if (this.failed !== null) reject(this.failed)
@@ -54,7 +54,7 @@ export class RawClient {
     })
   }
 
-  /** Resolves once something that came in makes the condition true. */
+  /** Resolves when a received message makes the condition true. */
   async until (isTrue, describe) {
     let watcher = null
     try {

@@ -1,7 +1,7 @@
-// Judges documents that were rebuilt without some updates, by what Yjs makes of them. Arguments: the first seed and how many.
-// For each history a JSON line {seed, updates, without}: all its updates, and which of them to leave out, by their places.
-// Then a line is read, {rebuilt, bare, shown}: the document without them, the same that leaves no places, and what it
-// shows. Last {problems, counts}.
+// Checks documents that were rebuilt without some updates against Yjs. Arguments: the first seed and how many.
+// For each history a JSON line {seed, updates, without}: all its updates, and the indices of those to leave out.
+// Then a line is read, {rebuilt, bare, shown}: the document without them, the same without emptied items, and its
+// content. Last {problems, counts}.
 import { createInterface } from 'node:readline'
 import * as Y from 'yjs'
 import { canonicalJson, waitsForMore } from './canonical.mjs'
@@ -42,18 +42,18 @@ const check = (seed, updates, { rebuilt, bare }) => {
       Y.applyUpdate(returning, update)
       if (waitsForMore(returning)) throw new Error(`a client that comes back to the ${name} document waits for something`)
       const kept = canonicalJson(returning)
-      // A character that was cut in half by what is left out stays so where that happened.
+      // A character that was split by what is left out stays split where that happened.
       if (kept.includes('\ufffd')) {
         counts.torn += 1
         continue
       }
-      // Without the places, a client that comes back still has what others put there.
+      // Without emptied items, a client that reconnects still has what others inserted beside them.
       if (name === 'rebuilt') differs(`what a client shows that comes back${gc ? '' : ' and keeps what is deleted'}`, shown, kept)
-      // All that such a client has is no news to the server, or changes nothing that is shown.
+      // What such a client has is known to the server, or does not change the content.
       const server = documentOf([update, Y.encodeStateAsUpdate(returning)], { gc })
       differs(`what is shown after somebody came back to the ${name} document`, shown, canonicalJson(server))
     }
-    // Life goes on.
+    // Further edits work.
     const other = documentOf([Y.encodeStateAsUpdate(fresh)])
     const random = prng.create(seed)
     fresh.on('update', edit => Y.applyUpdate(other, edit))

@@ -1,4 +1,4 @@
-// Judges restored documents by what Yjs shows. Arguments: the first seed and how many.
+// Checks restored documents against Yjs. Arguments: the first seed and how many.
 // For each history a JSON line {seed, updates, cut}: all its updates, the first `cut` of which make the document as it
 // was. Then a line is read, {back, forth}: the updates that restore that, and that undo it again. Last {problems, counts}.
 import { createInterface } from 'node:readline'

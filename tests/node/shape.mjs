@@ -1,4 +1,4 @@
-// What a document shows, read off its items, so that whatever lies where nobody expects it is seen too.
+// The content of a document, read from its items, so that items in unexpected places are included.
 import * as Y from 'yjs'
 
 const plain = value => {
@@ -17,7 +17,7 @@ const plain = value => {
   return value
 }
 
-/** What is JSON on the wire, where numbers have an end. */
+/** Values that are JSON in updates, where numbers are finite. */
 const json = value => value === undefined ? undefined : plain(JSON.parse(JSON.stringify(value)))
 
 const contentOf = content => {
@@ -39,7 +39,7 @@ const typeShape = type => {
   return { list, map, length: type._length }
 }
 
-/** Every shared type that holds something, by name; how it was named does not count. */
+/** Every shared type that is not empty, by name, whichever class it was defined with. */
 export const shapeOf = doc => {
   const names = [...doc.share.keys()].sort()
   const shapes = names.map(name => [name, typeShape(doc.share.get(name))])

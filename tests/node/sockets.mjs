@@ -1,4 +1,4 @@
-// The WebSocket class the providers are given: ws, with request headers, reporting a refused handshake's status.
+// The WebSocket class of the providers: ws, with request headers, reporting the status of refused handshakes.
 import WebSocket from 'ws'
 
 /**
@@ -9,7 +9,7 @@ import WebSocket from 'ws'
 export const socketClass = (headers, onRefused, onClosed) => class extends WebSocket {
   constructor (url, protocols) {
     super(url, protocols, { headers, perMessageDeflate: false })
-    // As in a browser, an error nobody listens to ends nothing: providers close sockets that are still connecting.
+    // As in a browser, an unhandled error ends nothing: providers close sockets that are still connecting.
     this.on('error', () => {})
     this.on('close', (code, reason) => onClosed(code, reason.toString()))
     this.on('unexpected-response', (_request, response) => {

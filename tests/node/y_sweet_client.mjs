@@ -1,4 +1,4 @@
-// One named Yjs client on y-sweet's provider, which an application gives a token and the address to use it at.
+// A named Yjs client with y-sweet's provider, which is given a token and the URL to use it at.
 import { YSweetProvider } from '@y-sweet/client'
 import { Participant } from './participant.mjs'
 import { socketClass } from './sockets.mjs'
@@ -44,7 +44,7 @@ export class YSweetClient extends Participant {
   drop () { this.provider.websocket?.terminate() }
 
   destroy () {
-    // It reconnects after its own destroy, unless it was told to be offline.
+    // It reconnects even after destroy(), unless it is offline.
     this.provider.disconnect()
     for (const handler of ['onopen', 'onmessage', 'onclose', 'onerror']) this.provider.websocket[handler] = null
     super.destroy()

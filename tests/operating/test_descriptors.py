@@ -1,4 +1,4 @@
-"""File descriptors: as many as the system allows."""
+"""The limit of file descriptors is raised as far as the system allows."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from canvas_collab.websocket.server import ServerFactory
 
 @pytest.fixture
 def low_limit() -> Iterator[int]:
-    """This process, and what it starts, may have few files open, and could have more; yields how many more."""
+    """Lower the soft limit of open files during the test; yields the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     yield hard
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_a_process_takes_as_many_as_it_may_have(low_limit: int) -> None:
+def test_the_soft_limit_is_raised_to_the_hard_limit(low_limit: int) -> None:
     assert raise_descriptor_limit() == low_limit
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (low_limit, low_limit)
 
 
-def test_a_system_that_refuses_is_lived_with(low_limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_that_refuses_leaves_the_limit_as_it_is(low_limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise ValueError("not allowed to raise maximum limit")
 
@@ -39,7 +39,7 @@ def test_a_system_that_refuses_is_lived_with(low_limit: int, monkeypatch: pytest
         assert raise_descriptor_limit() == 256
 
 
-def test_an_operator_is_told_when_there_are_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_few_descriptors_are_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor, "raise_descriptor_limit", lambda: 100)
     settings = WebSocketSettings(max_connections=50)
     factory = ServerFactory(Clock(), settings, None, None, None)  # type: ignore[arg-type]

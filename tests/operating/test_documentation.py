@@ -1,4 +1,4 @@
-"""The documentation says what the code does: its settings, its close codes, its log events, and its links hold."""
+"""The documentation agrees with the code: settings, close codes, log events; and its links are valid."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def code_blocks(page: str, language: str) -> list[str]:
 
 
 def prose(page: str) -> str:
-    """A page without its code blocks."""
+    """Return a page without its code blocks."""
     return re.sub(r"^```.*?^```$", "", page, flags=re.MULTILINE | re.DOTALL)
 
 
 def table_rows(page: str) -> Iterator[list[str]]:
-    """The cells of every row of every table."""
+    """Yield the cells of every row of every table."""
     for line in page.splitlines():
         if line.startswith("|"):
             yield [cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
@@ -131,7 +131,7 @@ def test_every_figure_of_the_health_is_explained() -> None:
 
 
 def slug(heading: str) -> str:
-    """The anchor that GitHub gives a heading."""
+    """Return the anchor that GitHub gives a heading."""
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 

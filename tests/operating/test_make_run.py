@@ -1,4 +1,4 @@
-"""`make run`: a daemon with a database of its own, what it prints, and what it says where it cannot start.
+"""``make run`` starts a daemon with an embedded database, and explains it if it cannot.
 
 The checkouts here are made of links to this one, and their virtual environments lead to the Python that runs the tests,
 so that nothing has to be installed.
@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pycrdt import Doc, Text
@@ -32,13 +33,13 @@ from tests.support.databases import User
 
 NOBODY = 65534
 
-#: The Python that runs the tests, for a shell.
+#: The Python that runs the tests, quoted for a shell.
 PYTHON = shlex.quote(sys.executable)
 
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """An empty directory that other users can get to, as the embedded database does when root runs the tests."""
+    """An empty directory that other users can access, as the embedded database does when root runs the tests."""
     with tempfile.TemporaryDirectory(prefix="checkout-") as name:
         path = Path(name)
         path.chmod(0o755)
@@ -47,7 +48,7 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture
 def empty_checkout(directory: Path) -> Path:
-    """As much of a checkout as `make` looks at before it has made a virtual environment."""
+    """The files of a checkout that `make` needs before it has made a virtual environment."""
     for name in ("Makefile", "setup.cfg", "pyproject.toml"):
         shutil.copy(ROOT / name, directory)
     return directory
@@ -72,12 +73,12 @@ def write_script(path: Path, text: str) -> Path:
 
 
 def environment(**settings: object) -> dict[str, str]:
-    """That of a developer who has set nothing but these, and ports that are free."""
+    """Return the environment variables of a developer who has set nothing but these, with free ports."""
     return daemon_environment(None, BETTER_AUTH_SECRET="", BETTER_AUTH_URL="", **settings)
 
 
 def failure(directory: Path, *arguments: str, user: int | None = None, **settings: object) -> str:
-    """What `make` says when it fails, less its own last word."""
+    """Run `make`, which must fail; return its output without its own last line."""
     ended = subprocess.run(
         ["make", *arguments],
         cwd=directory,
@@ -91,12 +92,12 @@ def failure(directory: Path, *arguments: str, user: int | None = None, **setting
     )
     assert ended.returncode, ended.stdout
     assert "Traceback" not in ended.stdout
-    said = [line for line in ended.stdout.splitlines() if not line.startswith("make")]
-    return "\n".join(said)
+    output = [line for line in ended.stdout.splitlines() if not line.startswith("make")]
+    return "\n".join(output)
 
 
 class Run:
-    """A `make run`, as in a terminal.  Making one waits until it serves."""
+    """A ``make run`` as in a terminal; creating one waits until the daemon serves."""
 
     def __init__(self, checkout: Path, **settings: object) -> None:
         self._environment = environment(**settings)
@@ -129,7 +130,7 @@ class Run:
 
     @property
     def tokens(self) -> dict[str, str]:
-        """The printed tokens by the roles of their owners."""
+        """The printed tokens, by the roles of their users."""
         return dict(re.findall(r"\((\w+)\)  token (\S+)", self.output))
 
     @property
@@ -141,16 +142,15 @@ class Run:
         return "\n".join(line.removeprefix("  ") for line in lines[start:end]) + "\n"
 
     def url(self, what: str) -> str:
-        """The printed URL of that."""
+        """Return a printed URL."""
         found = re.search(rf"^  {what} +(\S+)$", self.output, re.MULTILINE)
         assert found, self.output
         return found[1]
 
-    def enter(self, role: str) -> Client:
-        """The demo user with that role, in the demo diagram."""
+    def connect(self, role: str) -> Client:
+        """Connect as the demo user with that role to the demo diagram."""
         server, _, room = self.url("WebSocket").rpartition("/diagram-")
-        daemon = SimpleNamespace(ws_url=server)
-        return Client(daemon, room, User("", role, self.tokens[role]))  # type: ignore[arg-type]
+        return Client(SimpleNamespace(ws_url=server), room, User("", role, self.tokens[role]))
 
     def interrupt(self) -> None:
         """Press Ctrl-C, and wait for the end."""
@@ -168,12 +168,12 @@ class Run:
         while not condition():
             assert self._process.poll() is None, self.output
             assert time.monotonic() < deadline, self.output
-            # Nothing announces what is written to a file.
+            # Nothing announces writes to a file.
             threading.Event().wait(0.05)
 
 
 def run_snippet(node: str, packages: Path, directory: Path, snippet: str) -> str:
-    """The first line that a program prints which has the packages of the snippet's own instructions."""
+    """Run the snippet with the packages that it asks for, and return the first line that it prints."""
     modules = directory / "node_modules"
     modules.mkdir(exist_ok=True)
     for name, installed in (("yjs", "yjs"), ("ws", "ws"), ("y-websocket", "y-websocket-3")):
@@ -193,15 +193,15 @@ def run_snippet(node: str, packages: Path, directory: Path, snippet: str) -> str
             running.kill()
 
 
-def test_what_it_prints_works_and_what_was_drawn_is_there_again_the_next_time(
+def test_the_printed_instructions_work_and_documents_are_kept_until_the_next_run(
     checkout: Path, node_path: Path, node_executable: str
 ) -> None:
     with Run(checkout) as run:
         with urllib.request.urlopen(run.url("Health"), timeout=10) as response:
             assert response.status == 200
         assert run_snippet(node_executable, node_path, checkout, run.snippet) == "Hello! \n"
-        with run.enter("editor") as editor, run.enter("viewer") as viewer:
-            drawing: Doc = Doc()
+        with run.connect("editor") as editor, run.connect("viewer") as viewer:
+            drawing: Doc[Any] = Doc()
             drawing["text"] = Text("drawn")
             editor.edit(drawing.get_update())
             viewer.wait_for("drawn")
@@ -211,7 +211,7 @@ def test_what_it_prints_works_and_what_was_drawn_is_there_again_the_next_time(
         assert time.monotonic() - began < 10
         assert run.tokens == tokens
         assert run_snippet(node_executable, node_path, checkout, run.snippet) == "Hello! Hello! \n"
-        with run.enter("viewer") as viewer:
+        with run.connect("viewer") as viewer:
             assert viewer.text == "drawn"
 
 
@@ -219,31 +219,31 @@ def test_what_it_prints_works_and_what_was_drawn_is_there_again_the_next_time(
 def test_a_busy_port_is_one_sentence(checkout: Path, what: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
-        said = failure(checkout, "run", **{what: port})
-    assert f"{what}: nothing can listen on 127.0.0.1 port {port}" in said
+        output = failure(checkout, "run", **{what: port})
+    assert f"{what}: nothing can listen on 127.0.0.1 port {port}" in output
     assert not (checkout / ".canvas-collab").exists()
 
 
 def test_a_data_directory_that_cannot_be_written_is_one_sentence(checkout: Path) -> None:
-    said = failure(checkout, "run", DATA_DIR="/dev/null/data")
-    assert "DATA_DIR, /dev/null/data, cannot be used" in said
+    output = failure(checkout, "run", DATA_DIR="/dev/null/data")
+    assert "DATA_DIR, /dev/null/data, cannot be used" in output
 
 
 def test_a_checkout_that_cannot_be_written_is_one_sentence(empty_checkout: Path) -> None:
     python = write_script(empty_checkout / "python", "exit 0")
     empty_checkout.chmod(0o555)
-    # Permissions do not keep root from anything.
+    # Permissions do not restrict root.
     user = NOBODY if os.geteuid() == 0 else None
-    said = failure(empty_checkout, "run", f"PYTHON={python}", user=user)
-    assert said == (
+    output = failure(empty_checkout, "run", f"PYTHON={python}", user=user)
+    assert output == (
         f"The directory {empty_checkout} cannot be written: change its permissions, or work in a copy of this one."
     )
 
 
 def test_without_a_python_that_is_new_enough_there_is_one_sentence(empty_checkout: Path) -> None:
     old = write_script(empty_checkout / "old", "exit 1")
-    said = failure(empty_checkout, "run", f"PYTHON={old} no-such-python")
-    assert said == (
+    output = failure(empty_checkout, "run", f"PYTHON={old} no-such-python")
+    assert output == (
         f"Canvas Collab needs Python 3.10 or newer, and there is none among: {old} no-such-python. "
         "Name one: make PYTHON=/path/to/python3"
     )
@@ -252,8 +252,8 @@ def test_without_a_python_that_is_new_enough_there_is_one_sentence(empty_checkou
 
 def test_without_the_venv_module_there_is_one_sentence(empty_checkout: Path) -> None:
     bare = write_script(empty_checkout / "bare", f'case "$*" in *ensurepip*) exit 1 ;; esac; exec {PYTHON} "$@"')
-    said = failure(empty_checkout, "run", f"PYTHON={bare}")
-    assert said == (
+    output = failure(empty_checkout, "run", f"PYTHON={bare}")
+    assert output == (
         f"{bare} cannot make virtual environments: install its venv module "
         "(on Debian and Ubuntu the package python3-venv)."
     )

@@ -1,7 +1,8 @@
-"""Memory that was freed goes back to the system."""
+"""Freed memory is returned to the system."""
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import re
 import subprocess
@@ -10,34 +11,34 @@ from pathlib import Path
 
 import pytest
 
-from canvas_collab import memory
+from canvas_collab.memory import release_free_memory
 
 PROGRAM = """
 import re
-from canvas_collab.memory import give_back
+from canvas_collab.memory import release_free_memory
 
 def resident():
     return int(re.search(r"VmRSS:\\s+(\\d+)", open("/proc/self/status").read())[1])
 
 before = resident()
-# Small enough to lie in the heap, with something behind them that stays.
+# Small enough to be in the heap, and followed by an object that stays.
 values = [bytes(4000) for _ in range(20_000)]
 last = bytes(4000)
 held = resident()
 del values
-give_back()
+release_free_memory()
 print(before, held, resident())
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives memory back when it is told to")
-def test_what_was_freed_is_given_back() -> None:
+def test_freed_memory_is_returned_to_the_system() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=60)
     before, held, after = map(int, re.findall(r"\d+", done.stdout))
     assert held - before > 60_000
     assert after - before < 10_000
 
 
-def test_where_the_c_library_cannot_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: Path)
-    assert not memory.release_free_memory()
+def test_without_malloc_trim_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Path)
+    assert not release_free_memory()

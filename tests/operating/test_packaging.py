@@ -1,4 +1,4 @@
-"""What is built from a checkout works where there is none: the wheel holds everything, and `twistd` finds it."""
+"""The wheel has everything that is needed without a checkout, and ``twistd`` finds the plugin in it."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ LEFTOVERS = (
     "twisted/plugins/dropin.cache",
 )
 
-#: Building and installing fetch packages.
-MINUTES = 600
+#: How long building and installing may take, in seconds: they download packages.
+TIMEOUT = 600
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def installation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory that has nothing to do with it."""
+    """A directory outside the checkout."""
     return tmp_path_factory.mktemp("elsewhere")
 
 
@@ -83,7 +83,7 @@ def files_to_install() -> set[str]:
 
 
 def run(*command: str, cwd: Path | None = None) -> str:
-    """What a command writes; it fails the test if it fails."""
+    """Run a command, which must succeed, and return its output."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
     ended = subprocess.run(
         command,
@@ -93,7 +93,7 @@ def run(*command: str, cwd: Path | None = None) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=MINUTES,
+        timeout=TIMEOUT,
     )
     assert ended.returncode == 0, ended.stdout
     return ended.stdout
@@ -101,7 +101,7 @@ def run(*command: str, cwd: Path | None = None) -> str:
 
 @contextmanager
 def serving(installation: Path, cwd: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """The installed daemon, once it is ready."""
+    """Run the installed daemon; the with statement begins when it is ready."""
     output = cwd / "output"
     with output.open("wb") as file:
         daemon = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What an operator sees: health, readiness, outages, endpoints, sessions that end, the log."""
+"""The daemon for operators: health, readiness, outages, endpoints, sessions that end, the event log."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -24,7 +25,7 @@ from tests.support.databases import TestDatabase
 from tests.support.stalling_proxy import StallingProxy
 
 
-def test_health_says_how_the_daemon_is(database: TestDatabase, start_daemon: StartDaemon) -> None:
+def test_health_reports_the_state_of_the_daemon(database: TestDatabase, start_daemon: StartDaemon) -> None:
     ada = database.add_user("ada")
     database.add_diagram("one", ada)
     daemon = start_daemon(database)
@@ -39,7 +40,7 @@ def test_health_says_how_the_daemon_is(database: TestDatabase, start_daemon: Sta
     assert health["version"]
 
 
-def test_a_server_that_calls_commits_done_before_they_are_on_disk_is_reported(
+def test_a_server_that_confirms_commits_before_they_are_on_disk_is_reported(
     database: TestDatabase, start_daemon: StartDaemon
 ) -> None:
     assert start_daemon(database).get("/health")[1]["durability"] == {"ok": True, "reason": None}
@@ -77,7 +78,7 @@ def test_a_database_that_hangs_is_reported_within_two_seconds_and_refuses_client
 
 
 @pytest.mark.parametrize("_again", range(3))
-def test_the_daemon_comes_back_by_itself_when_its_connections_were_cut(
+def test_the_daemon_reconnects_to_the_database_by_itself(
     database: TestDatabase, start_daemon: StartDaemon, _again: int
 ) -> None:
     ada = database.add_user("ada")
@@ -85,28 +86,28 @@ def test_the_daemon_comes_back_by_itself_when_its_connections_were_cut(
     with StallingProxy(database.url) as proxy:
         daemon = start_daemon(database, DATABASE_URL=proxy.url)
         proxy.cut()
-        # A page must come whenever one is asked for, although sockets come and go with the same numbers.
+        # Every request must be answered, although new sockets have the same file descriptors as those that were closed.
         daemon.wait_until(lambda: daemon.get("/ready", timeout=2.5)[0] == 200)
 
-        def let_in() -> bool:
+        def is_open() -> bool:
             try:
                 Client(daemon, "one", ada).close()
             except Refused:
                 return False
             return True
 
-        daemon.wait_until(let_in)
+        daemon.wait_until(is_open)
         assert not [event for event in daemon.events() if event["level"] == "critical"]
 
 
-def test_while_it_stops_the_daemon_says_so(database: TestDatabase, start_daemon: StartDaemon) -> None:
+def test_a_stopping_daemon_is_not_ready(database: TestDatabase, start_daemon: StartDaemon) -> None:
     ada = database.add_user("ada")
     database.add_diagram("one", ada)
     with StallingProxy(database.url) as proxy:
         daemon = start_daemon(database, DATABASE_URL=proxy.url)
         with Client(daemon, "one", ada) as client:
             proxy.pause()
-            doc: Doc = Doc()
+            doc: Doc[Any] = Doc()
             doc["text"] = Text("a commit that has to be waited for")
             client.edit(doc.get_update())
             client.flush()
@@ -134,7 +135,7 @@ def test_a_session_that_ends_closes_its_connections(database: TestDatabase, star
         assert client.wait_for_close() == (4401, "unauthorized")
 
 
-def test_a_role_that_is_taken_away_closes_and_one_that_changes_counts_at_once(
+def test_a_revoked_role_closes_a_connection_and_a_changed_role_applies(
     database: TestDatabase, start_daemon: StartDaemon
 ) -> None:
     ada, bob = database.add_user("ada"), database.add_user("bob")
@@ -222,9 +223,9 @@ def test_a_role_that_nobody_knows_is_no_access_and_is_logged(database: TestDatab
 def test_a_busy_port_is_one_sentence(database: TestDatabase, start_daemon: StartDaemon, what: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy, pytest.raises(AssertionError) as ended:
         start_daemon(database, **{what: busy.getsockname()[1]})
-    said = str(ended.value)
-    assert f"{what}: nothing can listen on 127.0.0.1 port" in said
-    assert "Traceback" not in said
+    output = str(ended.value)
+    assert f"{what}: nothing can listen on 127.0.0.1 port" in output
+    assert "Traceback" not in output
 
 
 def test_every_problem_of_the_configuration_is_said_without_a_traceback(
@@ -232,10 +233,10 @@ def test_every_problem_of_the_configuration_is_said_without_a_traceback(
 ) -> None:
     with pytest.raises(AssertionError) as ended:
         start_daemon(database, LOG_LEVEL="loud", MIGRATE="maybe")
-    said = str(ended.value)
-    assert "LOG_LEVEL must be one of" in said
-    assert "MIGRATE must be one of" in said
-    assert "Traceback" not in said
+    output = str(ended.value)
+    assert "LOG_LEVEL must be one of" in output
+    assert "MIGRATE must be one of" in output
+    assert "Traceback" not in output
 
 
 @pytest_twisted.ensureDeferred
@@ -251,10 +252,10 @@ async def test_nagles_algorithm_is_off_on_every_connection(database: TestDatabas
     try:
         factory = next(part._factory for part in service.services if isinstance(part, ConnectionMonitor))
 
-        class Here:
+        class ThisProcess:
             ws_url = f"ws://127.0.0.1:{environment['WS_PORT']}"
 
-        client = await deferToThread(Client, Here, "one", ada)
+        client = await deferToThread(Client, ThisProcess(), "one", ada)
         [connection] = factory.clients
         assert connection.transport.getTcpNoDelay()
         await deferToThread(client.close)

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import StartDaemon
 from tests.support.clients import Client, typed
 from tests.support.databases import TestDatabase, User
-from tests.support.servers import MortalPostgreSQL
+from tests.support.servers import RestartablePostgreSQL
 
 RESTARTS = int(os.environ.get("RESTARTS", "4"))
 
@@ -30,9 +30,9 @@ def ada(database: TestDatabase) -> User:
 
 
 @pytest.fixture(scope="module")
-def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MortalPostgreSQL]:
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RestartablePostgreSQL]:
     """A PostgreSQL of these tests alone."""
-    with MortalPostgreSQL(tmp_path_factory.mktemp("mortal")) as server:
+    with RestartablePostgreSQL(tmp_path_factory.mktemp("mortal")) as server:
         yield server
 
 
@@ -45,7 +45,7 @@ def wait_for_all(clients: list[Client], words: list[str], deadline: float) -> No
 
 
 def test_two_daemons_show_the_same_soon_after_postgresql_was_restarted_each_time(
-    mortal: MortalPostgreSQL, start_daemon: StartDaemon
+    mortal: RestartablePostgreSQL, start_daemon: StartDaemon
 ) -> None:
     with mortal.database() as database:
         database.create_auth_tables()

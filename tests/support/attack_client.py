@@ -1,4 +1,4 @@
-"""Somebody who sends bytes that were made before, and learns when the server has dealt with them."""
+"""A client that sends prepared bytes, and finds out when the server has handled them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from canvas_collab.protocol.lib0 import encode_var_string
 from tests.support.attacks.encoding import CLOSE, PING, PONG, frame, take_frames
 from tests.support.attacks.shape import WireProtocol
 
+#: The payload of the ping that is sent after the bytes; its pong shows that they were handled.
 _PAYLOAD = b"done?"
 
 
 class AttackClient:
-    """One connection that has got in, to be used in a with statement."""
+    """A connection that has opened a room, to be used in a with statement."""
 
     def __init__(self, port: int, room: str, token: str, protocol: WireProtocol = WireProtocol.Y_WEBSOCKET) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
@@ -33,9 +34,9 @@ class AttackClient:
             self._received += data
         head, _, rest = bytes(self._received).partition(b"\r\n\r\n")
         if b" 101 " not in head:
-            raise AssertionError(f"not let in: {head!r}")
+            raise AssertionError(f"handshake refused: {head!r}")
         self._received = bytearray(rest)
-        #: With which code the server closed the connection; 1006 if it did so without a word.
+        #: The code with which the server closed the connection, or None; 1006 if there was no close frame.
         self.closed: int | None = None
         if protocol is WireProtocol.HOCUSPOCUS:
             address, version = encode_var_string(room), encode_var_string("4.8.0")
@@ -51,30 +52,30 @@ class AttackClient:
         self._socket.close()
 
     def send(self, data: bytes, timeout: float) -> bool:
-        """Send bytes; returns whether the server dealt with them in that time, be it by closing the connection."""
+        """Send bytes; return whether the server handled them, or closed the connection, within `timeout` seconds."""
         deadline = perf_counter() + timeout
-        waiting: Any = memoryview(data + frame(_PAYLOAD, PING))
+        unsent: Any = memoryview(data + frame(_PAYLOAD, PING))
         self._socket.setblocking(False)
         while self.closed is None:
-            left = deadline - perf_counter()
-            if left <= 0:
+            remaining = deadline - perf_counter()
+            if remaining <= 0:
                 return False
-            readable, writable, _ = select.select([self._socket], [self._socket] if waiting else [], [], left)
+            readable, writable, _ = select.select([self._socket], [self._socket] if unsent else [], [], remaining)
             try:
                 if writable:
-                    waiting = waiting[self._socket.send(waiting[: 2**18]) :]
+                    unsent = unsent[self._socket.send(unsent[: 2**18]) :]
                 if readable:
                     data = self._socket.recv(2**20)
                     if not data:
                         self.closed = 1006
                         break
                     self._received += data
-                    if self._has_answer():
+                    if self._read_frames():
                         return True
             except BlockingIOError:
                 pass
             except OSError:
-                # What was said before the end may still wait.
+                # A close frame may still be in the socket's buffer.
                 self._drain()
         return True
 
@@ -84,11 +85,11 @@ class AttackClient:
                 self._received += data
         except OSError:
             pass
-        self._has_answer()
+        self._read_frames()
         self.closed = self.closed or 1006
 
-    def _has_answer(self) -> bool:
-        """Take apart what has come in; returns whether the answer to the last ping is there."""
+    def _read_frames(self) -> bool:
+        """Read the frames received so far; return whether the pong is among them."""
         found = False
         for opcode, payload in take_frames(self._received):
             if opcode == PONG and payload == _PAYLOAD:

@@ -1,4 +1,4 @@
-"""A real Better Auth in a Node process, and the people it signs in."""
+"""Better Auth in a Node process, and users who sign in with it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from urllib.parse import unquote
 
 from tests.support.databases import SECRET, TestDatabase, User
 
+#: The URL of the application.
 SITE = "http://localhost:3000"
 PASSWORD = "correct horse battery staple"
 
 
 class BetterAuth:
-    """The Node process with Better Auth in it."""
+    """The Node process, ``tests/node/better_auth.mjs``: calling it sends a message and returns the answer."""
 
     def __init__(self, node: str, program: Path) -> None:
         self._process = subprocess.Popen([node, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -38,6 +39,7 @@ class BetterAuth:
         return answer["ok"]
 
     def stop(self) -> None:
+        """End the process."""
         self._in.close()
         try:
             self._process.wait(10)
@@ -48,7 +50,11 @@ class BetterAuth:
 
 @dataclass(frozen=True)
 class Person:
-    """Someone signed in: the user, and what Better Auth answered."""
+    """A user who has signed in.
+
+    :ivar set_auth_token: the header ``set-auth-token`` of the response: the signed token.
+    :ivar set_cookie: its header ``set-cookie`` with the session.
+    """
 
     user: User
     set_auth_token: str
@@ -56,10 +62,12 @@ class Person:
 
     @property
     def token(self) -> str:
+        """The session token, without a signature."""
         return self.user.token
 
     @property
     def cookie(self) -> str:
+        """A ``Cookie`` header with the session."""
         return self.set_cookie.split(";")[0]
 
     @property
@@ -72,11 +80,12 @@ class Person:
 
     @property
     def signature(self) -> str:
+        """The signature in the cookie."""
         return unquote(self.cookie_value).rpartition(".")[2]
 
 
 class Application:
-    """An application with a Better Auth of its own on one database."""
+    """An application with its own instance of Better Auth on a database."""
 
     def __init__(self, better_auth: BetterAuth, database: TestDatabase, **options: Any) -> None:
         self._better_auth = better_auth
@@ -95,15 +104,22 @@ class Application:
         return Person(User(str(body["user"]["id"]), name, body["token"]), set_auth_token, set_cookie)
 
     def sign_up(self, name: str) -> Person:
+        """Create an account, and sign in."""
         body = {"name": name, "email": f"{name}@example.org", "password": PASSWORD}
         return self._person(name, self._post("/api/auth/sign-up/email", body))
 
     def sign_in(self, name: str, *, remember: bool = True) -> Person:
+        """Sign in once more.
+
+        :param remember: whether the cookie outlives the browser.
+        """
         body = {"email": f"{name}@example.org", "password": PASSWORD, "rememberMe": remember}
         return self._person(name, self._post("/api/auth/sign-in/email", body))
 
     def sign_out(self, person: Person) -> None:
+        """End a session."""
         self._post("/api/auth/sign-out", {}, cookie=person.cookie)
 
     def close(self) -> None:
+        """Close the instance."""
         self._better_auth(close=self.database.url)

@@ -1,11 +1,11 @@
-"""A client in Python: a real engine's document behind a real socket, speaking y-websocket's protocol."""
+"""A synchronous client of y-websocket's protocol: a pycrdt document and a WebSocket."""
 
 from __future__ import annotations
 
 import time
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from pycrdt import Doc, Text
@@ -14,21 +14,24 @@ from websockets.sync.client import connect, unix_connect
 
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.lib0 import Decoder
-from tests.support.daemons import Daemon
 from tests.support.databases import User
 
+#: How long a message is waited for, in seconds.
 PATIENCE = 15.0
 
 
 def typed(text: str) -> bytes:
-    """An update that puts `text` into the document's text named ``text``."""
+    """Return the update of a new client that inserts `text` into the shared text named ``text``."""
     doc: Doc[Any] = Doc()
     doc["text"] = Text(text)
     return doc.get_update()
 
 
 class Refused(Exception):
-    """The daemon did not let somebody in: `code` is the HTTP status, or the code it closed with."""
+    """The daemon refused the handshake or closed the connection.
+
+    :ivar code: the HTTP status, or the close code; 1006 if there was no close frame.
+    """
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"{code} {reason}")
@@ -36,20 +39,35 @@ class Refused(Exception):
         self.reason = reason
 
 
+class Server(Protocol):
+    """A server that a client can connect to."""
+
+    @property
+    def ws_url(self) -> str:
+        """The URL up to the path."""
+
+
 class Client:
-    """Somebody in the room of a diagram.  Opening one waits until it is synced."""
+    """A client in the room of a diagram. Creating one waits until it is synced."""
 
     def __init__(
         self,
-        daemon: Daemon,
+        server: Server,
         diagram: str,
         user: User | None,
         prefix: str = "",
         unix: str | None = None,
         **options: Any,
     ) -> None:
+        """:param diagram: the id of the diagram.
+        :param user: whose token to present, if any.
+        :param prefix: what the path begins with.
+        :param unix: the path of a unix socket to connect to.
+        :param options: for `websockets`.
+        :raises Refused: if the daemon does not open the room.
+        """
         query = f"?token={quote(user.token)}" if user else ""
-        url = f"{daemon.ws_url}{prefix}/diagram-{diagram}{query}"
+        url = f"{server.ws_url}{prefix}/diagram-{diagram}{query}"
         self._open = ExitStack()
         try:
             options.update(open_timeout=PATIENCE, close_timeout=1, max_size=None, compression=None)
@@ -57,7 +75,7 @@ class Client:
             self.socket = self._open.enter_context(opening)
         except InvalidStatus as error:
             raise Refused(error.response.status_code, error.response.reason_phrase) from None
-        self.doc: Doc = Doc()
+        self.doc: Doc[Any] = Doc()
         self.awareness: list[bytes] = []
         self.synced = False
         self.send(sync.encode_step_1(self.doc.get_state()))
@@ -73,28 +91,31 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Leave."""
+        """Close the connection."""
         self._open.close()
 
     @property
     def text(self) -> str:
-        """The document's text named ``text``."""
+        """The content of the shared text named ``text``."""
         return str(self.doc.get("text", type=Text))
 
     def send(self, message: bytes) -> None:
-        """Send a message as it is."""
+        """Send a message.
+
+        :raises Refused: if the connection is closed.
+        """
         try:
             self.socket.send(message)
         except ConnectionClosed as error:
             raise _refused(error) from None
 
     def edit(self, update: bytes) -> None:
-        """Make an edit, here and there."""
+        """Apply an update to the document and send it."""
         self.doc.apply_update(update)
         self.send(sync.encode_update(update))
 
     def receive(self) -> bytes:
-        """Wait for a message and take it in.
+        """Receive a message, apply or answer it, and return it.
 
         :raises Refused: if the connection is closed instead.
         """
@@ -115,21 +136,24 @@ class Client:
         return message
 
     def wait_for(self, text: str) -> None:
-        """Take messages in until the document's text is that."""
+        """Receive messages until the shared text has this content."""
         deadline = time.monotonic() + PATIENCE
         while self.text != text:
             assert time.monotonic() < deadline, f"{self.text!r} is not {text!r}"
             self.receive()
 
     def wait_for_update(self) -> bytes:
-        """Take messages in until there is an update, and return that message."""
+        """Receive messages until one is an update, and return that."""
         while True:
             message = self.receive()
             if message[:2] == b"\x00\x02":
                 return message
 
     def flush(self) -> list[bytes]:
-        """Wait until everything sent has been worked on; returns the messages that came until then."""
+        """Wait until the daemon has handled everything that was sent; return the messages received meanwhile.
+
+        Messages are handled in order, so the answer to a sync step 1 shows that.
+        """
         self.send(sync.encode_step_1(self.doc.get_state()))
         messages: list[bytes] = []
         while not messages or messages[-1][:2] != b"\x00\x01":
@@ -137,7 +161,7 @@ class Client:
         return messages[:-1]
 
     def wait_for_close(self) -> tuple[int, str]:
-        """Take messages in until the connection is closed; returns with which code and reason."""
+        """Receive messages until the connection is closed; return the code and reason."""
         try:
             while True:
                 self.receive()
@@ -146,5 +170,5 @@ class Client:
 
 
 def _refused(error: ConnectionClosed) -> Refused:
-    """With which code and reason the daemon closed; 1006 if it did so without a word."""
+    """Return the close code and reason as an error; 1006 if there was no close frame."""
     return Refused(error.rcvd.code, error.rcvd.reason) if error.rcvd else Refused(1006, "")

@@ -1,64 +1,36 @@
-"""Rounds of drawing that end with a crash, and the search for what was acknowledged and is gone."""
+"""Crash tests: rounds of editing that end with killed processes, and checks that no acknowledged edit is lost."""
 
 from __future__ import annotations
 
-import json
-import queue
 import random
-import subprocess
-import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from attrs import define, field
 
+from tests.support.crash_writers import Key, Writers, expected
 from tests.support.daemons import Daemon, daemon_environment
 from tests.support.databases import TestDatabase, User
-from tests.support.servers import MortalPostgreSQL
+from tests.support.servers import RestartablePostgreSQL
 
-#: How long the next thing may take, in seconds.
-PATIENCE = 30.0
-
-#: How many documents are drawn in at a time, by how many, and after how many rounds they are others.
+#: How many documents are edited at a time, how many writers each has, and after how many rounds new ones are made.
 DOCUMENTS = 3
 WRITERS = 2
 ROUNDS_PER_DOCUMENT = 8
 
-Key = tuple[str, str]
-Content = Mapping[str, Any]
-
-
-def expected(edits: int) -> dict[str, Any]:
-    """What there is of a writer of ``crash_writers.mjs`` after so many edits."""
-    items: list[int] = []
-    keys: dict[str, int] = {}
-    text = ""
-    for number in range(1, edits + 1):
-        kind = number % 4
-        if kind == 0:
-            text = f"{number},{text}" if number % 8 == 0 else f"{text}{number},"
-        elif kind == 1:
-            items.append(number)
-        elif kind == 2:
-            keys[str(number)] = number
-        else:
-            del items[: len(items) > 1]
-            if number % 8 == 3:
-                del keys[str(number - 1)]
-    return {"last": edits, "list": items, "keys": keys, "text": text}
-
 
 @define
 class Report:
-    """What came of the rounds.
+    """The results of the rounds.
 
+    :ivar kinds: how many rounds ended with each kind of crash.
+    :ivar made: how many updates were made.
     :ivar acknowledged: how many updates were acknowledged.
-    :ivar kept: how many were there afterwards; more than that, as some were on their way.
-    :ivar lost: how many were acknowledged and not there.
-    :ivar problems: what else was not as it has to be.
+    :ivar kept: how many were stored; more than were acknowledged, as some were not yet.
+    :ivar lost: how many were acknowledged but not stored.
+    :ivar problems: other errors in what was stored.
     """
 
     rounds: int = 0
@@ -77,82 +49,25 @@ class Report:
         )
 
 
-class Writers:
-    """A Node process with providers; reading its lines is how everything here waits."""
-
-    def __init__(self, node: str, directory: Path, **options: object) -> None:
-        self._lines: queue.Queue[list[Any] | None] = queue.Queue()
-        self._process = subprocess.Popen(
-            [node, str(directory / "crash_writers.mjs"), json.dumps(options)],
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        self.read: dict[str, Content] = {}
-        self.made: dict[Key, int] = {}
-        self.acknowledged: dict[Key, int] = {}
-
-    def next(self) -> str:
-        """Wait for the next line; returns of which kind it is, or nothing at the end."""
-        line = self._lines.get(timeout=PATIENCE)
-        if line is None:
-            return ""
-        kind, room, *rest = line
-        if kind == "read":
-            [self.read[room]] = rest
-        else:
-            writer, count = rest
-            known = self.made if kind == "made" else self.acknowledged
-            known[room, writer] = count
-        return str(kind)
-
-    def wait_for(self, count: int, *kinds: str) -> None:
-        """Wait for so many lines of these kinds."""
-        while count > 0:
-            kind = self.next()
-            assert kind, "the writers have ended by themselves"
-            count -= kind in kinds
-
-    def kill(self) -> None:
-        """End the process, and take in what it had said by then."""
-        self._process.kill()
-        self._process.wait(PATIENCE)
-        while self.next():
-            pass
-        self._reader.join(PATIENCE)
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            # The last one may be cut off.
-            if line.endswith("\n"):
-                self._lines.put(json.loads(line))
-        self._process.stdout.close()
-        self._lines.put(None)
-
-
 class Crashes:
-    """A PostgreSQL, a daemon, and rounds of drawing, each of which ends with a crash.
+    """A PostgreSQL server, a daemon, and rounds of editing, each of which ends with a crash.
 
-    In every round other processes draw, so that nobody brings again what was lost; and the first thing that each of
-    them does is to read everything, as a fresh client.
+    Every round has new writers, so that no client sends again what was lost; they begin with reading the documents, as
+    new clients.
     """
 
     def __init__(self, directory: Path, node: str, node_path: Path, seed: int) -> None:
         self._node = node
         self._node_path = node_path
         self._random = random.Random(seed)
-        self._postgres = MortalPostgreSQL(directory)
+        self._postgres = RestartablePostgreSQL(directory)
         self._daemon: Daemon | None = None
         self._writers: Writers | None = None
         self._rooms: list[str] = []
         self._all_rooms: list[str] = []
-        # How many edits of each writer were acknowledged, and how many there were when somebody looked.
-        self._owed: dict[Key, int] = {}
-        self._found: dict[Key, int] = {}
+        # How many edits of each writer were acknowledged, and how many were stored when they were read first.
+        self._acknowledged: dict[Key, int] = {}
+        self._stored: dict[Key, int] = {}
         self.report = Report()
 
     def __enter__(self) -> Crashes:
@@ -161,7 +76,7 @@ class Crashes:
             self._database.create_auth_tables()
             self._database.migrate()
             self._user: User = self._database.add_user("ada")
-            # Snapshots are written all the time, so that they are crashed into as well.
+            # Snapshots are written all the time, so that crashes interrupt that as well.
             self._environment = daemon_environment(
                 self._database, SNAPSHOT_DEBOUNCE=0.05, SNAPSHOT_MAX_WAIT=0.1, HISTORY_RETENTION=0, LOG_LEVEL="debug"
             )
@@ -177,7 +92,7 @@ class Crashes:
         self.close()
 
     def close(self) -> None:
-        """End everything that was started."""
+        """End all processes."""
         if self._writers is not None:
             self._writers.kill()
         if self._daemon is not None:
@@ -185,8 +100,8 @@ class Crashes:
         self._postgres.__exit__(None, None, None)
 
     @property
-    def endings(self) -> dict[str, Callable[[], None]]:
-        """The ways for a round to end; each leaves PostgreSQL running and no daemon."""
+    def crashes(self) -> dict[str, Callable[[], None]]:
+        """The kinds of crash; each leaves PostgreSQL running and no daemon."""
         return {
             "daemon killed": self._kill_daemon,
             "PostgreSQL killed, then the daemon": self._kill_daemon_in_outage,
@@ -194,30 +109,30 @@ class Crashes:
             "both killed at once": self._kill_both,
         }
 
-    def play(self, rounds: int) -> Report:
-        """Play so many rounds, and look at the end whether everything of all of them is there."""
+    def run(self, rounds: int) -> Report:
+        """Run so many rounds, and check all documents of all rounds at the end."""
         for number in range(rounds):
-            self._play_round(number)
+            self._run_round(number)
         for first in range(0, len(self._all_rooms), DOCUMENTS):
             self._read(self._all_rooms[first : first + DOCUMENTS])
         return self.report
 
-    def _play_round(self, number: int) -> None:
+    def _run_round(self, number: int) -> None:
         if number % ROUNDS_PER_DOCUMENT == 0:
             self._rooms = [self._add_room(f"{number}-{index}") for index in range(DOCUMENTS)]
         names = [f"{number}-{index}" for index in range(WRITERS)]
         writers = self._start_writers(self._rooms, names)
         writers.wait_for(len(self._rooms), "read")
         self._check(writers)
-        kinds = list(self.endings)
+        kinds = list(self.crashes)
         kind = kinds[number % len(kinds)]
-        # At times right at the beginning, when documents are being made.
-        moment = self._random.randrange(self._random.choice((8, 600)))
-        writers.wait_for(moment, "made", "acknowledged")
-        self.endings[kind]()
+        # Half of the rounds end soon after their beginning, when documents are being created.
+        count = self._random.randrange(self._random.choice((8, 600)))
+        writers.wait_for(count, "made", "acknowledged")
+        self.crashes[kind]()
         writers.kill()
         self._writers = None
-        self._owed.update(writers.acknowledged)
+        self._acknowledged.update(writers.acknowledged)
         self.report.rounds += 1
         self.report.kinds[kind] += 1
         self.report.made += sum(writers.made.values())
@@ -258,21 +173,21 @@ class Crashes:
         self._check(readers)
 
     def _check(self, readers: Writers) -> None:
-        """Compare what was read with what there must be."""
+        """Compare what was read with what must be stored."""
         for room, content in readers.read.items():
-            owed = {writer: count for (owing, writer), count in self._owed.items() if owing == room}
-            for writer in owed.keys() | content.keys():
-                drawn = content.get(writer, {"last": 0, "list": [], "keys": {}, "text": ""})
-                count = int(drawn["last"])
-                if drawn != expected(count):
-                    self.report.problems.append(f"{room}, {writer}: {drawn} is not what {count} edits make")
-                found = self._found.get((room, writer))
-                if found is None:
-                    self._found[room, writer] = count
-                    self.report.lost += max(owed.get(writer, 0) - count, 0)
-                elif found != count:
-                    self.report.problems.append(f"{room}, {writer}: there were {found} edits, and now {count}")
-        self.report.kept = sum(self._found.values())
+            acknowledged = {writer: count for (name, writer), count in self._acknowledged.items() if name == room}
+            for writer in acknowledged.keys() | content.keys():
+                stored = content.get(writer, {"last": 0, "list": [], "keys": {}, "text": ""})
+                count = int(stored["last"])
+                if stored != expected(count):
+                    self.report.problems.append(f"{room}, {writer}: {stored} is not what {count} edits make")
+                before = self._stored.get((room, writer))
+                if before is None:
+                    self._stored[room, writer] = count
+                    self.report.lost += max(acknowledged.get(writer, 0) - count, 0)
+                elif before != count:
+                    self.report.problems.append(f"{room}, {writer}: there were {before} edits, and now {count}")
+        self.report.kept = sum(self._stored.values())
 
     def _add_room(self, name: str) -> str:
         self._database.add_diagram(name, self._user)

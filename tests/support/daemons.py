@@ -1,4 +1,4 @@
-"""Real daemons for tests: `twistd canvas-collab` as a child process, on ports that are free."""
+"""Daemons for tests: ``twistd canvas-collab`` as a child process, on free ports."""
 
 from __future__ import annotations
 
@@ -23,29 +23,28 @@ from tests.support.databases import SECRET, TestDatabase
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-#: How long a daemon may take to start or to stop, in seconds; generous, for machines that are busy.
+#: How long a daemon may take to start or to stop, in seconds; generous, for busy machines.
 PATIENCE = 30.0
 
-
-#: Ports for daemons, below those that systems give to outgoing connections: otherwise one of these could take a port
-#: between its choice and the daemon's start.
+#: The ports for daemons, below those that systems use for outgoing connections: one of those could take a port between
+#: its choice and the daemon's start.
 PORTS = range(12_000, 32_000)
 
 
 def _ports() -> Iterator[int]:
-    """This process's part of the ports, each once before any comes again."""
+    """Yield the ports of this pytest-xdist worker, from a random one on, again and again."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    mine = PORTS[worker::workers]
-    first = random.randrange(len(mine))
-    return itertools.cycle([*mine[first:], *mine[:first]])
+    ports = PORTS[worker::workers]
+    first = random.randrange(len(ports))
+    return itertools.cycle([*ports[first:], *ports[:first]])
 
 
 _candidates = _ports()
 
 
 def free_port() -> int:
-    """A port on which nothing listens now, and that no other test will choose."""
+    """Return a port on which nothing listens, and which no other test chooses."""
     for port in _candidates:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -55,18 +54,19 @@ def free_port() -> int:
 
 
 class Daemon:
-    """A daemon that runs."""
+    """A daemon process."""
 
     def __init__(
         self, environment: Mapping[str, str], arguments: tuple[str, ...] = (), twistd: tuple[str, ...] = ()
     ) -> None:
-        """:param arguments: what follows ``canvas-collab`` on the command line.
+        """:param environment: its environment variables, with ``WS_PORT`` and ``HEALTH_PORT``.
+        :param arguments: what follows ``canvas-collab`` on the command line.
         :param twistd: what comes before it.
         """
         self.ws_port = int(environment["WS_PORT"])
         self.health_port = int(environment["HEALTH_PORT"])
         self.lines: list[str] = []
-        self._news = threading.Condition()
+        self._lines_changed = threading.Condition()
         self.process = subprocess.Popen(
             [
                 sys.executable,
@@ -90,12 +90,12 @@ class Daemon:
 
     @property
     def ws_url(self) -> str:
-        """Where clients connect to."""
+        """The URL that clients connect to, without a path."""
         return f"ws://127.0.0.1:{self.ws_port}"
 
     @property
     def health_url(self) -> str:
-        """Where the health is."""
+        """The URL of the health port, without a path."""
         return f"http://127.0.0.1:{self.health_port}"
 
     @property
@@ -105,7 +105,7 @@ class Daemon:
 
     @property
     def memory(self) -> int | None:
-        """How much memory it takes, in bytes, where the system tells."""
+        """Its resident memory in bytes, or None where ``/proc`` is not available."""
         try:
             status = Path(f"/proc/{self.pid}/status").read_text()
         except OSError:
@@ -115,11 +115,11 @@ class Daemon:
 
     @property
     def output(self) -> str:
-        """Everything it has written."""
+        """Everything that it has written to standard output and standard error."""
         return "\n".join(self.lines)
 
     def get(self, path: str, timeout: float = 10) -> tuple[int, dict[str, Any]]:
-        """The status and the JSON of a page of the health port."""
+        """Request a page of the health port; return the status and the JSON."""
         try:
             with urllib.request.urlopen(self.health_url + path, timeout=timeout) as response:
                 return response.status, json.load(response)
@@ -127,7 +127,7 @@ class Daemon:
             return error.code, json.load(error)
 
     def wait_until_ready(self) -> None:
-        """Return when clients can come; fail with what was written if the daemon ends before."""
+        """Wait until ``/ready`` answers 200; fail with the output if the daemon ends before."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -141,7 +141,7 @@ class Daemon:
         raise AssertionError(f"the daemon was not ready in {PATIENCE} s:\n{self.output}")
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
-        """What it has logged: all events, or those of one name."""
+        """Return what was logged: all events, or those of one name."""
         events = []
         for line in list(self.lines):
             if line.startswith("{"):
@@ -151,40 +151,40 @@ class Daemon:
         return events
 
     def wait_for_event(self, name: str, timeout: float = 10, **fields: object) -> dict[str, Any]:
-        """The first event of that name with these fields, now or as soon as it is logged."""
+        """Wait until an event with this name and these fields is logged, and return the first one."""
         found: list[dict[str, Any]] = []
 
-        def look() -> bool:
+        def is_logged() -> bool:
             found[:] = [
                 event for event in self.events(name) if all(event.get(key) == value for key, value in fields.items())
             ]
             return bool(found)
 
-        with self._news:
-            if not self._news.wait_for(look, timeout):
+        with self._lines_changed:
+            if not self._lines_changed.wait_for(is_logged, timeout):
                 raise AssertionError(f"no event {name!r} {fields} in {timeout} s:\n{self.output[-4000:]}")
         return found[0]
 
     def wait_until(self, condition: Callable[[], bool], timeout: float = 15) -> None:
-        """Return when `condition` holds, which nothing announces: it is asked again and again."""
+        """Wait until `condition` holds, polling it."""
         deadline = time.monotonic() + timeout
         while not condition():
             if time.monotonic() > deadline:
-                raise AssertionError(f"it did not come to that in {timeout} s:\n{self.output[-4000:]}")
+                raise AssertionError(f"the condition did not hold within {timeout} s:\n{self.output[-4000:]}")
             threading.Event().wait(0.02)
 
     def stop(self) -> int:
-        """End it as an operator would, and return its exit status."""
+        """Terminate it with SIGTERM, and return its exit status."""
         if self.process.poll() is None:
             self.process.terminate()
-        return self._ended()
+        return self._wait_for_exit()
 
     def kill(self) -> int:
-        """End it as a power cut would."""
+        """Kill it with SIGKILL, and return its exit status."""
         self.process.kill()
-        return self._ended()
+        return self._wait_for_exit()
 
-    def _ended(self) -> int:
+    def _wait_for_exit(self) -> int:
         try:
             status = self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -197,14 +197,14 @@ class Daemon:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            with self._news:
+            with self._lines_changed:
                 self.lines.append(line.rstrip("\n"))
-                self._news.notify_all()
+                self._lines_changed.notify_all()
         self.process.stdout.close()
 
 
 def daemon_environment(database: TestDatabase | None, **overrides: object) -> dict[str, str]:
-    """The environment for a daemon: this process's, less its own settings, with `overrides`."""
+    """Return the environment variables for a daemon: few of this process's, defaults for tests, and `overrides`."""
     environment = {
         name: value
         for name, value in os.environ.items()
@@ -219,7 +219,7 @@ def daemon_environment(database: TestDatabase | None, **overrides: object) -> di
         BETTER_AUTH_URL="http://app.test",
         SNAPSHOT_DEBOUNCE="0.2",
         SNAPSHOT_MAX_WAIT="1",
-        # Tests that close hundreds of connections need not wait a second for each.
+        # Tests close hundreds of connections, and should not wait a second for each.
         CLOSE_DELAY="0",
     )
     if database is not None:

@@ -1,4 +1,4 @@
-"""Databases for tests: each test its own, in one embedded PostgreSQL."""
+"""Databases for tests: one for each test, in one embedded PostgreSQL."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ SECRET = "the secret of the tests, long enough to be good"
 
 @frozen
 class User:
-    """Somebody with a session."""
+    """A user with a session.
+
+    :ivar token: the session's.
+    """
 
     id: str
     name: str
@@ -29,25 +32,25 @@ class User:
 
     @property
     def signed_token(self) -> str:
-        """The token and its signature, as Better Auth puts them into its cookie before it encodes them."""
+        """The token with its signature, as Better Auth's cookie has them before it is URL-encoded."""
         return f"{self.token}.{sign(self.token, SECRET)}"
 
     @property
     def cookie(self) -> str:
-        """A Cookie header with the session."""
+        """The value of a Cookie header with the session."""
         return f"better-auth.session_token={quote(self.signed_token, safe='')}"
 
 
 @frozen
 class TestDatabase:
-    """A database of one test."""
+    """The database of a test."""
 
     __test__ = False
 
     url: str
 
     def connect(self) -> Any:
-        """A connection that commits by itself."""
+        """Open a connection in autocommit mode."""
         connection = psycopg2.connect(self.url)
         connection.autocommit = True
         return connection
@@ -63,15 +66,18 @@ class TestDatabase:
             connection.close()
 
     def create_auth_tables(self) -> None:
-        """Make Better Auth's tables, in its own spelling."""
+        """Create Better Auth's tables."""
         create_auth_tables(self.url)
 
     def migrate(self) -> None:
-        """Make the daemon's tables."""
+        """Create the daemon's tables."""
         prepare_database(self.url, migrate=True)
 
     def add_user(self, name: str, lifetime: str = "1 day") -> User:
-        """Add a user with a session that lasts for `lifetime` (a PostgreSQL interval)."""
+        """Add a user with a session.
+
+        :param lifetime: how long the session is valid, a PostgreSQL interval.
+        """
         user = User(f"user-{name}-{secrets.token_hex(4)}", name, secrets.token_hex(16))
         self.query(
             'INSERT INTO "user" (id, name, email, "emailVerified") VALUES (%s, %s, %s, true)',
@@ -85,13 +91,16 @@ class TestDatabase:
         return user
 
     def add_diagram(self, diagram_id: str, owner: User, **members: User) -> None:
-        """Add a diagram; `members` are users by their role.  The daemon's tables must be there."""
+        """Add a diagram; the daemon's tables must exist.
+
+        :param members: users by their roles.
+        """
         self.query("INSERT INTO diagram (id, owner_id, name) VALUES (%s, %s, %s)", (diagram_id, owner.id, diagram_id))
         for role, user in members.items():
             self.grant(diagram_id, user, role)
 
     def grant(self, diagram_id: str, user: User, role: str) -> None:
-        """Give a user a role in a diagram, in place of the one there was."""
+        """Give a user a role in a diagram, in place of the present one."""
         self.query(
             "INSERT INTO diagram_member (diagram_id, user_id, role) VALUES (%s, %s, %s) "
             "ON CONFLICT (diagram_id, user_id) DO UPDATE SET role = excluded.role",
@@ -104,19 +113,19 @@ class TestDatabase:
 
 
 class PostgreSQL:
-    """The server of a test run."""
+    """The PostgreSQL server of a test run."""
 
     def __init__(self, server: Any) -> None:
         self._server = server
 
     def url(self, name: str) -> str:
-        """The URL of a database in it."""
+        """Return the URL of a database."""
         url: str = self._server.get_uri(name)
         return url
 
     @contextmanager
     def database(self) -> Iterator[TestDatabase]:
-        """A new, empty database, gone at the end."""
+        """Create an empty database, and drop it at the end of the with statement."""
         name = f"test_{secrets.token_hex(6)}"
         administration = TestDatabase(self.url("postgres"))
         administration.query(f"CREATE DATABASE {name}")

@@ -1,4 +1,4 @@
-"""A diagram that a daemon serves, and the people who draw in it."""
+"""A diagram that a daemon serves, and clients for its users."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.yjs_clients import Version, YjsClient, YjsClients
 
 
 class Diagram:
-    """One diagram with an owner, an editor, and a viewer, served by a daemon of its own."""
+    """A diagram with an owner, an editor and a viewer, and the daemon that serves it."""
 
     room = "diagram-sketch"
 
@@ -28,12 +28,13 @@ class Diagram:
         self.daemon = self.start()
 
     def start(self, **settings: object) -> Daemon:
-        """Start a daemon once more, after the last one has stopped."""
+        """Start the daemon, again after it was stopped."""
         self.daemon = self._start_daemon(self.database, **{**self._settings, **settings})
         return self.daemon
 
     @property
     def url(self) -> str:
+        """The URL of the room."""
         return f"{self.daemon.ws_url}/{self.room}"
 
     def join(
@@ -45,7 +46,11 @@ class Diagram:
         version: Version = "3.1.0",
         **options: Any,
     ) -> YjsClient:
-        """A Yjs client of the user, the editor if none is given."""
+        """Connect a y-websocket client.
+
+        :param user: whose client; the editor's by default.
+        :param options: for :meth:`YjsClients.connect`.
+        """
         headers = headers_of(user or self.editor)
         return clients.connect(name, self.daemon.ws_url, self.room, version=version, headers=headers, **options)
 
@@ -59,25 +64,30 @@ class Diagram:
         room: str | None = None,
         **options: Any,
     ) -> Provider:
-        """A Hocuspocus provider with the token of the user, the editor if none is given; on a socket, or its own."""
+        """Connect a Hocuspocus provider.
+
+        :param user: whose token it has; the editor's by default.
+        :param at: the socket that it shares; one of its own by default.
+        :param options: for :meth:`Providers.provider`.
+        """
         options.setdefault("token", (user or self.editor).token)
         return providers.provider(name, room or self.room, at or self.daemon.ws_url, **options)
 
     def socket(self, providers: Providers, name: str, version: ProviderVersion, **options: Any) -> ProviderSocket:
-        """A socket for several providers."""
+        """Make a socket that several providers can share."""
         return providers.socket(name, self.daemon.ws_url, version=version, **options)
 
     def add_room(self, diagram_id: str) -> str:
-        """One more diagram with the same people; the name of its room."""
+        """Add another diagram with the same users; return the name of its room."""
         self.database.add_diagram(diagram_id, self.owner, editor=self.editor, viewer=self.viewer)
         return f"diagram-{diagram_id}"
 
     def connect(self, user: User | None = None) -> RawConnection:
-        """A connection of the user that speaks bytes, to be used in a with statement."""
+        """Return a connection for raw messages, to be used in a with statement."""
         return RawConnection(self.url, headers=headers_of(user or self.editor))
 
     def log(self, room: str | None = None) -> list[tuple[str, bytes]]:
-        """The user and the bytes of every update in the log, in order."""
+        """Return the user id and the update of every log entry, in order."""
         rows = self.database.query(
             "SELECT user_id, update FROM yjs_update_log WHERE document_id = %s ORDER BY id", (room or self.room,)
         )
@@ -85,5 +95,5 @@ class Diagram:
 
 
 def headers_of(user: User) -> dict[str, str]:
-    """What a browser of that user sends along."""
+    """Return the headers with the cookie of a user."""
     return {"Cookie": user.cookie}

@@ -1,4 +1,4 @@
-"""A socket that sends the same bytes again and again, as fast as the daemon takes them, and reads what comes."""
+"""A socket that repeats the same messages as fast as the daemon accepts them, and discards what it receives."""
 
 from __future__ import annotations
 
@@ -10,25 +10,29 @@ from types import TracebackType
 from tests.support.daemons import Daemon
 from tests.support.frames import client_frame, handshake
 
-#: What is read at a time.
+#: How many bytes are read at a time.
 CHUNK = 2**16
 
 
 class Flood:
-    """One flooding socket, from entering to leaving the context, or until the daemon ends it."""
+    """A flooding socket, to be used in a with statement; it stops when the daemon closes it.
+
+    :ivar over: set when the daemon has closed it.
+    """
 
     def __init__(
-        self, daemon: Daemon, again: list[bytes], first: bytes | None = None, answer: bytes = b"", path: str = "/"
+        self, daemon: Daemon, messages: list[bytes], first: bytes | None = None, answer: bytes = b"", path: str = "/"
     ) -> None:
-        """:param again: the messages of the flood.
-        :param first: a message that is sent once before it, and whose `answer` is waited for.
+        """:param messages: the messages that are repeated.
+        :param first: a message that is sent once before them.
+        :param answer: bytes that are waited for after that message.
         """
         self.over = threading.Event()
         self._socket = socket.create_connection(("127.0.0.1", daemon.ws_port), timeout=30)
         self._path = path
         self._first = first
         self._answer = answer
-        self._again = b"".join(map(client_frame, again))
+        self._frames = b"".join(map(client_frame, messages))
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._send, self._read)]
 
     def __enter__(self) -> Flood:
@@ -54,13 +58,13 @@ class Flood:
         received = b""
         while wanted not in received:
             chunk = self._socket.recv(CHUNK)
-            assert chunk, "the daemon ended the socket"
+            assert chunk, "the daemon closed the socket"
             received += chunk
 
     def _send(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                self._socket.sendall(self._again)
+                self._socket.sendall(self._frames)
 
     def _read(self) -> None:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What a client sends, byte for byte."""
+"""Bytes of WebSocket clients: the handshake request, and masked frames."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from websockets.frames import Frame, Opcode
 
 
 def handshake(path: str) -> bytes:
+    """Return the request of a handshake."""
     return (
         f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
@@ -13,5 +14,5 @@ def handshake(path: str) -> bytes:
 
 
 def client_frame(payload: bytes, opcode: Opcode = Opcode.BINARY, fin: bool = True) -> bytes:
-    """A frame as a client sends it, with a mask that was drawn at random."""
+    """Return a frame with a random mask, as clients have to send it."""
     return bytes(Frame(opcode, payload, fin=fin).serialize(mask=True))

@@ -1,4 +1,4 @@
-"""Knocking at the daemon's door as a browser does, and what it answers."""
+"""WebSocket handshakes with chosen headers, and how the daemon answers them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SYNC_STEP_2 = b"\x00\x01"
 
 @dataclass(frozen=True)
 class Answer:
-    """What the daemon said to a handshake."""
+    """The response to a handshake; the status is 101 (:data:`OPEN`) if it was accepted."""
 
     status: int
     reason: str = ""
@@ -25,9 +25,14 @@ class Answer:
     header_names: tuple[str, ...] = ()
 
 
-def visit(
+def open_connection(
     daemon: Daemon, path: str = "/diagram-sketch", *, origin: str | None = None, **headers: str
 ) -> ClientConnection:
+    """Open a connection.
+
+    :param headers: further headers, by their names in lower case.
+    :raises InvalidStatus: if the daemon refuses the handshake.
+    """
     return connect(
         daemon.ws_url + path,
         origin=origin,  # type: ignore[arg-type]
@@ -38,8 +43,8 @@ def visit(
     )
 
 
-def step_2(connection: ClientConnection) -> bytes:
-    """Ask for the document and wait for it."""
+def request_step_2(connection: ClientConnection) -> bytes:
+    """Send a sync step 1, and return the sync step 2 that answers it."""
     connection.send(SYNC_STEP_1)
     while True:
         message = connection.recv(timeout=10)
@@ -47,21 +52,23 @@ def step_2(connection: ClientConnection) -> bytes:
             return message
 
 
-def enter(daemon: Daemon, path: str = "/diagram-sketch", *, origin: str | None = None, **headers: str) -> Answer:
-    """Knock, and where the door opens, see that the document behind it is served."""
+def try_handshake(
+    daemon: Daemon, path: str = "/diagram-sketch", *, origin: str | None = None, **headers: str
+) -> Answer:
+    """Make a handshake and return the answer; if it is accepted, wait until the document was received."""
     try:
-        connection = visit(daemon, path, origin=origin, **headers)
+        connection = open_connection(daemon, path, origin=origin, **headers)
     except InvalidStatus as refusal:
         response = refusal.response
         names = tuple(sorted({name.lower() for name, _ in response.headers.raw_items()}))
         return Answer(response.status_code, response.reason_phrase, bytes(response.body or b""), names)
     with connection:
-        step_2(connection)
+        request_step_2(connection)
     return Answer(OPEN)
 
 
-def closing_code(connection: ClientConnection) -> int:
-    """Read until the daemon closes the connection; the code with which it does."""
+def close_code(connection: ClientConnection) -> int:
+    """Read until the daemon closes the connection, and return the close code."""
     with pytest.raises(ConnectionClosed) as closed:
         receive_until_closed(connection)
     frame = closed.value.rcvd
@@ -70,14 +77,18 @@ def closing_code(connection: ClientConnection) -> int:
 
 
 def receive_until_closed(connection: ClientConnection) -> None:
-    """Read whatever comes; ends with `ConnectionClosed`, or with `TimeoutError` when nothing comes."""
+    """Read until the connection is closed.
+
+    :raises ConnectionClosed: then.
+    :raises TimeoutError: if nothing comes for 10 seconds.
+    """
     while True:
         connection.recv(timeout=10)
 
 
-def refusing_code(daemon: Daemon, *, origin: str | None = None, **headers: str) -> int:
-    """The code of the close that follows an accepted handshake before anything else does."""
-    with visit(daemon, origin=origin, **headers) as connection:
+def denial_code(daemon: Daemon, *, origin: str | None = None, **headers: str) -> int:
+    """Return the code with which the daemon closes right after the handshake, before any message."""
+    with open_connection(daemon, origin=origin, **headers) as connection:
         with pytest.raises(ConnectionClosed):
             connection.recv(timeout=10)
-        return closing_code(connection)
+        return close_code(connection)

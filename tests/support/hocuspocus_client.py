@@ -1,4 +1,4 @@
-"""A Hocuspocus socket that sends what a test tells it to, byte for byte, and keeps what it hears apart by address."""
+"""A synchronous client of Hocuspocus's protocol that sends given bytes, and sorts what it receives by address."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STEP_1, STEP_2, UPDATE = b"\x00\x00", b"\x00\x01", b"\x00\x02"
 
 
 class Closed(Exception):
-    """The daemon closed the socket."""
+    """The daemon closed the socket; 1006 if it did so without a close frame."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"{code} {reason}")
@@ -30,17 +30,21 @@ class Closed(Exception):
 
 
 def authentication(token: str, version: str | None = "4.8.0") -> bytes:
+    """Encode a message with a token, without its address.
+
+    :param version: the provider's, which old ones do not send.
+    """
     return b"\x02\x00" + encode_var_string(token) + (encode_var_string(version) if version is not None else b"")
 
 
 class RawHocuspocus(AbstractContextManager["RawHocuspocus"]):
-    """One socket."""
+    """A socket, to be used in a with statement."""
 
     def __init__(self, daemon: Daemon, path: str = "/", timeout: float = 15, **options: Any) -> None:
         self._timeout = timeout
         options.update(compression=None, max_size=None, ping_interval=None, proxy=None, close_timeout=1)
         self._opening = connect(daemon.ws_url + path, **options)
-        self._heard: list[tuple[str, bytes]] = []
+        self._received: list[tuple[str, bytes]] = []
 
     def __enter__(self) -> RawHocuspocus:
         self._socket: ClientConnection = self._opening.__enter__()
@@ -52,7 +56,7 @@ class RawHocuspocus(AbstractContextManager["RawHocuspocus"]):
         self._opening.__exit__(kind, error, trace)
 
     def send(self, address: str, message: bytes) -> None:
-        """Send a message of the document at this address."""
+        """Send a message of the document with this address."""
         self.send_raw(hocuspocus.encode_address(address) + message)
 
     def send_raw(self, data: bytes) -> None:
@@ -63,54 +67,54 @@ class RawHocuspocus(AbstractContextManager["RawHocuspocus"]):
             raise _closed(error) from None
 
     def open(self, address: str, token: str) -> str:
-        """Authenticate for a document; returns the scope."""
+        """Authenticate for a document, and return the scope."""
         self.send(address, authentication(token))
         return Decoder(self.wait_for(address, AUTHENTICATED)[2:]).var_string()
 
     def edit(self, address: str, update: bytes) -> None:
-        """Make an edit."""
+        """Send an update."""
         self.send(address, sync.encode_update(update))
 
     def content(self, address: str) -> str:
-        """Ask for the document; returns its text."""
+        """Request the document, and return the content of its shared text named ``text``."""
         self.send(address, sync.encode_step_1(b"\x00"))
         doc: Doc[Any] = Doc()
         doc.apply_update(Decoder(self.wait_for(address, STEP_2)[2:]).var_bytes())
         return str(doc.get("text", type=Text))
 
     def wait_for(self, address: str, beginning: bytes) -> bytes:
-        """The next message at an address that begins so; others are kept for later.
+        """Return the next message at an address that begins with these bytes; others are kept for later calls.
 
         :raises Closed: if the socket is closed instead.
         """
         deadline = time.monotonic() + self._timeout
         while True:
-            for heard in self._heard:
-                if heard[0] == address and heard[1].startswith(beginning):
-                    self._heard.remove(heard)
-                    return heard[1]
-            self._heard.append(self._receive(deadline))
+            for received in self._received:
+                if received[0] == address and received[1].startswith(beginning):
+                    self._received.remove(received)
+                    return received[1]
+            self._received.append(self._receive(deadline))
 
     def heard(self, address: str, beginning: bytes = b"") -> list[bytes]:
-        """The messages at an address that have come so far, and that nobody waited for."""
-        return [message for at, message in self._heard if at == address and message.startswith(beginning)]
+        """Return the messages at an address that were received but not returned by :meth:`wait_for`."""
+        return [message for at, message in self._received if at == address and message.startswith(beginning)]
 
     def denied(self, address: str) -> str:
-        """Wait for the reason why a document stays closed."""
+        """Wait until the daemon refuses to open a document, and return the reason."""
         return Decoder(self.wait_for(address, DENIED)[2:]).var_string()
 
     def ping(self) -> None:
-        """Return when everything that was sent before has been worked on."""
+        """Wait until the daemon has handled everything that was sent before."""
         self.send_raw(hocuspocus.PING)
         deadline = time.monotonic() + self._timeout
         while True:
             message = self._receive_raw(deadline)
             if message == hocuspocus.PONG:
                 return
-            self._heard.append(_apart(message))
+            self._received.append(_split(message))
 
     def ping_for_ever(self) -> NoReturn:
-        """Ping until the socket is closed.
+        """Ping until the daemon closes the socket.
 
         :raises Closed: then.
         """
@@ -118,16 +122,16 @@ class RawHocuspocus(AbstractContextManager["RawHocuspocus"]):
             self.ping()
 
     def wait_closed(self) -> Closed:
-        """Read until the socket is closed; returns with which code and reason."""
+        """Receive messages until the socket is closed; return the code and reason."""
         deadline = time.monotonic() + self._timeout
         while True:
             try:
-                self._heard.append(self._receive(deadline))
+                self._received.append(self._receive(deadline))
             except Closed as closed:
                 return closed
 
     def _receive(self, deadline: float) -> tuple[str, bytes]:
-        return _apart(self._receive_raw(deadline))
+        return _split(self._receive_raw(deadline))
 
     def _receive_raw(self, deadline: float) -> bytes:
         try:
@@ -138,7 +142,8 @@ class RawHocuspocus(AbstractContextManager["RawHocuspocus"]):
         return data
 
 
-def _apart(data: bytes) -> tuple[str, bytes]:
+def _split(data: bytes) -> tuple[str, bytes]:
+    """Return the address of a message, and the rest."""
     decoder = Decoder(data)
     return decoder.var_string(), data[decoder.position :]
 

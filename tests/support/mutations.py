@@ -1,4 +1,4 @@
-"""Messages that went wrong: what real clients send, changed at random, and bytes that never were a message."""
+"""Mutations for fuzzing: random changes to messages of real clients."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 
 Mutation = Callable[[random.Random, bytes, Sequence[bytes]], bytes]
 
-#: Integers at which something might break: the ends of a byte of seven bits, of 32 bits, of what JavaScript counts.
+#: Boundary values of integers: of seven bits, of 32 bits, of JavaScript's safe integers, of 64 bits.
 EDGES = (0, 1, 127, 128, 2**14, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**53 - 1, 2**53, 2**64 - 1, 2**70)
 
 
 def _var_uint(number: int) -> bytes:
-    """Any size of integer, which the package's own function does not encode."""
+    """Encode an integer of any size; the package's own function refuses large ones."""
     encoded = bytearray()
     while number > 0x7F:
         encoded.append(number & 0x7F | 0x80)
@@ -20,71 +20,71 @@ def _var_uint(number: int) -> bytes:
     return bytes([*encoded, number])
 
 
-def _position(chance: random.Random, message: bytes) -> int:
-    return chance.randrange(len(message))
+def _position(rng: random.Random, message: bytes) -> int:
+    return rng.randrange(len(message))
 
 
-def _slice(chance: random.Random, message: bytes, longest: int = 40) -> tuple[int, int]:
-    start = _position(chance, message)
-    return start, min(len(message), start + chance.randint(1, longest))
+def _slice(rng: random.Random, message: bytes, longest: int = 40) -> tuple[int, int]:
+    start = _position(rng, message)
+    return start, min(len(message), start + rng.randint(1, longest))
 
 
-def flip_bits(chance: random.Random, message: bytes, _corpus: Sequence[bytes]) -> bytes:
-    """One to three bits are other ones."""
+def flip_bits(rng: random.Random, message: bytes, _corpus: Sequence[bytes]) -> bytes:
+    """Flip one to three bits."""
     changed = bytearray(message)
-    for _ in range(chance.randint(1, 3)):
-        changed[_position(chance, message)] ^= 1 << chance.randrange(8)
+    for _ in range(rng.randint(1, 3)):
+        changed[_position(rng, message)] ^= 1 << rng.randrange(8)
     return bytes(changed)
 
 
-def substitute_bytes(chance: random.Random, message: bytes, _corpus: Sequence[bytes]) -> bytes:
-    """One to four bytes are other ones."""
+def substitute_bytes(rng: random.Random, message: bytes, _corpus: Sequence[bytes]) -> bytes:
+    """Replace one to four bytes."""
     changed = bytearray(message)
-    for _ in range(chance.randint(1, 4)):
-        changed[_position(chance, message)] = chance.randrange(256)
+    for _ in range(rng.randint(1, 4)):
+        changed[_position(rng, message)] = rng.randrange(256)
     return bytes(changed)
 
 
-def truncate(chance: random.Random, message: bytes, _corpus: Sequence[bytes]) -> bytes:
-    """The end is missing."""
-    return message[: _position(chance, message)]
+def truncate(rng: random.Random, message: bytes, _corpus: Sequence[bytes]) -> bytes:
+    """Cut off the end."""
+    return message[: _position(rng, message)]
 
 
-def insert(chance: random.Random, message: bytes, _corpus: Sequence[bytes]) -> bytes:
-    """Some bytes are in the middle that do not belong there."""
-    at = chance.randint(0, len(message))
-    return message[:at] + chance.randbytes(chance.randint(1, 8)) + message[at:]
+def insert(rng: random.Random, message: bytes, _corpus: Sequence[bytes]) -> bytes:
+    """Insert random bytes."""
+    at = rng.randint(0, len(message))
+    return message[:at] + rng.randbytes(rng.randint(1, 8)) + message[at:]
 
 
-def remove(chance: random.Random, message: bytes, _corpus: Sequence[bytes]) -> bytes:
-    """Some bytes are missing in the middle."""
-    start, stop = _slice(chance, message, 8)
+def remove(rng: random.Random, message: bytes, _corpus: Sequence[bytes]) -> bytes:
+    """Remove some bytes."""
+    start, stop = _slice(rng, message, 8)
     return message[:start] + message[stop:]
 
 
-def duplicate(chance: random.Random, message: bytes, _corpus: Sequence[bytes]) -> bytes:
-    """A stretch is there several times."""
-    start, stop = _slice(chance, message)
-    return message[:start] + message[start:stop] * chance.randint(2, 5) + message[stop:]
+def duplicate(rng: random.Random, message: bytes, _corpus: Sequence[bytes]) -> bytes:
+    """Repeat a part."""
+    start, stop = _slice(rng, message)
+    return message[:start] + message[start:stop] * rng.randint(2, 5) + message[stop:]
 
 
-def splice(chance: random.Random, message: bytes, corpus: Sequence[bytes]) -> bytes:
-    """It begins as one message and ends as another."""
-    other = chance.choice(corpus)
-    return message[: _position(chance, message) + 1] + other[_position(chance, other) :]
+def splice(rng: random.Random, message: bytes, corpus: Sequence[bytes]) -> bytes:
+    """Join the beginning of one message and the end of another."""
+    other = rng.choice(corpus)
+    return message[: _position(rng, message) + 1] + other[_position(rng, other) :]
 
 
-def blow_up(chance: random.Random, message: bytes, _corpus: Sequence[bytes]) -> bytes:
-    """A byte, most of which are integers, is an integer of another size."""
-    at = _position(chance, message)
-    number = chance.choice(EDGES) if chance.random() < 0.7 else chance.getrandbits(chance.randint(8, 60))
+def blow_up(rng: random.Random, message: bytes, _corpus: Sequence[bytes]) -> bytes:
+    """Replace a byte, which is often an integer, with an integer of another size."""
+    at = _position(rng, message)
+    number = rng.choice(EDGES) if rng.random() < 0.7 else rng.getrandbits(rng.randint(8, 60))
     return message[:at] + _var_uint(number) + message[at + 1 :]
 
 
-def nudge(chance: random.Random, message: bytes, _corpus: Sequence[bytes]) -> bytes:
-    """A byte, which may be a length, a count or a clock, is a little larger or smaller."""
-    at = _position(chance, message)
-    changed = (message[at] + chance.choice((-2, -1, 1, 2))) % 256
+def nudge(rng: random.Random, message: bytes, _corpus: Sequence[bytes]) -> bytes:
+    """Make a byte, which may be a length, a count or a clock, a little larger or smaller."""
+    at = _position(rng, message)
+    changed = (message[at] + rng.choice((-2, -1, 1, 2))) % 256
     return message[:at] + bytes((changed,)) + message[at + 1 :]
 
 
@@ -101,9 +101,9 @@ MUTATIONS: Sequence[Mutation] = (
 )
 
 
-def mutate(chance: random.Random, message: bytes, corpus: Sequence[bytes]) -> bytes:
-    """The message after one mutation, or after a few."""
-    for _ in range(1 if chance.random() < 0.8 else chance.randint(2, 4)):
+def mutate(rng: random.Random, message: bytes, corpus: Sequence[bytes]) -> bytes:
+    """Apply one mutation, sometimes up to four."""
+    for _ in range(1 if rng.random() < 0.8 else rng.randint(2, 4)):
         if message:
-            message = chance.choice(MUTATIONS)(chance, message, corpus)
+            message = rng.choice(MUTATIONS)(rng, message, corpus)
     return message

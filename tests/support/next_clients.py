@@ -1,4 +1,4 @@
-"""Real clients of the next y-websocket and Yjs 14, in the Node process of the others."""
+"""Clients of the next y-websocket, with Yjs 14, in the Node process of the other Yjs clients."""
 
 from __future__ import annotations
 
@@ -10,30 +10,34 @@ from tests.support.yjs_clients import YjsClient, YjsClients
 
 
 class NextClient(YjsClient):
-    """One of these.  Its document is another engine's, so what is known of it is less."""
+    """A client with Yjs 14, whose reports have less than those of Yjs 13."""
 
     @property
     def state(self) -> dict[str, Any]:
-        """What is known of it: its `text`, how many of its edits are `unconfirmed`, what it has received."""
+        """Its state: its `text`, how many of its edits are `unconfirmed`, what it has received."""
         return self.report()
 
     def wait_state(self, timeout: float | None = None, **state: Any) -> None:
-        """Until all of that holds at once."""
+        """Wait until its state has all these values at once."""
         self._clients.wait("state", self, state=state, timeout=timeout)
 
     def type(self, index: int, text: str) -> None:
-        """Insert into the document's text."""
+        """Insert into the shared text."""
         self._call("type", index=index, text=text)
 
     def erase(self, index: int, length: int) -> None:
-        """Delete from the document's text."""
+        """Delete from the shared text."""
         self._call("erase", index=index, length=length)
 
 
 def join(
     diagram: Diagram, clients: YjsClients, name: str, user: User | None = None, *, offline: bool = False
 ) -> NextClient:
-    """A client of the user, the editor if none is given; synced when this returns, unless it stays offline."""
+    """Connect a client, and wait until it is synced.
+
+    :param user: whose client; the editor's by default.
+    :param offline: whether it does not connect yet; then it is not waited for.
+    """
     headers = headers_of(user or diagram.editor)
     url, room = diagram.daemon.ws_url, diagram.room
     client_id = clients.call("createNext", name=name, url=url, room=room, headers=headers, connect=not offline)

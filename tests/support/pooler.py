@@ -1,4 +1,4 @@
-"""A PgBouncer before a PostgreSQL of the tests."""
+"""PgBouncer in front of a PostgreSQL server of the tests."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PATIENCE = 10.0
 
 
 def find_pgbouncer() -> str | None:
-    """Where the program is, if it is installed."""
+    """Return the path of the program, or None if it is not installed."""
     return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
 class PgBouncer:
-    """A pooler that gives every transaction, or every session, a connection of its own to the server."""
+    """A pooler, listening when the constructor returns; to be used in a with statement."""
 
     def __init__(self, executable: str, database_url: str, mode: str) -> None:
         """:param database_url: the URL of a database behind a unix socket, ``...?host=DIRECTORY``.
@@ -44,7 +44,7 @@ class PgBouncer:
             f"auth_type = any\npool_mode = {mode}\n"
         )
         self._directory.chmod(0o755)
-        # It refuses to be root; and nobody but the server's user may come near the socket.
+        # PgBouncer refuses to run as root, and only the server's user may access the socket.
         user = ["-u", sockets.owner()] if os.geteuid() == 0 else []
         self._process = subprocess.Popen(
             [executable, *user, str(configuration)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

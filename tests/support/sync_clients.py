@@ -1,4 +1,4 @@
-"""Python clients for plain synchronous tests: one that speaks bytes, and a pycrdt document on top of it."""
+"""Synchronous clients of y-websocket's protocol, without the package's own code: raw messages, and pycrdt."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def sync_message(kind: int, content: bytes) -> bytes:
 
 
 def awareness_message(entries: Iterable[AwarenessEntry]) -> bytes:
-    """Of (client id, clock, state) triples; the state None says that the client has left."""
+    """Encode an awareness message of (client id, clock, state) triples; the state None removes a client."""
     encoded = [
         var_uint(client_id) + var_uint(clock) + var_bytes(json.dumps(state).encode())
         for client_id, clock, state in entries
@@ -61,7 +61,7 @@ def awareness_message(entries: Iterable[AwarenessEntry]) -> bytes:
 
 
 def read_awareness(message: bytes) -> list[AwarenessEntry]:
-    """The triples of an awareness message."""
+    """Return the (client id, clock, state) triples of an awareness message."""
     content = Decoder(message[1:]).read_message()
     assert content is not None
     decoder = Decoder(content)
@@ -75,20 +75,20 @@ def read_awareness(message: bytes) -> list[AwarenessEntry]:
 
 
 def read_sync(message: bytes) -> tuple[int, bytes]:
-    """The kind of a sync message and what it carries."""
+    """Return the kind of a sync message and its content."""
     content = Decoder(message[2:]).read_message()
     assert content is not None
     return message[1], content
 
 
 def updates_in(messages: Iterable[bytes]) -> list[bytes]:
-    """The updates that some messages carry, those of a step 2 included."""
+    """Return the updates in messages, including those of sync steps 2."""
     contents = [read_sync(message) for message in messages if message[0] == SYNC]
     return [content for kind, content in contents if kind != STEP_1]
 
 
 class RawConnection(AbstractContextManager["RawConnection"]):
-    """A WebSocket that sends and receives y-websocket messages as bytes, and answers nothing by itself."""
+    """A WebSocket that sends and receives messages as bytes and answers none, to be used in a with statement."""
 
     def __init__(self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float = 10) -> None:
         self.timeout = timeout
@@ -139,7 +139,7 @@ class RawConnection(AbstractContextManager["RawConnection"]):
         self.send(bytes((QUERY_AWARENESS,)))
 
     def receive_until(self, wanted: Callable[[bytes], bool]) -> list[bytes]:
-        """Every message up to and with the first that is wanted."""
+        """Receive messages up to the first that is wanted, and return them all."""
         deadline = time.monotonic() + self.timeout
         messages = []
         while True:
@@ -148,16 +148,16 @@ class RawConnection(AbstractContextManager["RawConnection"]):
                 return messages
 
     def sync(self, state_vector: bytes = EMPTY_STATE_VECTOR) -> bytes:
-        """All updates that the server sends up to its answer to this step 1, as one.
+        """Send a sync step 1, and return all updates up to the answer, merged.
 
-        As messages are dealt with in order, everything sent before has been dealt with when this returns.
+        Messages are handled in order, so everything that was sent before has been handled when this returns.
         """
         self.send_step_1(state_vector)
         messages = self.receive_until(lambda message: message[:2] == bytes((SYNC, STEP_2)))
         return merge_updates(*updates_in(messages))
 
     def receive_awareness(self, client_id: int) -> AwarenessEntry:
-        """The next thing said about one client."""
+        """Return the next awareness entry of a client."""
         while True:
             message = self.receive_until(lambda message: message[0] == AWARENESS)[-1]
             for entry in read_awareness(message):
@@ -165,16 +165,19 @@ class RawConnection(AbstractContextManager["RawConnection"]):
                     return entry
 
     def wait_closed(self) -> tuple[int, str]:
-        """The close code and reason; messages still on their way are read over."""
+        """Receive messages until the connection is closed; return the code and reason."""
         with pytest.raises(ConnectionClosed) as ending:
             self.receive_until(lambda _message: False)
         close = ending.value.rcvd
-        assert close is not None, "the connection broke off without a close frame"
+        assert close is not None, "the connection was closed without a close frame"
         return close.code, close.reason
 
 
 class PycrdtClient(AbstractContextManager["PycrdtClient"]):
-    """A pycrdt document kept in step with a room. Edit `doc`'s types, then `wait_until` something holds."""
+    """A pycrdt document that is synced with a room, to be used in a with statement.
+
+    Changes to its shared types are sent; :meth:`wait_until` receives.
+    """
 
     def __init__(self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float = 10) -> None:
         self.connection = RawConnection(url, headers=headers, timeout=timeout)
@@ -199,7 +202,7 @@ class PycrdtClient(AbstractContextManager["PycrdtClient"]):
         self.connection.__exit__(kind, error, trace)
 
     def wait_until(self, holds: Callable[[], bool]) -> None:
-        """Take in what the server sends until the condition holds."""
+        """Receive and apply messages until a condition holds."""
         if not holds():
             self._handle_until(lambda _message: holds())
 

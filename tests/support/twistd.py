@@ -1,8 +1,12 @@
-"""twistd as it is, but for its very end: it leaves instead of dying of the signal that stopped it.
+"""twistd for tests: exits with a status when a signal stops it, rather than by that signal.
 
-The signal would take the coverage measurement with it.  Where ``STALLS_FILE`` names a file, it also writes there how
-late the reactor was with something that was due every 5 ms, in seconds, the worst last.  Where ``TURNS_FILE`` names
-one, it writes there when the reactor worked for long without a break, by ``perf_counter``, and the processor time.
+Ending by the signal would lose the coverage data. Environment variables add measurements:
+
+- ``STALLS_FILE``: how late the reactor was with a call every 5 ms is written to this file when it stops, in seconds,
+  the worst last.
+- ``TURNS_FILE``: when the reactor worked long without a break, by ``perf_counter``, and the processor time, are written
+  to this file as they happen.
+- ``SET_BACK``: on SIGUSR1 the time of day is set back by so many seconds.
 """
 
 import json
@@ -18,19 +22,20 @@ from twisted.application import app
 from twisted.internet.base import ReactorBase
 from twisted.scripts.twistd import run
 
+#: The interval of the measurements, in seconds.
 TICK = 0.005
 
-#: Other processes do not count in processor time, so this can be little, in seconds.
+#: From how much processor time on a turn of the reactor is written to ``TURNS_FILE``, in seconds.
 LONG = 0.008
 
 
-def leave(number: int) -> NoReturn:
-    """What a shell makes of a process that died of a signal."""
+def exit_with_status(number: int) -> NoReturn:
+    """Exit with the status that a shell reports for a process that a signal ended."""
     sys.exit(128 + number)
 
 
 def watch_for_stalls(path: Path) -> None:
-    """Tick, and write down what was late when the reactor stops."""
+    """Measure how late the reactor is, and write it to a file when the reactor stops."""
     from twisted.internet import reactor
 
     lateness: list[float] = []
@@ -49,7 +54,7 @@ def watch_for_stalls(path: Path) -> None:
 
 
 def set_back_on_signal(seconds: float) -> None:
-    """Put a time of day in place of the system's that can be wrong."""
+    """Replace ``time.time`` with one that SIGUSR1 sets back."""
     right = time.time
     behind = 0.0
 
@@ -67,7 +72,7 @@ def set_back_on_signal(seconds: float) -> None:
 
 
 def watch_for_long_turns(path: Path) -> None:
-    """Tick, and write down at once between which ticks more than :data:`LONG` was worked."""
+    """Write turns of the reactor that take more processor time than :data:`LONG` to a file."""
     from twisted.internet import reactor
 
     file = path.open("w", buffering=1)
@@ -84,7 +89,7 @@ def watch_for_long_turns(path: Path) -> None:
     reactor.callWhenRunning(tick)
 
 
-app._exitWithSignal = leave
+app._exitWithSignal = exit_with_status
 if os.environ.get("SET_BACK"):
     set_back_on_signal(float(os.environ["SET_BACK"]))
 if os.environ.get("STALLS_FILE"):

@@ -1,4 +1,4 @@
-"""A y-py document in a room, as a program of its own: y-py ends its whole process on what it does not understand.
+"""A y-py client as a program of its own, since y-py aborts its process on what it cannot decode.
 
 Usage: python -m tests.support.ypy_client URL COOKIE. Commands come as JSON lines on stdin, each answered with one:
 {"insert": [index, text]} into the text, {"set": [key, value]} in the map, {"push": value} to the array,

@@ -33,9 +33,9 @@ def test_a_provider_that_receives_nothing_else_stays_connected_beyond_its_own_ti
     heard = len(provider.events("message"))
     messages = int(3 * RECONNECT_TIMEOUT / 1000 / PING_INTERVAL)
 
-    provider.wait_heard("message", count=heard + messages, timeout=30)
+    provider.wait_event("message", count=heard + messages, timeout=30)
 
-    socket.expect_undisturbed()
+    socket.expect_never_closed()
     # The state, its removal and the echo of that; no answer to the keep-alives.
     sent = [event["type"] for event in provider.events("outgoingMessage")]
     assert sent.count(AWARENESS) < messages / 2

@@ -17,7 +17,7 @@ from canvas_collab.protocol.awareness import Entry
 from canvas_collab.rooms.awareness import CLOCK_OFFSET
 from canvas_collab.websocket.receiving import MAX_HANDSHAKE_SIZE
 from tests.conftest import StartDaemon
-from tests.support import poison
+from tests.support import poison_cases
 from tests.support.clients import Client, Refused
 from tests.support.daemons import Daemon
 from tests.support.databases import TestDatabase, User
@@ -139,7 +139,7 @@ def test_a_malformed_message_closes_its_sender(room: LimitedRoom, message: bytes
 def test_an_update_that_yjs_would_break_on_closes_its_sender_and_is_not_kept(
     room: LimitedRoom, database: TestDatabase, encode: Callable[[bytes], bytes]
 ) -> None:
-    room.offender.send(encode(next(poison.guids()).updates[0]))
+    room.offender.send(encode(next(poison_cases.guids()).updates[0]))
     room.expect_close(4400, "guid")
     room.daemon.wait_until(lambda: room.daemon.get("/health")[1]["unsaved_updates"] == 0)
     assert {user for (user,) in database.query("SELECT user_id FROM yjs_update_log")} == {room.ada.id}

@@ -26,7 +26,7 @@ from canvas_collab.protocol import sync
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import EMPTY_UPDATE, decode_update, encode_update
 from tests.conftest import StartDaemon
-from tests.support.attackers import Flood
+from tests.support.concurrent_senders import ConcurrentSenders
 from tests.support.daemons import ROOT, Daemon
 from tests.support.databases import TestDatabase
 from tests.support.diagrams import Diagram, headers_of
@@ -41,7 +41,7 @@ HISTORIES = range(1, 31)
 #: How many messages are sent by a viewer, and by an editor.
 BY_VIEWER = 80_000
 BY_EDITOR = 20_000
-ATTACKERS = 6
+SENDERS = 6
 
 #: One of so many messages is random bytes.
 RANDOM_BYTES_EVERY = 10
@@ -156,14 +156,14 @@ def documented_codes() -> set[int]:
     return {int(code) for code in re.findall(r"^\| (44\d\d) \|", page, re.MULTILINE)}
 
 
-def expect_only_offenders_closed(daemon: Daemon, flood: Flood, number: int) -> None:
+def expect_only_offenders_closed(daemon: Daemon, senders: ConcurrentSenders, number: int) -> None:
     """Every message was accepted, or refused with a code that is documented and a reason; nothing failed."""
-    assert flood.failures == []
-    assert flood.dealt_with == number
-    assert set(flood.codes) <= documented_codes(), flood.codes
-    assert all(reason for _message, _code, reason in flood.refused)
+    assert senders.failures == []
+    assert senders.answered == number
+    assert set(senders.codes) <= documented_codes(), senders.codes
+    assert all(reason for _message, _code, reason in senders.refused)
     # Neither of them is rare, or the messages would be no test.
-    assert min(len(flood.refused), len(flood.accepted)) > number / 20
+    assert min(len(senders.refused), len(senders.accepted)) > number / 20
     assert [line for line in daemon.lines if not line.startswith("{") or "Traceback" in line] == []
     assert [event for event in daemon.events() if event["level"] not in ("debug", "info")] == []
 
@@ -178,18 +178,18 @@ def test_a_flood_of_malformed_messages_from_a_viewer_does_not_affect_other_clien
     typed = ""
     warm = None
 
-    with Flood(diagram.daemon, diagram.room, diagram.viewer, messages, ATTACKERS) as flood:
+    with ConcurrentSenders(diagram.daemon, diagram.room, diagram.viewer, messages, SENDERS) as senders:
         for number in count(1):
-            if not flood.wait_until_dealt_with(number * BYSTANDER_EVERY):
+            if not senders.wait_until_answered(number * BYSTANDER_EVERY):
                 break
             bystander.insert_text("text", len(typed), f"{number} ")
             typed += f"{number} "
             bystanders.wait_converged(bystander, listener)
-            if warm is None and flood.dealt_with >= BY_VIEWER / 3:
+            if warm is None and senders.answered >= BY_VIEWER / 3:
                 warm = diagram.daemon.memory
     hot = diagram.daemon.memory
 
-    expect_only_offenders_closed(diagram.daemon, flood, BY_VIEWER)
+    expect_only_offenders_closed(diagram.daemon, senders, BY_VIEWER)
     for client in (bystander, listener):
         assert client.report()["closes"] == [], seed
     newcomer = diagram.join(bystanders, "newcomer", diagram.owner)
@@ -200,7 +200,7 @@ def test_a_flood_of_malformed_messages_from_a_viewer_does_not_affect_other_clien
     assert {user for user, _update in diagram.log()} == {diagram.editor.id}, seed
     if warm is not None and hot is not None:
         assert hot - warm <= GROWTH_MAX, f"{seed}: grew from {warm} to {hot} bytes"
-    print(f"{flood.dealt_with} in {flood.seconds:.1f} s, {dict(flood.codes)}, memory {warm} to {hot}")
+    print(f"{senders.answered} in {senders.seconds:.1f} s, {dict(senders.codes)}, memory {warm} to {hot}")
 
 
 def test_of_an_editors_flood_nothing_refused_is_saved_and_nothing_accepted_breaks_a_client(
@@ -210,10 +210,10 @@ def test_of_an_editors_flood_nothing_refused_is_saved_and_nothing_accepted_break
     messages = malformed_messages(random.Random(SEED + 1), yjs.corpus(), BY_EDITOR)
     yjs.follow(diagram, "follower")
 
-    with Flood(diagram.daemon, diagram.room, diagram.editor, messages, ATTACKERS) as flood:
+    with ConcurrentSenders(diagram.daemon, diagram.room, diagram.editor, messages, SENDERS) as senders:
         pass
 
-    expect_only_offenders_closed(diagram.daemon, flood, BY_EDITOR)
+    expect_only_offenders_closed(diagram.daemon, senders, BY_EDITOR)
     follower = yjs.settle("follower")
     assert follower["failures"] == [], seed
     yjs.follow(diagram, "newcomer")
@@ -222,7 +222,7 @@ def test_of_an_editors_flood_nothing_refused_is_saved_and_nothing_accepted_break
     assert newcomer["stateVector"] == follower["stateVector"], seed
     diagram.daemon.wait_until(lambda: diagram.daemon.get("/health")[1]["unsaved_updates"] == 0)
     kept = [decode_update(update) for _user, update in diagram.log()]
-    accepted = Document(map(decode_update, updates_of(flood.accepted)))
+    accepted = Document(map(decode_update, updates_of(senders.accepted)))
     assert not any(accepted.lacks_any_of(update) for update in kept), f"{seed}: something is kept that was refused"
 
     diagram.daemon.stop()
@@ -231,7 +231,7 @@ def test_of_an_editors_flood_nothing_refused_is_saved_and_nothing_accepted_break
     latecomer = yjs.settle("latecomer")
     # Compaction may have made it smaller in the meantime.
     assert (latecomer["failures"], latecomer["stateVector"]) == ([], newcomer["stateVector"]), seed
-    print(f"{flood.dealt_with} in {flood.seconds:.1f} s, {dict(flood.codes)}, {len(kept)} kept, {newcomer['size']}")
+    print(f"{senders.answered} in {senders.seconds:.1f} s, {dict(senders.codes)}, {len(kept)} kept, {newcomer['size']}")
 
 
 def test_yjs_applies_every_accepted_update_and_no_update_takes_long(yjs: Yjs) -> None:

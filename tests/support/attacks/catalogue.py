@@ -1,4 +1,4 @@
-"""All shapes, by name."""
+"""All shapes of attack, by name."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from itertools import chain
 
 from attrs import evolve
 
-from tests.support.attacks import asking, deletions, framing, structs, values
+from tests.support.attacks import deletions, framing, queries, structs, values
 from tests.support.attacks.shape import Shape, WireProtocol
 
-#: Those that are also tried with Hocuspocus's envelope.
+#: The shapes that are also sent with Hocuspocus's protocol.
 _ALSO_IN_HOCUSPOCUS = ("deletions-descending", "collected", "authors", "vector", "list-of-true", "awareness-too-large")
 
-_all = list(chain(structs.SHAPES, deletions.SHAPES, values.SHAPES, asking.SHAPES, framing.SHAPES))
+_all = list(chain(structs.SHAPES, deletions.SHAPES, values.SHAPES, queries.SHAPES, framing.SHAPES))
 
 SHAPES: Mapping[str, Shape] = {
     shape.name: shape

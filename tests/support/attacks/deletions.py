@@ -1,4 +1,4 @@
-"""Delete sets in other orders than Yjs writes them."""
+"""Shapes of delete sets: many ranges, in other orders than Yjs writes them, over and beside known ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 from tests.support.attacks.encoding import AUTHOR, FOUR_BYTES, deletions, item, section, string, update, var, wide
 from tests.support.attacks.shape import Container, Maker, Shape
 
-#: What a range takes.
+#: How many bytes a range takes.
 _RANGE = 5
 
 
@@ -16,7 +16,7 @@ def _count(size: int) -> int:
 
 
 def ascending(size: int, first: int = FOUR_BYTES) -> list[bytes]:
-    """As Yjs writes them."""
+    """Ranges in ascending order, as Yjs writes them."""
     count = _count(size)
     return [update(deletions=deletions(((first + 2 * number, 1) for number in range(count)), count))]
 
@@ -27,13 +27,13 @@ def between(size: int) -> list[bytes]:
 
 
 def descending(size: int) -> list[bytes]:
-    """The last range first."""
+    """Ranges in descending order."""
     count = _count(size)
     return [update(deletions=deletions(((FOUR_BYTES + 2 * (count - number), 1) for number in range(count)), count))]
 
 
 def shuffled(size: int) -> list[bytes]:
-    """In no order."""
+    """Ranges in random order."""
     count = _count(size)
     starts = [FOUR_BYTES + 2 * number for number in range(count)]
     random.Random(1).shuffle(starts)
@@ -41,20 +41,20 @@ def shuffled(size: int) -> list[bytes]:
 
 
 def from_both_ends(size: int) -> list[bytes]:
-    """The first, the last, the second, the last but one ..."""
+    """Ranges from both ends: the first, the last, the second, the last but one, and so on."""
     count = _count(size)
     order = (number // 2 if number % 2 else count - 1 - number // 2 for number in range(count))
     return [update(deletions=deletions(((FOUR_BYTES + 2 * number, 1) for number in order), count))]
 
 
 def overlapping(size: int) -> list[bytes]:
-    """Each over the next hundred, the last one first."""
+    """Ranges in descending order, each of which overlaps the next hundred."""
     count = _count(size)
     return [update(deletions=deletions(((FOUR_BYTES + (count - number), 100) for number in range(count)), count))]
 
 
 def swallowing(size: int) -> list[bytes]:
-    """Every thousandth range swallows the thousand before it."""
+    """Ranges of which every thousandth covers the thousand before it."""
     count = _count(size) - _count(size) // 1000
     parts = []
     for number in range(count):
@@ -65,7 +65,7 @@ def swallowing(size: int) -> list[bytes]:
 
 
 def one_author_again(size: int) -> list[bytes]:
-    """One author, named anew for each range, the last range first."""
+    """Ranges in descending order, each with its author anew."""
     count = (size - 32) // 10
     head = wide(AUTHOR) + b"\x01"
     parts = b"".join(head + wide(FOUR_BYTES + 2 * (count - number)) + b"\x01" for number in range(count))
@@ -73,14 +73,14 @@ def one_author_again(size: int) -> list[bytes]:
 
 
 def many_authors(size: int) -> list[bytes]:
-    """Each author with one range."""
+    """Very many authors with one range each."""
     count = (size - 32) // 7
     parts = b"".join(wide(FOUR_BYTES + number) + b"\x01\0\x01" for number in range(count))
     return [update(deletions=var(count) + parts)]
 
 
 def many_authors_of_nothing(size: int) -> list[bytes]:
-    """Each author without a range."""
+    """Very many authors without a range."""
     count = (size - 32) // 5
     parts = b"".join(wide(FOUR_BYTES + number) + b"\0" for number in range(count))
     return [update(deletions=var(count) + parts)]
@@ -92,13 +92,13 @@ def text(size: int) -> list[bytes]:
 
 
 def values(size: int) -> list[bytes]:
-    """One list of values there."""
+    """One list of values at the same clocks."""
     count = 2 * _count(size)
     return [update(section(item(8, var(count) + b"\x78" * count), 1, clock=FOUR_BYTES))]
 
 
 def cycle(size: int) -> list[bytes]:
-    """Two items, each inserted behind the other, and deleted."""
+    """Two items, each of which has the other as its origin, and their deletion."""
     one, other = wide(FOUR_BYTES + 1), wide(FOUR_BYTES + 2)
     sections = [
         var(1) + author + b"\0" + b"\x84" + origin + b"\0" + b"\x01x" for author, origin in ((one, other), (other, one))
@@ -108,7 +108,7 @@ def cycle(size: int) -> list[bytes]:
 
 
 def one_large(size: int) -> list[bytes]:
-    """A tiny update that deletes all clocks there are."""
+    """A tiny update that deletes all clocks."""
     return [update(deletions=b"\x01" + var(AUTHOR) + b"\x01\0" + var(2**32 - 2))]
 
 

@@ -1,4 +1,4 @@
-"""What is in the frames rather than in the messages, and the messages of Hocuspocus."""
+"""Shapes of WebSocket frames, and of messages of Hocuspocus's protocol."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.attacks.shape import Container, Maker, Shape, WireProtocol
 from tests.support.attacks.structs import collected
 from tests.support.attacks.values import text
 
-#: The room that Hocuspocus's shapes are about, where it has to be written into the bytes.
+#: The room of the shapes that have to name one in their messages.
 ROOM = "diagram-attacked"
 _ADDRESS = encode_var_string(ROOM)
 
@@ -22,12 +22,13 @@ _MASK = bytes.fromhex("a1b2c3d4")
 
 
 def _many(message: bytes, opcode: int = BINARY) -> Maker:
-    """One small frame, again and again, until there are so many bytes; a tenth of them is many enough."""
+    """Make shapes that repeat a small frame, up to a tenth of the size."""
     one = frame(message, opcode)
     return lambda size: [one * (size // 10 // len(one))]
 
 
 def _fragmented(part: bytes) -> Maker:
+    """Make shapes of one message in very many equal fragments."""
     one = frame(part, 0)
     head, tail = frame(b"\0", BINARY & 0x7F), frame(b"", 0x80)
     return lambda size: [head + one * (size // 10 // len(one)) + tail]
@@ -38,7 +39,7 @@ def _message(size: int) -> bytes:
 
 
 def masked(size: int) -> list[bytes]:
-    """A message with a mask, as browsers send it."""
+    """A message with a mask, as browsers send."""
     return [frame(_message(size), mask=_MASK)]
 
 
@@ -59,7 +60,7 @@ def too_large(size: int) -> list[bytes]:
 
 
 def truncated(size: int) -> list[bytes]:
-    """A frame of which the last byte never comes."""
+    """A frame without its last byte."""
     return [frame(_message(size))[:-1]]
 
 
@@ -73,7 +74,7 @@ def controls_within(size: int) -> list[bytes]:
 
 
 def medium(size: int) -> list[bytes]:
-    """Messages of 60 kB, one after the other: each a delete set whose ranges descend."""
+    """Many messages of 60 kB, each a delete set with descending ranges."""
     message = frame(sync.encode_update(descending(60_000)[0]))
     return [message * max(1, size // len(message))]
 
@@ -106,13 +107,13 @@ def long_token(size: int) -> list[bytes]:
 
 
 def sessions(size: int) -> list[bytes]:
-    """The same document, opened in very many sessions."""
+    """Very many sessions of one document."""
     count = min(size // 100, 5000)
     return [encode_var_string(f"{ROOM}\0{number}") + sync.encode_step_1(b"\0") for number in range(count)]
 
 
 def documents(size: int) -> list[bytes]:
-    """Very many documents are asked for."""
+    """Very many documents, each with a random token."""
     count = min(size // 100, 5000)
     return [
         encode_var_string(f"diagram-{number}") + bytes((_AUTH, 0)) + string(os.urandom(16).hex().encode())
@@ -121,7 +122,7 @@ def documents(size: int) -> list[bytes]:
 
 
 def waiting(size: int) -> list[bytes]:
-    """Very many empty messages of a document that is not open."""
+    """Very many empty updates of a document that is not open."""
     return [_addressed(sync.encode_update(update()))] * min(size // 100, 5000)
 
 
@@ -131,12 +132,12 @@ def waiting_large(size: int) -> list[bytes]:
 
 
 def unknown(size: int) -> list[bytes]:
-    """A large message of a type that nobody knows."""
+    """A large message of an unknown type."""
     return [b"\x63" + b"x" * (size - 1)]
 
 
 def unknown_addressed(size: int) -> list[bytes]:
-    """The same in an envelope."""
+    """A large message of an unknown type with an address."""
     return [_addressed(b"\x63" + b"x" * (size - 64))]
 
 
@@ -178,14 +179,20 @@ SHAPES = (
     _says("sync-reply", "millions of garbage-collected structs in a sync reply", reply, WireProtocol.HOCUSPOCUS),
     _says("closings", "a document is closed very many times", _closings, WireProtocol.HOCUSPOCUS),
     _says("sessions", "one document in thousands of sessions", sessions, WireProtocol.HOCUSPOCUS),
-    _frames("hocuspocus-pings", "very many pings of Hocuspocus at once", _many(b"\x09"), WireProtocol.STRANGER),
-    _frames("stranger-pings", "very many pings at once, from nobody", _many(b"", PING), WireProtocol.STRANGER),
+    _frames("hocuspocus-pings", "very many pings of Hocuspocus at once", _many(b"\x09"), WireProtocol.UNAUTHENTICATED),
+    _frames("stranger-pings", "very many pings at once, from nobody", _many(b"", PING), WireProtocol.UNAUTHENTICATED),
     _frames(
-        "stranger-fragments", "very many empty fragments, from nobody", _fragmented(b""), WireProtocol.STRANGER, True
+        "stranger-fragments",
+        "very many empty fragments, from nobody",
+        _fragmented(b""),
+        WireProtocol.UNAUTHENTICATED,
+        True,
     ),
-    _says("address", "an address of megabytes", long_address, WireProtocol.STRANGER),
-    _says("token", "a token of megabytes", long_token, WireProtocol.STRANGER),
-    _says("documents", "thousands of documents with random tokens", documents, WireProtocol.STRANGER),
-    _says("waiting", "thousands of messages of a document that is not open", waiting, WireProtocol.STRANGER),
-    _says("waiting-large", "large messages of a document that is not open", waiting_large, WireProtocol.STRANGER),
+    _says("address", "an address of megabytes", long_address, WireProtocol.UNAUTHENTICATED),
+    _says("token", "a token of megabytes", long_token, WireProtocol.UNAUTHENTICATED),
+    _says("documents", "thousands of documents with random tokens", documents, WireProtocol.UNAUTHENTICATED),
+    _says("waiting", "thousands of messages of a document that is not open", waiting, WireProtocol.UNAUTHENTICATED),
+    _says(
+        "waiting-large", "large messages of a document that is not open", waiting_large, WireProtocol.UNAUTHENTICATED
+    ),
 )

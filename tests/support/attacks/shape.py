@@ -1,4 +1,4 @@
-"""What a shape of attack is, and how it gets onto a socket."""
+"""Shapes of attack: crafted messages of any size that are costly to handle, and how they are sent."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ from canvas_collab.protocol import sync
 from canvas_collab.protocol.lib0 import encode_var_string
 from tests.support.attacks.encoding import frame
 
-#: What a message has around an update or the like at most: types, lengths, and a room's name.
+#: How many bytes a message has at most around its update or state vector: types, lengths, and a room's name.
 ENVELOPE = 64
 
+#: Makes updates, state vectors and the like, of at most so many bytes each.
 Maker = Callable[[int], Sequence[bytes]]
 
 
 class Container(enum.Enum):
-    """What the bytes of a shape are."""
+    """What the parts of a shape are, and so what they are sent in."""
 
     UPDATE = enum.auto()
     STEP_2 = enum.auto()
     STEP_1 = enum.auto()
     AWARENESS = enum.auto()
-    #: Whole messages, of whichever protocol it is.
+    #: Whole messages of the shape's protocol.
     MESSAGE = enum.auto()
-    #: What goes onto the socket.
+    #: Bytes that are sent as they are.
     FRAMES = enum.auto()
 
 
 class WireProtocol(enum.Enum):
-    """Which protocol is spoken, and whether the document has been opened."""
+    """The protocol of a connection, and whether it has opened the document."""
 
     Y_WEBSOCKET = "y-websocket"
     HOCUSPOCUS = "hocuspocus"
-    #: Hocuspocus, and nobody has said who they are.
-    STRANGER = "hocuspocus, nothing opened"
+    #: Hocuspocus, without a token.
+    UNAUTHENTICATED = "hocuspocus, nothing opened"
 
 
 _WRAP: dict[Container, Callable[[bytes], bytes]] = {
@@ -51,10 +52,10 @@ _WRAP: dict[Container, Callable[[bytes], bytes]] = {
 class Shape:
     """One kind of attack.
 
-    :ivar make: makes it, of at most so many bytes.
-    :ivar before: makes the updates that the document holds by then.
-    :ivar largest: it is not made larger than this.
-    :ivar refused: whether a part of it is malformed to whoever takes it apart, however large it is.
+    :ivar make: makes its parts.
+    :ivar before: makes updates that are in the document before.
+    :ivar largest: the size beyond which it is not made, in bytes.
+    :ivar refused: whether a part of it is malformed, whatever its size.
     """
 
     name: str
@@ -67,15 +68,15 @@ class Shape:
     refused: bool = False
 
     def parts(self, size: int) -> Sequence[bytes]:
-        """Its updates, state vectors and so on, each small enough for a message of that size."""
+        """Return its parts, each small enough for a message of `size` bytes."""
         return self.make(min(size, self.largest) - ENVELOPE)
 
     def stored(self, size: int) -> Sequence[bytes]:
-        """The updates that the document holds before."""
+        """Return the updates that are in the document before."""
         return self.before(min(size, self.largest) - ENVELOPE) if self.before else ()
 
     def wire(self, size: int, room: str) -> bytes:
-        """What an attacker sends."""
+        """Return the bytes that are sent."""
         parts = self.parts(size)
         if self.container is Container.FRAMES:
             return b"".join(parts)

@@ -1,4 +1,4 @@
-"""Updates with very many structs, authors or gaps, and ones that bring what is known in other pieces."""
+"""Shapes of updates: very many structs, authors or gaps, and known clocks in other structs than before."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def authors(size: int, struct: bytes = _ONE_GC) -> list[bytes]:
 
 
 def known_authors(size: int) -> list[bytes]:
-    """Authors that are there before; no more of them than a document may have."""
+    """Authors for the document before; no more than a document may have."""
     return authors(min(size, 700_000))
 
 
@@ -57,7 +57,7 @@ def collected(size: int) -> list[bytes]:
 
 
 def collected_then_broken(size: int) -> list[bytes]:
-    """The same, and the last struct is none."""
+    """The same, with a last struct that is malformed."""
     count = (size - 16) // 2
     return [update(section(_ONE_GC * (count - 1) + b"\x1f\x01", count))]
 
@@ -85,12 +85,12 @@ def gaps(size: int, first: bytes = _ONE_GC, clock: int = 0) -> list[bytes]:
 
 
 def known_gaps(size: int) -> list[bytes]:
-    """Gaps that are there before; no more of them than a document may have."""
+    """Gaps for the document before; no more than a document may have."""
     return gaps(min(size, 400_000))
 
 
 def other_gaps(size: int) -> list[bytes]:
-    """The same, of the clocks between."""
+    """The same at the clocks of the gaps."""
     return gaps(size, clock=1)
 
 
@@ -131,7 +131,7 @@ def pieces(size: int) -> list[bytes]:
 
 
 def backwards(size: int) -> list[bytes]:
-    """Many updates of one struct each, the last clock first."""
+    """Many updates of one struct each, in descending order of clocks."""
     count = min(size // 64, 4000)
     return [update(section(_ONE_GC, 1, clock=2 * (count - number))) for number in range(count)]
 
@@ -144,13 +144,13 @@ def deleted_stretches(size: int) -> list[bytes]:
 
 
 def trailing(size: int) -> list[bytes]:
-    """A tiny update, and bytes behind it that are none."""
+    """A tiny update followed by further bytes."""
     head = update(section(item(_STRING, b"\x01x"), 1))
     return [head + b"\xff" * (size - len(head))]
 
 
 def counts(size: int) -> list[bytes]:
-    """Counts of 2**53 - 1, and nothing there."""
+    """Updates with counts of 2**53 - 1 and nothing behind them."""
     huge = var(2**53 - 1)
     return [huge, b"\x01" + huge + var(AUTHOR) + b"\0" + GC, b"\0" + huge, b"\0\x01" + var(AUTHOR) + huge]
 

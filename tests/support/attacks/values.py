@@ -1,4 +1,4 @@
-"""Updates of one struct or few with huge contents: values, JSON texts, strings."""
+"""Shapes of updates with large contents: values, JSON texts, strings."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from tests.support.attacks.shape import Container, Maker, Shape
 _JSON, _BINARY, _STRING, _EMBED, _FORMAT, _ANY, _DOC = 2, 3, 4, 5, 6, 8, 9
 _ARRAY, _OBJECT, _TRUE, _TEXT, _BYTES, _INTEGER = b"\x75", b"\x76", b"\x78", b"\x77", b"\x74", b"\x7d"
 
-#: How deep values may be nested.
+#: A depth of nesting that is accepted.
 _DEPTH = 490
 
-_ROOM = 64
+#: How many bytes an update has around its content at most.
+_OVERHEAD = 64
 
 
 def _content(kind: int, content: bytes) -> list[bytes]:
@@ -28,19 +29,19 @@ def _any(value: bytes) -> list[bytes]:
 
 def list_of(size: int, value: bytes) -> list[bytes]:
     """A list of values in one item."""
-    count = (size - _ROOM) // len(value)
+    count = (size - _OVERHEAD) // len(value)
     return _content(_ANY, var(count) + value * count)
 
 
 def array_of(size: int, value: bytes) -> list[bytes]:
     """One array of values."""
-    count = (size - _ROOM) // len(value)
+    count = (size - _OVERHEAD) // len(value)
     return _any(_ARRAY + var(count) + value * count)
 
 
 def object_of_keys(size: int) -> list[bytes]:
     """One object of very many keys."""
-    count = (size - _ROOM) // 6
+    count = (size - _OVERHEAD) // 6
     return _any(_OBJECT + var(count) + b"".join(b"\x04" + letters(number) + _TRUE for number in range(count)))
 
 
@@ -50,8 +51,8 @@ def nested(size: int) -> list[bytes]:
 
 
 def nested_too_deep(size: int) -> list[bytes]:
-    """Arrays nested to the end."""
-    return _any((_ARRAY + b"\x01") * ((size - _ROOM) // 2) + _TRUE)
+    """Arrays nested as deeply as the size allows."""
+    return _any((_ARRAY + b"\x01") * ((size - _OVERHEAD) // 2) + _TRUE)
 
 
 def nested_objects(size: int) -> list[bytes]:
@@ -61,65 +62,65 @@ def nested_objects(size: int) -> list[bytes]:
 
 def text(size: int, character: bytes, end: bytes = b"") -> list[bytes]:
     """One string."""
-    return _content(_STRING, string(character * ((size - _ROOM) // len(character)) + end))
+    return _content(_STRING, string(character * ((size - _OVERHEAD) // len(character)) + end))
 
 
 def value_text(size: int) -> list[bytes]:
     """One string that is a value."""
-    return _any(_TEXT + string(b"x" * (size - _ROOM)))
+    return _any(_TEXT + string(b"x" * (size - _OVERHEAD)))
 
 
 def value_bytes(size: int) -> list[bytes]:
     """Bytes that are a value."""
-    return _any(_BYTES + string(b"\xff" * (size - _ROOM)))
+    return _any(_BYTES + string(b"\xff" * (size - _OVERHEAD)))
 
 
 def binary(size: int) -> list[bytes]:
     """One item of bytes."""
-    return _content(_BINARY, string(b"\xff" * (size - _ROOM)))
+    return _content(_BINARY, string(b"\xff" * (size - _OVERHEAD)))
 
 
 def subdocument(size: int) -> list[bytes]:
     """A subdocument with an option of very many values."""
-    count = size - 2 * _ROOM
+    count = size - 2 * _OVERHEAD
     return _content(_DOC, string(b"guid") + _OBJECT + b"\x01\x04meta" + _ARRAY + var(count) + _TRUE * count)
 
 
 def embedded(size: int, json: Callable[[int], bytes]) -> list[bytes]:
     """An embed of one JSON text."""
-    return _content(_EMBED, string(json(size - _ROOM)))
+    return _content(_EMBED, string(json(size - _OVERHEAD)))
 
 
 def formats(size: int) -> list[bytes]:
     """Very many formats."""
     struct = item(_FORMAT, string(b"bold") + string(b"true"))
-    count = (size - _ROOM) // len(struct)
+    count = (size - _OVERHEAD) // len(struct)
     return [update(section(struct * count, count))]
 
 
 def embeds(size: int) -> list[bytes]:
     """Very many embeds."""
     struct = item(_EMBED, string(b"{}"))
-    count = (size - _ROOM) // len(struct)
+    count = (size - _OVERHEAD) // len(struct)
     return [update(section(struct * count, count))]
 
 
 def texts(size: int) -> list[bytes]:
     """A list of very many JSON texts in one item."""
-    count = (size - _ROOM) // 2
+    count = (size - _OVERHEAD) // 2
     return _content(_JSON, var(count) + b"\x011" * count)
 
 
 def names(size: int) -> list[bytes]:
     """Items in very many shared types, each named on the document."""
-    count = (size - _ROOM) // 9
+    count = (size - _OVERHEAD) // 9
     structs = b"".join(b"\x04\x01\x04" + letters(number) + b"\x01x" for number in range(count))
     return [update(section(structs, count))]
 
 
 def long_key(size: int) -> list[bytes]:
     """One value of a map, under a key of megabytes."""
-    return [update(section(b"\x28\x01\x01m" + string(b"k" * (size - _ROOM)) + b"\x01\x78", 1))]
+    return [update(section(b"\x28\x01\x01m" + string(b"k" * (size - _OVERHEAD)) + b"\x01\x78", 1))]
 
 
 def integers(size: int) -> list[bytes]:

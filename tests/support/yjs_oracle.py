@@ -1,4 +1,4 @@
-"""The judge of updates: real Yjs in a Node process beside the tests, and what this server would relay to clients."""
+"""A test oracle for updates: applies what the server would relay to Yjs clients, in a Node process."""
 
 from __future__ import annotations
 
@@ -18,16 +18,21 @@ from canvas_collab.document.document import Document
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import decode_update, encode_update
 
-#: The longest that one history may take, in seconds; a client that takes longer hangs.
-HANGING = 20.0
+#: How long the check of one history may take, in seconds; then a client is taken to hang.
+TIMEOUT = 20.0
 
-#: How many histories are judged by one command.
+#: How many histories are checked by one command.
 BATCH = 20
 
 
 @frozen
 class Failure:
-    """A step of a client that broke: which client and which step, how, and on which of the relayed updates."""
+    """A failed step of a client.
+
+    :ivar step: which client, and which step.
+    :ivar error: how it failed.
+    :ivar index: on which of the relayed updates.
+    """
 
     step: str
     error: str
@@ -35,34 +40,38 @@ class Failure:
 
     @property
     def group(self) -> str:
-        """What failures of the same kind have in common."""
+        """A text that is the same for failures of the same kind."""
         return f"{self.step} | {self.error}"
 
     @property
     def is_reading(self) -> bool:
-        """Whether only a look at the document failed: what is somewhere is not what an application put there."""
+        """Whether only reading the document failed: something is in it that no application would put there."""
         return self.step.endswith(": read")
 
 
 @frozen
-class LogPruner:
-    """What came in for one document: what it held before, and the updates that were accepted after that."""
+class History:
+    """The updates of a document.
+
+    :ivar before: those that make up the document at first.
+    :ivar accepted: those that the server accepted after that.
+    """
 
     before: Sequence[bytes] = field(repr=False)
     accepted: Sequence[bytes] = field(repr=False)
 
     def relayed(self) -> list[bytes]:
-        """What was relayed of the accepted updates to those who have the document open: of each what was new."""
+        """Return the new parts of the accepted updates, which the server relays to connected clients."""
         document = Document(map(decode_update, self.before))
         relayed = []
         for data in self.accepted:
-            taken = document.apply(decode_update(data))
-            if taken:
-                relayed.append(encode_update(taken.runs, taken.deletions))
+            new_part = document.apply(decode_update(data))
+            if new_part:
+                relayed.append(encode_update(new_part.runs, new_part.deletions))
         return relayed
 
     def encoded(self) -> dict[str, Any]:
-        """The same for the Node process: what was relayed, and what a newcomer is told."""
+        """Return the history as JSON for the Node process, with what a new client would be sent."""
         before = Document(map(decode_update, self.before))
         relayed = self.relayed()
         whole = Document(map(decode_update, [before.encode(), *relayed]))
@@ -74,21 +83,21 @@ class LogPruner:
 
 
 def is_accepted(data: bytes) -> bool:
-    """Whether the server takes an update."""
+    """Return whether the server accepts an update."""
     try:
         return bool(decode_update(data, reject_poison=True))
     except Malformed:
         return False
 
 
-class Judge:
-    """The Node process.  One that hangs is killed, and another one started."""
+class YjsOracle:
+    """The Node process, to be used in a with statement. If it hangs it is killed, and started anew."""
 
     def __init__(self, node: str | Path, directory: Path) -> None:
         self._command = [str(node), str(directory / "judge.mjs")]
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Judge:
+    def __enter__(self) -> YjsOracle:
         return self
 
     def __exit__(
@@ -96,43 +105,43 @@ class Judge:
     ) -> None:
         self._stop()
 
-    def judge(self, histories: Sequence[LogPruner]) -> list[list[Failure]]:
-        """For each history what broke."""
+    def check(self, histories: Sequence[History]) -> list[list[Failure]]:
+        """Return the failures of each history."""
         verdicts: list[list[Failure]] = []
         for start in range(0, len(histories), BATCH):
-            verdicts += self._judge([history.encoded() for history in histories[start : start + BATCH]])
+            verdicts += self._check([history.encoded() for history in histories[start : start + BATCH]])
         return verdicts
 
     def histories(self, seeds: Iterable[int]) -> list[list[bytes]]:
-        """What real Yjs puts on the wire, for each seed."""
+        """Return a history of updates for each seed, from random edits of Yjs clients."""
         found = self._call("histories", seeds=list(seeds))
         return [[b64decode(update) for update in history] for history in found]
 
     def nesting(self, depths: Sequence[int]) -> list[dict[str, Any]]:
-        """What Yjs does with types that are nested so deeply."""
+        """Return how Yjs copes with shared types that are nested so deeply."""
         answer: list[dict[str, Any]] = self._call("nesting", depths=list(depths))
         return answer
 
-    def reduced(self, history: LogPruner) -> LogPruner:
-        """The fewest updates of a history that break a client in the same way, found by leaving them out in turn."""
-        groups = {failure.group for failure in self.judge([history])[0] if not failure.is_reading}
+    def reduced(self, history: History) -> History:
+        """Leave out accepted updates one by one, as long as a client still fails in the same way."""
+        groups = {failure.group for failure in self.check([history])[0] if not failure.is_reading}
         accepted = list(history.accepted)
         for update in history.accepted:
             if len(accepted) == 1:
                 break
             fewer = [other for other in accepted if other is not update]
-            [verdict] = self.judge([LogPruner(history.before, fewer)])
+            [verdict] = self.check([History(history.before, fewer)])
             if groups & {failure.group for failure in verdict}:
                 accepted = fewer
-        return LogPruner(history.before, accepted)
+        return History(history.before, accepted)
 
-    def _judge(self, encoded: list[dict[str, Any]]) -> list[list[Failure]]:
+    def _check(self, encoded: list[dict[str, Any]]) -> list[list[Failure]]:
         try:
             answer = self._call("judge", histories=encoded)
         except TimeoutError:
             if len(encoded) == 1:
                 return [[Failure("some client", "hangs")]]
-            return [verdict for history in encoded for verdict in self._judge([history])]
+            return [verdict for history in encoded for verdict in self._check([history])]
         return [[Failure(**failure) for failure in verdict] for verdict in answer]
 
     def _call(self, command: str, **details: Any) -> Any:
@@ -143,7 +152,7 @@ class Judge:
         process.stdin.flush()
         line = bytearray()
         while not line.endswith(b"\n"):
-            readable, _, _ = select.select([process.stdout], [], [], HANGING)
+            readable, _, _ = select.select([process.stdout], [], [], TIMEOUT)
             if not readable:
                 self._stop()
                 raise TimeoutError(command)

@@ -1,4 +1,4 @@
-"""Yjs updates as values that can be changed and put together: for updates that no client would make."""
+"""Yjs updates as values that can be modified and combined, for updates that no client would send."""
 
 from __future__ import annotations
 
@@ -16,8 +16,17 @@ Id: TypeAlias = tuple[int, int]
 
 
 @define
-class Crafted:
-    """A struct: what it is, between what it was inserted, or what it is in, and its content as bytes."""
+class CraftedStruct:
+    """A struct.
+
+    :ivar kind: as in the format, :mod:`canvas_collab.protocol.struct_info`.
+    :ivar content: the encoded content.
+    :ivar origin: the id of the item to its left when it was inserted.
+    :ivar right: the id of the item to its right when it was inserted.
+    :ivar parent: the shared type, by its name on the document or its id; encoded only without `origin` and `right`.
+    :ivar key: of a map or of attributes.
+    :ivar length: in clocks.
+    """
 
     kind: int
     content: bytes
@@ -28,7 +37,7 @@ class Crafted:
     length: int = 1
 
     def encode(self) -> bytes:
-        """The struct."""
+        """Encode the struct."""
         if self.kind in (GC, SKIP):
             return bytes((self.kind,)) + encode_var_uint(self.length)
         info = self.kind
@@ -52,15 +61,15 @@ class Crafted:
 
 
 @define
-class Part:
-    """The structs of one client, the first of them at a clock."""
+class ClientStructs:
+    """Structs of one client, from a clock on."""
 
     client: int
     clock: int
-    structs: list[Crafted]
+    structs: list[CraftedStruct]
 
-    def ids(self) -> list[tuple[Id, Crafted]]:
-        """The first id of each struct."""
+    def ids(self) -> list[tuple[Id, CraftedStruct]]:
+        """Return each struct with its first id."""
         found, clock = [], self.clock
         for struct in self.structs:
             found.append(((self.client, clock), struct))
@@ -70,13 +79,16 @@ class Part:
 
 @define
 class CraftedUpdate:
-    """Structs and deletions, the latter as they are: a client, its first deleted clock, and how many."""
+    """An update.
 
-    parts: list[Part] = field(factory=list)
+    :ivar deletions: ranges, in the order in which they are encoded: client id, first clock, length.
+    """
+
+    parts: list[ClientStructs] = field(factory=list)
     deletions: list[tuple[int, int, int]] = field(factory=list)
 
     def encode(self) -> bytes:
-        """The update."""
+        """Encode the update."""
         structs = [
             encode_var_uint(len(part.structs))
             + encode_var_uint(part.client)
@@ -87,14 +99,16 @@ class CraftedUpdate:
         return encode_var_uint(len(structs)) + b"".join(structs) + encode_deletions(self.deletions)
 
 
-def crafted(client: int, clock: int, *structs: Crafted, deleting: Sequence[tuple[int, int, int]] = ()) -> bytes:
-    """An update of one client's structs."""
-    parts = [Part(client, clock, list(structs))] if structs else []
+def crafted_update(
+    client: int, clock: int, *structs: CraftedStruct, deleting: Sequence[tuple[int, int, int]] = ()
+) -> bytes:
+    """Encode an update with the structs of one client, and deletions."""
+    parts = [ClientStructs(client, clock, list(structs))] if structs else []
     return CraftedUpdate(parts, list(deleting)).encode()
 
 
 def encode_deletions(ranges: Sequence[tuple[int, int, int]]) -> bytes:
-    """A delete set with these ranges, in this order."""
+    """Encode a delete set with these ranges, in this order."""
     clients: dict[int, list[tuple[int, int]]] = {}
     for client, start, length in ranges:
         clients.setdefault(client, []).append((start, length))
@@ -105,24 +119,27 @@ def encode_deletions(ranges: Sequence[tuple[int, int, int]]) -> bytes:
     return encoded
 
 
-def take_apart(data: bytes) -> CraftedUpdate:
-    """An update that the server takes, as a value."""
+def parse_update(data: bytes) -> CraftedUpdate:
+    """Parse an update that the server accepts.
+
+    :raises Malformed: if it does not.
+    """
     update = decode_update(data)
     parts = []
     for client, runs in update.runs.items():
         for run in runs:
             structs = [_struct(run.data, struct) for struct in read_structs(run, client)]
-            parts.append(Part(client, run.clock, structs))
+            parts.append(ClientStructs(client, run.clock, structs))
     deletions = [(client, start, end - start) for client, ranges in update.deletions.items() for start, end in ranges]
     return CraftedUpdate(parts, deletions)
 
 
-def _struct(data: bytes, place: Struct) -> Crafted:
+def _struct(data: bytes, place: Struct) -> CraftedStruct:
     decoder = Decoder(data)
     decoder.position = place.start
     info = decoder.byte()
     length = place.end - place.clock
-    found = Crafted(info & KIND, data[place.content : place.stop], length=length)
+    found = CraftedStruct(info & KIND, data[place.content : place.stop], length=length)
     if found.kind == GC:
         return found
     if info & ORIGIN:
@@ -140,13 +157,13 @@ def _id(decoder: Decoder) -> Id:
 
 
 def encode_id(identifier: Id) -> bytes:
-    """A client and one of its clocks."""
+    """Encode an id."""
     return encode_var_uint(identifier[0]) + encode_var_uint(identifier[1])
 
 
-def joined(update: CraftedUpdate) -> CraftedUpdate:
-    """The same with one part for each client, gaps filled with skipped stretches, as the format has it."""
-    parts: dict[int, Part] = {}
+def with_joined_parts(update: CraftedUpdate) -> CraftedUpdate:
+    """Return the same update with one part for each client, and skips in the gaps, as the format requires."""
+    parts: dict[int, ClientStructs] = {}
     for part in sorted(update.parts, key=lambda part: part.clock):
         known = parts.get(part.client)
         if known is None:
@@ -154,6 +171,6 @@ def joined(update: CraftedUpdate) -> CraftedUpdate:
             continue
         end = known.clock + sum(struct.length for struct in known.structs)
         if part.clock > end:
-            known.structs.append(Crafted(SKIP, b"", length=part.clock - end))
+            known.structs.append(CraftedStruct(SKIP, b"", length=part.clock - end))
         known.structs += part.structs
     return CraftedUpdate(list(parts.values()), update.deletions)

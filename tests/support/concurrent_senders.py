@@ -1,4 +1,4 @@
-"""Clients without manners: they send what they are given, as fast as the daemon takes it, and note what comes of it."""
+"""Several connections that send messages as fast as the daemon handles them, and record which it refused."""
 
 from __future__ import annotations
 
@@ -14,27 +14,31 @@ from tests.support.attacks.encoding import CLOSE, PING, PONG, frame, take_frames
 from tests.support.daemons import Daemon
 from tests.support.databases import User
 
-#: How many messages an attacker sends before it hears about the first of them.
+#: How many messages a connection sends before the first of them is answered.
 WINDOW = 3
 
-#: Nothing that the daemon is asked takes so long, in seconds.
+#: How long any answer of the daemon may take, in seconds.
 PATIENCE = 30.0
 
 _PING_FRAME = frame(b"", PING)
 
 
-class Flood:
-    """Some attackers of one user that send messages into a room until there are no more.
+class ConcurrentSenders:
+    """Connections of one user that send messages to a room, in a thread of their own, until all are sent.
 
-    Behind every message goes a ping, and messages are dealt with in order: a message whose pong comes was accepted, and
-    the first without one when the daemon closes the connection was refused.  The attacker comes back then, and goes on
-    with those after it.
+    Every message is followed by a ping, and the daemon handles messages in order: if the pong comes, the message was
+    accepted; if the daemon closes the connection, the first message without a pong was refused. The connection is
+    opened anew then, and goes on with the next message.
+
+    :ivar accepted: the messages that were accepted.
+    :ivar refused: the messages that were refused, each with the close code and reason.
+    :ivar failures: what must not happen: handshakes that are refused, connections that end without a close frame.
+    :ivar seconds: how long it took.
     """
 
-    def __init__(self, daemon: Daemon, room: str, user: User, messages: Iterable[bytes], attackers: int) -> None:
+    def __init__(self, daemon: Daemon, room: str, user: User, messages: Iterable[bytes], count: int) -> None:
         self.accepted: list[bytes] = []
         self.refused: list[tuple[bytes, int, str]] = []
-        #: What must not happen: a connection that breaks off, or is not let in.
         self.failures: list[str] = []
         self.seconds = 0.0
         self._address = ("127.0.0.1", daemon.ws_port)
@@ -43,12 +47,12 @@ class Flood:
             "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         ).encode()
         self._waiting = deque(messages)
-        self._attackers = attackers
+        self._count = count
         self._progress = threading.Condition()
         self._over = False
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Flood:
+    def __enter__(self) -> ConcurrentSenders:
         self._thread.start()
         return self
 
@@ -62,74 +66,76 @@ class Flood:
         self._thread.join(PATIENCE)
 
     @property
-    def dealt_with(self) -> int:
-        """How many messages the daemon has accepted or refused."""
+    def answered(self) -> int:
+        """How many messages were accepted or refused so far."""
         return len(self.accepted) + len(self.refused)
 
     @property
     def codes(self) -> Counter[int]:
-        """How often the daemon closed with which code."""
+        """How often the daemon closed a connection, by close code."""
         return Counter(code for _message, code, _reason in self.refused)
 
-    def wait_until_dealt_with(self, count: int) -> bool:
-        """Return True when that many messages were dealt with, or False when there will be no more."""
+    def wait_until_answered(self, count: int) -> bool:
+        """Wait until so many messages were accepted or refused; return False if there are no more."""
         with self._progress:
-            while self.dealt_with < count and not self._over:
-                assert self._progress.wait(PATIENCE), f"the daemon stopped answering after {self.dealt_with} messages"
-        return self.dealt_with >= count
+            while self.answered < count and not self._over:
+                assert self._progress.wait(PATIENCE), f"the daemon stopped answering after {self.answered} messages"
+        return self.answered >= count
 
     def wait_until_over(self) -> None:
-        """Return when there will be no more."""
+        """Wait until all messages were accepted or refused."""
         with self._progress:
             while not self._over:
-                assert self._progress.wait(PATIENCE), f"the daemon stopped answering after {self.dealt_with} messages"
+                assert self._progress.wait(PATIENCE), f"the daemon stopped answering after {self.answered} messages"
 
     def _run(self) -> None:
         started = time.monotonic()
         try:
-            asyncio.run(self._attack())
+            asyncio.run(self._send_all())
         except Exception as error:
             self.failures.append(repr(error))
         self.seconds = time.monotonic() - started
         self._over = True
-        self._tell()
+        self._notify()
 
-    async def _attack(self) -> None:
-        await asyncio.gather(*(self._come_again_and_again() for _ in range(self._attackers)))
+    async def _send_all(self) -> None:
+        await asyncio.gather(*(self._send_with_reconnects() for _ in range(self._count)))
 
-    async def _come_again_and_again(self) -> None:
+    async def _send_with_reconnects(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting and not self.failures:
-            attacker = _Attacker(self._request, self._waiting, self.accepted)
+            sender = _Sender(self._request, self._waiting, self.accepted)
             try:
-                await asyncio.wait_for(loop.create_connection(partial(_itself, attacker), *self._address), PATIENCE)
-                await asyncio.wait_for(attacker.gone, PATIENCE)
+                await asyncio.wait_for(
+                    loop.create_connection(partial(_protocol_factory, sender), *self._address), PATIENCE
+                )
+                await asyncio.wait_for(sender.ended, PATIENCE)
             except (OSError, asyncio.TimeoutError) as error:
-                attacker.failure = f"the daemon does not answer: {error!r}"
+                sender.failure = f"the daemon does not answer: {error!r}"
             finally:
-                attacker.abort()
-            if attacker.closed is not None:
-                offender = attacker.outstanding.popleft() if attacker.outstanding else b""
-                self.refused.append((offender, *attacker.closed))
-            if attacker.failure is not None:
-                self.failures.append(f"{attacker.failure}; waiting for an answer: {[*attacker.outstanding]}")
-            self._waiting.extendleft(reversed(attacker.outstanding))
-            self._tell()
+                sender.abort()
+            if sender.closed is not None:
+                offender = sender.outstanding.popleft() if sender.outstanding else b""
+                self.refused.append((offender, *sender.closed))
+            if sender.failure is not None:
+                self.failures.append(f"{sender.failure}; waiting for an answer: {[*sender.outstanding]}")
+            self._waiting.extendleft(reversed(sender.outstanding))
+            self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         with self._progress:
             self._progress.notify_all()
 
 
-class _Attacker(asyncio.Protocol):
-    """One connection of a flood."""
+class _Sender(asyncio.Protocol):
+    """The protocol of one connection."""
 
     def __init__(self, request: bytes, waiting: deque[bytes], accepted: list[bytes]) -> None:
         self.outstanding: deque[bytes] = deque()
         self.closed: tuple[int, str] | None = None
         self.failure: str | None = None
-        #: Done when the connection has ended.
-        self.gone = asyncio.get_running_loop().create_future()
+        #: Fires when the connection has ended.
+        self.ended = asyncio.get_running_loop().create_future()
         self._request = request
         self._waiting = waiting
         self._accepted = accepted
@@ -138,7 +144,7 @@ class _Attacker(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def abort(self) -> None:
-        """End the connection, if there is one."""
+        """Abort the connection, if there is one."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -154,7 +160,7 @@ class _Attacker(asyncio.Protocol):
             if not end:
                 return
             if not head.startswith(b"HTTP/1.1 101 "):
-                self.failure = f"not let in: {bytes(head)!r}"
+                self.failure = f"handshake refused: {bytes(head)!r}"
                 self.abort()
                 return
             self._is_open = True
@@ -164,9 +170,9 @@ class _Attacker(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if self.closed is None and self.failure is None and self.outstanding:
-            self.failure = f"cut off without a close frame: {error!r}"
-        if not self.gone.done():
-            self.gone.set_result(None)
+            self.failure = f"closed without a close frame: {error!r}"
+        if not self.ended.done():
+            self.ended.set_result(None)
 
     def _read_frames(self) -> None:
         for opcode, payload in take_frames(self._received):
@@ -194,5 +200,5 @@ class _Attacker(asyncio.Protocol):
             self._transport.close()
 
 
-def _itself(attacker: _Attacker) -> _Attacker:
-    return attacker
+def _protocol_factory(sender: _Sender) -> _Sender:
+    return sender

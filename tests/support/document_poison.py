@@ -1,6 +1,6 @@
-"""Poison that no single update shows: what has to be known beside it to tell.
+"""Poison that shows only in the whole document, not in a single update; the server accepts it.
 
-A history that holds none of these and breaks real Yjs all the same is one that the server should have refused.
+A history without any of it that breaks Yjs nevertheless is a bug: the server should have refused one of its updates.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from canvas_collab.document.document import Document
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.struct_info import DELETED, EMBED, FORMAT, GC, JSON, SKIP
 from canvas_collab.protocol.update import decode_update
-from tests.support.crafting import Crafted, CraftedUpdate, Id, take_apart
-from tests.support.judge import Failure, LogPruner
+from tests.support.crafted_updates import CraftedStruct, CraftedUpdate, Id, parse_update
+from tests.support.yjs_oracle import Failure, History
 
-#: In which type something is, and at which key there.
+#: The shared type of an item, and its key there.
 Place: TypeAlias = tuple[str | Id, str | None]
 
 LIST_AT_INHERITED_KEY = "several values at a key that is inherited"
@@ -29,18 +29,18 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class Structs:
-    """Every struct of a history, by its ids."""
+    """The structs of a history, by their ids."""
 
     def __init__(self, updates: Iterable[bytes] = ()) -> None:
-        self._found: dict[int, dict[int, Crafted]] = {}
+        self._found: dict[int, dict[int, CraftedStruct]] = {}
         self._clocks: dict[int, list[int]] = {}
-        #: Which structs came with the deletion of all that they hold.
+        #: The structs (by `id()`) that were deleted by the update that brought them.
         self.deleted: set[int] = set()
         for data in updates:
-            self.add(take_apart(data))
+            self.add(parse_update(data))
 
     def add(self, update: CraftedUpdate) -> None:
-        """Of a struct that is there already, the first version stays."""
+        """Add the structs of an update; of a struct that is there already, the first version is kept."""
         deletions = DeleteSet()
         for client, start, length in update.deletions:
             deletions.add(client, start, start + length)
@@ -57,16 +57,16 @@ class Structs:
                     insort(clocks, clock)
 
     def with_update(self, update: CraftedUpdate) -> Structs:
-        """All this and an update."""
-        together = Structs()
-        together._found = {client: dict(known) for client, known in self._found.items()}
-        together._clocks = {client: list(clocks) for client, clocks in self._clocks.items()}
-        together.deleted = set(self.deleted)
-        together.add(update)
-        return together
+        """Return a copy with an update added."""
+        copy = Structs()
+        copy._found = {client: dict(known) for client, known in self._found.items()}
+        copy._clocks = {client: list(clocks) for client, clocks in self._clocks.items()}
+        copy.deleted = set(self.deleted)
+        copy.add(update)
+        return copy
 
-    def hidden_poison(self, update: CraftedUpdate | None = None) -> set[str]:
-        """The kinds of hidden poison that all of it may hold, or that an update has which has been added."""
+    def document_poison(self, update: CraftedUpdate | None = None) -> set[str]:
+        """Return the kinds of poison in these structs, or only in those of an update that was added."""
         found: set[str] = set()
         if update is None:
             everything = [struct for known in self._found.values() for struct in known.values()]
@@ -76,8 +76,8 @@ class Structs:
             found |= _kinds(self, struct)
         return found
 
-    def at(self, identifier: Id) -> tuple[Id, Crafted] | None:
-        """The struct that holds an id."""
+    def at(self, identifier: Id) -> tuple[Id, CraftedStruct] | None:
+        """Return the struct with an id, and its first id."""
         client, clock = identifier
         clocks = self._clocks.get(client, [])
         index = bisect_right(clocks, clock) - 1
@@ -87,7 +87,7 @@ class Structs:
         return ((client, clocks[index]), struct) if clock < clocks[index] + struct.length else None
 
     def follows(self, identifier: Id, other: Id) -> bool:
-        """Whether an item is another one, or was inserted after it, or after one that was, and so on."""
+        """Return whether an item is another one, or its chain of origins leads to it."""
         passed: set[Id] = set()
         origin: Id | None = identifier
         while origin is not None and origin not in passed:
@@ -102,8 +102,8 @@ class Structs:
             origin = found[1].origin
         return False
 
-    def place(self, struct: Crafted) -> Place | None:
-        """Where a struct is, which it says itself or is where its neighbour is; None where nothing tells."""
+    def place(self, struct: CraftedStruct) -> Place | None:
+        """Return the place of a struct: its own parent, or its neighbour's place; None if that is unknown."""
         passed: set[int] = set()
         while id(struct) not in passed:
             passed.add(id(struct))
@@ -119,12 +119,12 @@ class Structs:
         return None
 
 
-def hidden_poison(history: LogPruner) -> set[str]:
-    """The kinds of hidden poison that a history may hold."""
-    return Structs([Document(map(decode_update, history.before)).encode(), *history.relayed()]).hidden_poison()
+def document_poison(history: History) -> set[str]:
+    """Return the kinds of such poison in a history."""
+    return Structs([Document(map(decode_update, history.before)).encode(), *history.relayed()]).document_poison()
 
 
-#: What they do, as the judge says it: a part of its words.
+#: The failures that each kind causes: parts of the texts of :attr:`Failure.group`.
 EFFECTS = {
     LIST_AT_INHERITED_KEY: ("Item.gc", "live and told: differ"),
     NO_NEIGHBOURS: ("differ | in",),
@@ -133,13 +133,14 @@ EFFECTS = {
 }
 
 
-def is_explained(history: LogPruner, failures: Iterable[Failure]) -> bool:
-    """Whether hidden poison is a reason for everything that broke."""
-    effects = [effect for kind in hidden_poison(history) for effect in EFFECTS[kind]]
+def is_explained(history: History, failures: Iterable[Failure]) -> bool:
+    """Return whether the poison in a history explains all failures."""
+    effects = [effect for kind in document_poison(history) for effect in EFFECTS[kind]]
     return all(any(effect in failure.group for effect in effects) for failure in failures)
 
 
-def _kinds(structs: Structs, struct: Crafted) -> set[str]:
+def _kinds(structs: Structs, struct: CraftedStruct) -> set[str]:
+    """Return the kinds of poison in one struct."""
     found = set()
     if struct.kind in (EMBED, FORMAT, JSON) and _SURROGATE.search(struct.content):
         found.add(WAITING_SURROGATE)
@@ -160,12 +161,12 @@ def _kinds(structs: Structs, struct: Crafted) -> set[str]:
 
 
 def _may_be_neighbours(structs: Structs, origin: Id | None, right: Id) -> bool:
-    """Whether there can have been a time when one item was right after another, or the first one."""
+    """Return whether `right` can ever have been next to `origin`, or the first item if that is None."""
     found = structs.at(right)
     if found is None:
         return True
     (client, clock), struct = found
-    # What the right one was inserted after, which is the clock before it if it is not the first of its struct.
+    # The origin of the right item, which is the clock before it if it is not the first of its struct.
     before = struct.origin if right[1] == clock else (client, right[1] - 1)
     if origin is None:
         return before is None

@@ -1,4 +1,4 @@
-"""How much work something is: in lines of Python that are run, and in processor time."""
+"""The cost of a call: how many lines of Python it executes, and how much processor time it takes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from types import FrameType
 from typing import Any
 
 
-class TooMuchWork(Exception):
-    """It took more than it may."""
+class LimitExceeded(Exception):
+    """A call cost more than it may."""
 
 
-def lines_run(function: Callable[[], object], limit: float = float("inf")) -> int:
-    """How many lines of Python a call runs, in all that it calls.
+def lines_executed(function: Callable[[], object], limit: float = float("inf")) -> int:
+    """Count the lines of Python that a call executes, including what it calls.
 
-    :raises TooMuchWork: once there are more than `limit`.
+    :raises LimitExceeded: as soon as there are more than `limit`.
     """
     lines = 0
 
@@ -27,10 +27,10 @@ def lines_run(function: Callable[[], object], limit: float = float("inf")) -> in
         nonlocal lines
         lines += 1
         if lines > limit:
-            raise TooMuchWork(f"more than {limit:.0f} lines")
+            raise LimitExceeded(f"more than {limit:.0f} lines")
         return trace
 
-    # Coverage measures with a trace function, too; it goes on afterwards.
+    # Coverage uses a trace function, too; it is restored afterwards.
     before = sys.gettrace()
     sys.settrace(trace)
     try:
@@ -40,15 +40,15 @@ def lines_run(function: Callable[[], object], limit: float = float("inf")) -> in
     return lines
 
 
-def seconds_taken(function: Callable[[], object], limit: float, times: int = 2) -> float:
-    """The least processor time that a call took, of some.
+def cpu_seconds(function: Callable[[], object], limit: float, times: int = 2) -> float:
+    """Measure the processor time of a call, in seconds: the least of several.
 
-    :raises TooMuchWork: if one takes more than `limit`.
+    :raises LimitExceeded: if a call takes more than `limit` seconds.
     """
     best = float("inf")
     gc.collect()
     gc.disable()
-    # Coverage measures with a trace function, which takes several times as long as what it looks at.
+    # The trace function of coverage would take several times as long as the call itself.
     tracing = sys.gettrace()
     sys.settrace(None)
     try:
@@ -57,9 +57,9 @@ def seconds_taken(function: Callable[[], object], limit: float, times: int = 2) 
                 started = time.process_time()
                 function()
                 best = min(best, time.process_time() - started)
-    except TooMuchWork as error:
-        # Without the frame in which it was noticed, which may be one that no report can show.
-        raise TooMuchWork(str(error)) from None
+    except LimitExceeded as error:
+        # A traceback would hold the interrupted frame, which pytest may not be able to show.
+        raise LimitExceeded(str(error)) from None
     finally:
         sys.settrace(tracing)
         gc.enable()
@@ -68,8 +68,10 @@ def seconds_taken(function: Callable[[], object], limit: float, times: int = 2) 
 
 @contextmanager
 def _limited(seconds: float) -> Iterator[None]:
+    """Interrupt the with statement when it has taken so much processor time."""
+
     def stop(number: int, frame: FrameType | None) -> None:
-        raise TooMuchWork(f"more than {seconds:.1f} s")
+        raise LimitExceeded(f"more than {seconds:.1f} s")
 
     before = signal.signal(signal.SIGPROF, stop)
     signal.setitimer(signal.ITIMER_PROF, seconds)

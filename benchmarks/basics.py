@@ -55,16 +55,16 @@ def show(what: str, seconds: list[float]) -> None:
 
 def timed(action: Callable[[], object], times: int) -> list[float]:
     """Call a function repeatedly; return the durations in seconds."""
-    taken = []
+    durations = []
     for _ in range(times):
         started = perf_counter()
         action()
-        taken.append(perf_counter() - started)
-    return taken
+        durations.append(perf_counter() - started)
+    return durations
 
 
 class _ConnectedClient:
-    """A client of the doorkeeper that never disconnects."""
+    """A client that never disconnects."""
 
     is_closing = False
 
@@ -122,14 +122,14 @@ def measure_daemon(database: TestDatabase, daemon: Daemon, user: User) -> None:
     with Client(daemon, "basics", user):
         show("handshake, the room being in memory", timed(handshake_received, HANDSHAKES))
     fill(daemon, user)
-    taken = []
+    durations = []
     for _ in range(OPENINGS):
         daemon.wait_until(lambda: daemon.get("/health")[1]["documents"] == 0)
-        taken.append(open_large(daemon, user))
-    show(f"opening {DOCUMENT_SIZE / 1e6:g} MB from the database, until it has arrived", taken)
+        durations.append(open_large(daemon, user))
+    show(f"opening {DOCUMENT_SIZE / 1e6:g} MB from the database, until it has arrived", durations)
     with Client(daemon, "large", user):
-        taken = [open_large(daemon, user) for _ in range(OPENINGS)]
-    show(f"opening {DOCUMENT_SIZE / 1e6:g} MB that are in memory", taken)
+        durations = [open_large(daemon, user) for _ in range(OPENINGS)]
+    show(f"opening {DOCUMENT_SIZE / 1e6:g} MB that are in memory", durations)
 
 
 def fill(daemon: Daemon, user: User) -> None:
@@ -161,10 +161,10 @@ def open_large(daemon: Daemon, user: User) -> float:
             assert isinstance(message, bytes)
             if message[:2] == b"\x00\x01":
                 break
-        taken = perf_counter() - started
+        durations = perf_counter() - started
         assert len(message) > DOCUMENT_SIZE * 0.9
         socket.socket.close()
-    return taken
+    return durations
 
 
 def main() -> None:

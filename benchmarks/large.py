@@ -85,8 +85,8 @@ def measure(megabytes: float, seconds: float, stalls: Path) -> None:
         daemon.wait_until(lambda: daemon.get("/health")[1]["documents"] == 0, timeout=120)
         with ThreadPoolExecutor(10) as pool:
             for _ in range(3):
-                taken = sorted(pool.map(lambda _: open_and_leave(daemon, user), range(10)))
-        print(f"ten clients open it at once: {taken[0] * 1000:.0f} to {taken[-1] * 1000:.0f} ms")
+                durations = sorted(pool.map(lambda _: open_and_leave(daemon, user), range(10)))
+        print(f"ten clients open it at once: {durations[0] * 1000:.0f} to {durations[-1] * 1000:.0f} ms")
         with Client(daemon, "large", user) as client:
             type_into(client, 300, 100)
             client.flush()

@@ -37,7 +37,7 @@ def attack(environment: Environment, shape: Shape, role: str, size: int, patienc
                 stack.close()
                 environment.stop()
                 return Outcome(answer)
-        data = shape.wire(size, ROOM)
+        data = shape.frames(size, ROOM)
         time.sleep(0.2)
         environment.begin()
         started = time.perf_counter()

@@ -78,7 +78,7 @@ def _run(arguments: list[str]) -> bytes:
 @click.argument("file", type=click.Path(dir_okay=False))
 @pass_context
 def backup(context: Context, file: str) -> None:
-    """Write all documents and their log to FILE, of one moment, in pg_dump's custom format."""
+    """Back up all documents and their log to FILE, consistently, in pg_dump's custom format."""
     with context.database_url() as url:
         with _connected(url) as connection, connection.cursor() as cursor:
             tables = [f"--table={_qualified(cursor, table)}" for table in TABLES]
@@ -91,9 +91,9 @@ def backup(context: Context, file: str) -> None:
 @click.option("--replace", is_flag=True, help="Delete the documents that are there.")
 @pass_context
 def restore_backup(context: Context, file: str, replace: bool) -> None:
-    """Read documents and log back from FILE; all of it, or nothing.
+    """Restore all documents and their log from FILE, completely or not at all.
 
-    Edits of users whose account is gone are nobody's. No daemon should have documents open meanwhile.
+    Edits of users whose accounts no longer exist lose their user. Stop the daemons first.
     """
     with context.database_url() as url, _connected(url) as connection, connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM yjs_document")

@@ -26,12 +26,12 @@ from canvas_collab.protocol.update import EMPTY_UPDATE, Update, decode_update
 @cli.command("import")
 @click.argument("room")
 @click.argument("file", type=click.File("rb"))
-@click.option("--user", metavar="ID", help="Whose edit it is.")
+@click.option("--user", metavar="ID", help="The user to name in the log.")
 @pass_context
 def import_(context: Context, room: str, file: BinaryIO, user: str | None) -> None:
-    """Add what is new of a Yjs update from FILE (- is standard input) to a document, as an edit.
+    """Apply a Yjs update from FILE (- is standard input) to a document, as an edit.
 
-    Whoever has it open follows.
+    Only the new part of the update is applied. Clients that have the document open receive it.
     """
     try:
         update = decode_update(file.read())
@@ -51,15 +51,15 @@ def import_(context: Context, room: str, file: BinaryIO, user: str | None) -> No
 
 @cli.command()
 @click.argument("room")
-@click.option("--at", type=Timespec(), required=True, help="When it was so: 2026-11-23T14:30, 2h, '3 days ago'.")
-@click.option("--user", metavar="ID", help="Whose edit that is.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--at", type=Timespec(), required=True, help="The time: 2026-11-23T14:30, 2h, '3 days ago'.")
+@click.option("--user", metavar="ID", help="The user to name in the log.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be done.")
 @pass_context
 def restore(context: Context, room: str, at: datetime, user: str | None, dry_run: bool) -> None:
-    """Make a document show what it showed at some time.
+    """Restore the content that a document had at some time.
 
-    That is done by new edits: whoever has it open follows, nothing is taken out of its history, and restoring a time
-    before this undoes it.
+    This adds new edits. Clients that have the document open receive them, the history is kept, and restoring an earlier
+    time undoes them.
     """
     with context.repository() as repository:
         room = context.room(room)
@@ -84,12 +84,12 @@ def restore(context: Context, room: str, at: datetime, user: str | None, dry_run
 
 @cli.command()
 @click.argument("room")
-@click.option("--trust-snapshot", is_flag=True, help="Take what is in the snapshot, although its checksum is wrong.")
-@click.option("--keep", type=click.Path(dir_okay=False), help="Put the damaged bytes into this file.")
-@click.option("--discard", is_flag=True, help="Do not keep the damaged bytes.")
+@click.option("--trust-snapshot", is_flag=True, help="Use the content of the snapshot although its checksum is wrong.")
+@click.option("--keep", type=click.Path(dir_okay=False), help="Write the damaged snapshot to this file.")
+@click.option("--discard", is_flag=True, help="Do not keep the damaged snapshot.")
 @pass_context
 def repair(context: Context, room: str, trust_snapshot: bool, keep: str | None, discard: bool) -> None:
-    """Make the snapshot of a damaged document anew, from its log and, if you say so, from what can be read of it."""
+    """Write a new snapshot of a damaged document, from its log and optionally from the damaged snapshot."""
     if (keep is None) == (not discard):
         raise click.UsageError("Say what becomes of the damaged bytes: --keep FILE, or --discard.")
     with context.repository() as repository:
@@ -131,10 +131,10 @@ def _trusted(snapshot: Snapshot) -> Update:
 
 
 @cli.command()
-@click.option("--check", is_flag=True, help="Only say whether anything is to be done; ends with 1 if so.")
+@click.option("--check", is_flag=True, help="Only print whether migrations are missing; exits with 1 if so.")
 @pass_context
 def migrate(context: Context, check: bool) -> None:
-    """Bring the database's tables up to date, as the daemon does when it starts."""
+    """Apply missing migrations, as the daemon does when it starts."""
     with context.database_url() as url:
         try:
             prepare_database(url, migrate=False)

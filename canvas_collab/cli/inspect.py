@@ -39,7 +39,7 @@ def _plain(value: Any) -> object:
 @as_json
 @pass_context
 def documents(context: Context, as_json: bool) -> None:
-    """List all documents, the one that changed last first: size, last edit, how many people have edited it."""
+    """List all documents, the last changed first, with size, last edit and number of editors."""
     with context.repository() as repository:
         found = repository.documents()
     if as_json:
@@ -54,11 +54,11 @@ def documents(context: Context, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("room")
-@click.option("--by", type=click.Choice(["minute", "hour", "day"]), default="hour", help="What to sum up by.")
+@click.option("--by", type=click.Choice(["minute", "hour", "day"]), default="hour", help="The length of each period.")
 @as_json
 @pass_context
 def history(context: Context, room: str, by: str, as_json: bool) -> None:
-    """Show who edited a document, when, and how much, as far as the log goes back."""
+    """Show who edited a document, when, and how much, as far back as the log goes."""
     with context.repository() as repository:
         room = context.room(room)
         repository.stored(room)
@@ -80,7 +80,7 @@ def history(context: Context, room: str, by: str, as_json: bool) -> None:
 @as_json
 @pass_context
 def log(context: Context, room: str, user: str | None, since: datetime | None, as_json: bool) -> None:
-    """List the entries of a document's log: each one's number, time, size, and whose edit it is."""
+    """List the entries of a document's log, with number, time, size and user."""
     with context.repository() as repository:
         room = context.room(room)
         repository.stored(room)
@@ -101,12 +101,12 @@ def log(context: Context, room: str, user: str | None, since: datetime | None, a
     "--format", "form", type=click.Choice(["update", "json"]), help="Default: json on a terminal, else update."
 )
 @click.option("--at", type=Timespec(), help="As it was then: 2026-11-23T14:30, 2h, '3 days ago'.")
-@click.option("--text", "texts", multiple=True, metavar="NAME", help="This shared type is a text.")
+@click.option("--text", "texts", multiple=True, metavar="NAME", help="Export this shared type as a text.")
 @pass_context
 def export(
     context: Context, room: str, output: str | None, form: str | None, at: datetime | None, texts: tuple[str, ...]
 ) -> None:
-    """Write a document out: as one Yjs update, or what it shows as JSON."""
+    """Export a document, as a Yjs update or as JSON."""
     form = form or ("json" if output is None and sys.stdout.isatty() else "update")
     with context.repository() as repository:
         room = context.room(room)
@@ -127,9 +127,9 @@ def export(
 @as_json
 @pass_context
 def verify(context: Context, rooms: tuple[str, ...], as_json: bool) -> None:
-    """Check every checksum, snapshot and log entry, of some documents or of all; ends with 1 if anything is wrong.
+    """Check every checksum, snapshot and log entry of some documents, or of all. Exits with 1 if anything is wrong.
 
-    What real clients are known to break on, or take long over, is wrong too: see `rebuild`.
+    This includes content that real clients are known to break on, or to take long over: see `rebuild`.
     """
     problems: list[dict[str, object]] = []
     entries = 0

@@ -45,14 +45,16 @@ class Entries(click.ParamType):  # type: ignore[type-arg, unused-ignore]
 
 @cli.command()
 @click.argument("room")
-@click.option("--without", "ranges", type=Entries(), multiple=True, metavar="ENTRY[-ENTRY]", help="Leave these out.")
-@click.option("--without-user", "user", metavar="ID", help="Leave this user's out.")
-@click.option("--since", type=Timespec(), help="Of that user's, only those since then.")
-@click.option("--leave-deleted", is_flag=True, help="Do not bring back what they deleted.")
-@click.option("--no-places", is_flag=True, help="Leave nothing of them: what others put beside them goes as well.")
-@click.option("--keep", type=click.Path(dir_okay=False), help="Put what goes, and the snapshot, into this file.")
-@click.option("--discard", is_flag=True, help="Do not keep it.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--without", "ranges", type=Entries(), multiple=True, metavar="ENTRY[-ENTRY]", help="Remove these.")
+@click.option("--without-user", "user", metavar="ID", help="Remove the entries of this user.")
+@click.option("--since", type=Timespec(), help="Remove only the user's entries since then.")
+@click.option("--leave-deleted", is_flag=True, help="Do not restore what they deleted.")
+@click.option("--no-places", is_flag=True, help="Leave no empty items; remove what others put next to them too.")
+@click.option(
+    "--keep", type=click.Path(dir_okay=False), help="Write the removed entries, and the snapshot, to this file."
+)
+@click.option("--discard", is_flag=True, help="Do not keep them.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be done.")
 @pass_context
 def rebuild(
     context: Context,
@@ -66,11 +68,11 @@ def rebuild(
     discard: bool,
     dry_run: bool,
 ) -> None:
-    """Make a document anew without some entries of its log, or without one user's.
+    """Rebuild a document without some entries of its log, or without those of one user.
 
-    For what `restore` cannot undo, since it breaks or slows the clients: `log` lists the entries, `verify` names some
-    of those. What the entries brought goes, and what they deleted is there again. They are taken out of the log.
-    Whoever has the document open has to load it afresh.
+    For content that breaks or slows clients, which `restore` cannot remove. `log` lists the entries, and `verify` names
+    those known to be harmful. What the entries inserted is removed, and what they deleted is restored. They are removed
+    from the log. Clients that have the document open must reload it.
     """
     if not ranges and user is None:
         raise click.UsageError("Say what is to be left out: --without ENTRY, or --without-user ID.")

@@ -122,7 +122,7 @@ class AttackedDaemon:
                 builder = stack.enter_context(self.attack_client("editor", room))
                 assert builder.send(stored, 30)
                 assert builder.closed is None, "the content before the attack was accepted"
-            data = shape.wire(SIZE, room)
+            data = shape.frames(SIZE, room)
             self.bystanders.begin()
             least = time.monotonic() + MIN_DURATION
             with self.attack_client(role, room, shape.protocol) as attack_client:

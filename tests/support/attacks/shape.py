@@ -75,7 +75,7 @@ class Shape:
         """Return the updates that are in the document before."""
         return self.before(min(size, self.largest) - ENVELOPE) if self.before else ()
 
-    def wire(self, size: int, room: str) -> bytes:
+    def frames(self, size: int, room: str) -> bytes:
         """Return the bytes that are sent."""
         parts = self.parts(size)
         if self.container is Container.FRAMES:

@@ -52,7 +52,6 @@ class Counters:
     :ivar commits: group commits; `committed_updates`, the updates in them; `commit_failures`, those that failed.
     :ivar commit: from when an update was queued until it was committed, in seconds; the oldest update of each commit.
     :ivar snapshots: snapshots written; `compactions`, those of them that were compacted.
-    :ivar compaction_failures: compactions that failed.
     :ivar denials: denied handshakes and documents, by HTTP status.
     :ivar closed: connections that the daemon closed, by close code.
     """
@@ -71,7 +70,6 @@ class Counters:
     commit: Histogram = Factory(Histogram)
     snapshots: int = 0
     compactions: int = 0
-    compaction_failures: int = 0
     reactor_lateness: Histogram = Factory(Histogram)
     denials: Counter[int] = Factory(Counter)
     closed: Counter[int] = Factory(Counter)

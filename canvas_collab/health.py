@@ -137,14 +137,34 @@ def _log_line(_timestamp: str, request: Request) -> str:
     return line
 
 
-def health_site(health: Health) -> Site:
-    """Return the site to serve on the health port."""
-    return Site(health_resource(health), logFormatter=_log_line)
+class _TextResource(Resource):
+    """A resource that answers GET with the text that a function returns."""
+
+    isLeaf = True
+
+    def __init__(self, text: Callable[[], bytes]) -> None:
+        Resource.__init__(self)
+        self._text = text
+
+    def render_GET(self, request: Request) -> bytes:
+        """Return the text."""
+        request.setHeader(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+        request.setHeader(b"cache-control", b"no-store")
+        return self._text()
 
 
-def health_resource(health: Health) -> Resource:
+def health_site(health: Health, metrics: Callable[[], bytes]) -> Site:
+    """Return the site to serve on the health port.
+
+    :param metrics: returns the metrics in Prometheus's text format.
+    """
+    return Site(health_resource(health, metrics), logFormatter=_log_line)
+
+
+def health_resource(health: Health, metrics: Callable[[], bytes]) -> Resource:
     """Return the root resource of the health port."""
     root = Resource()
+    root.putChild(b"metrics", _TextResource(metrics))
     root.putChild(b"health", _JsonResource(health.report, lambda report: report["status"] == "ok"))
     root.putChild(b"ready", _JsonResource(health.readiness, lambda report: bool(report["ready"])))
     return root

@@ -19,9 +19,6 @@ from canvas_collab.counters import Counters, Histogram
 
 PREFIX = "canvas_collab_"
 
-#: The content type of what :func:`exposition` returns.
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
 #: How often the lateness of the reactor is measured, in seconds.
 LATENESS_INTERVAL = 0.25
 
@@ -88,7 +85,6 @@ class DaemonCollector(Collector):
             ("commit_failures", counters.commit_failures, "Group commits that failed, and are retried."),
             ("snapshots", counters.snapshots, "Snapshots written."),
             ("compactions", counters.compactions, "Snapshots that were compacted."),
-            ("compaction_failures", counters.compaction_failures, "Compactions that failed."),
         ):
             yield CounterMetricFamily(PREFIX + name, documentation, value=value)
         denials = CounterMetricFamily(f"{PREFIX}denials", "Denied handshakes and documents.", labels=["status"])
@@ -146,18 +142,13 @@ def _histogram(name: str, documentation: str, histogram: Histogram) -> Metric:
     return family
 
 
-def make_registry(counters: Counters, gauges: Callable[[], Gauges]) -> CollectorRegistry:
-    """A registry with the metrics of the daemon, of its process, and of the garbage collector."""
+def exporter(counters: Counters, gauges: Callable[[], Gauges]) -> Callable[[], bytes]:
+    """Return a function that returns all metrics in Prometheus's text format: the daemon's, and its process's."""
     registry = CollectorRegistry()
     registry.register(DaemonCollector(counters, gauges))
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
-    return registry
-
-
-def exposition(registry: CollectorRegistry) -> bytes:
-    """All metrics in Prometheus's text format."""
-    return generate_latest(registry)
+    return lambda: generate_latest(registry)
 
 
 class LatenessMeter(Service):

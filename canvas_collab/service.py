@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,11 +19,13 @@ from canvas_collab.access.fair_semaphore import FairSemaphore
 from canvas_collab.access.origins import OriginPolicy
 from canvas_collab.access.roles import AccessList
 from canvas_collab.config.settings import Settings
+from canvas_collab.counters import Counters
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database
 from canvas_collab.document.document import Document
 from canvas_collab.health import Health, ServiceStatus, health_site
 from canvas_collab.memory import release_free_memory, tune_garbage_collection
+from canvas_collab.metrics import Gauges, LatenessMeter, exporter
 from canvas_collab.persistence.compactor import abort_compactions, compact_in_background
 from canvas_collab.persistence.durability import DurabilityCheck
 from canvas_collab.persistence.journal import Journal
@@ -69,6 +72,7 @@ def collaboration_service(
     :param before: what starts before everything else, and stops after it.
     """
     cooperator = make_cooperator(reactor)
+    counters = Counters()
 
     # The database. The reserved connections are for the journal, rechecks and health, each with one statement at a
     # time: however many clients sign in or open documents, none of these waits for a connection.
@@ -81,9 +85,14 @@ def collaboration_service(
     # Documents on disk.
     history_retention = settings.snapshots.history_retention
     store = DocumentStore(shared, catalogue, compact_in_background, history_retention, reserved, cooperator)
-    snapshots = Snapshots(reactor, store.fold, settings.snapshots.debounce, settings.snapshots.max_wait)
+    snapshots = Snapshots(reactor, store.fold, settings.snapshots.debounce, settings.snapshots.max_wait, counters)
     journal = Journal(
-        reactor, store, settings.journal.interval_ms / 1000, settings.journal.queue_max, on_commit=snapshots.changed
+        reactor,
+        store,
+        settings.journal.interval_ms / 1000,
+        settings.journal.queue_max,
+        snapshots.changed,
+        counters,
     )
     least_retention = RECONCILIATIONS_KEPT * settings.replication.reconcile_interval
     pruner = LogPruner(reactor, lambda limit: store.prune(limit, least_retention))
@@ -99,7 +108,7 @@ def collaboration_service(
         await journal.when_committed(name)
         await snapshots.unloaded(name)
 
-    make_room = _room_factory(reactor, settings, journal)
+    make_room = _room_factory(reactor, settings, journal, counters)
     rooms = Rooms(reactor, load, save, release_free_memory, journal.when_committed)
 
     # What other daemons and operators commit.
@@ -131,11 +140,12 @@ def collaboration_service(
         rooms,
         journal,
         settings.limits,
+        counters,
         settings.database.max_waiting_lookups,
         settings.auth.token_renewal + settings.auth.recheck_interval,
     )
     router = HandlerRouter(reactor, opener, journal, settings.routing, settings.hocuspocus)
-    factory = ServerFactory(reactor, settings.websocket, opener, router.handler, cooperator)
+    factory = ServerFactory(reactor, settings.websocket, opener, router.handler, cooperator, counters)
 
     def status() -> ServiceStatus:
         return ServiceStatus(
@@ -146,6 +156,27 @@ def collaboration_service(
             sorted(opener.damaged),
             durability.problem,
             notifications.problem,
+        )
+
+    def gauges() -> Gauges:
+        loaded = rooms.loaded_rooms()
+        protocols = Counter(member.channel.protocol.split(" ")[0] for room in loaded for member in room.members)
+        return Gauges(
+            protocols,
+            len(factory.clients),
+            len(loaded),
+            sum(room.document.weight for room in loaded),
+            sum(client.outbound.has_backpressure for client in factory.clients),
+            journal.unsaved,
+            journal.unsaved_bytes,
+            len(lookups),
+            factory.receive_limit.size,
+            {
+                "journal": journal.problem is not None,
+                "durability": durability.problem is not None,
+                "notifications": notifications.problem is not None,
+                "damaged_documents": bool(opener.damaged),
+            },
         )
 
     health = Health(reactor, reserved, status)
@@ -160,9 +191,10 @@ def collaboration_service(
         [
             *before,
             # Stops late, so that it can answer that the daemon is stopping.
-            strports.service(health_endpoint, health_site(health), reactor=reactor),
+            strports.service(health_endpoint, health_site(health, exporter(counters, gauges)), reactor=reactor),
             reserved,
             shared,
+            LatenessMeter(reactor, counters.reactor_lateness),
             durability,
             follower,
             notifications,
@@ -178,7 +210,9 @@ def collaboration_service(
     )
 
 
-def _room_factory(reactor: Any, settings: Settings, journal: Journal) -> Callable[[str, Document], Room[Connection]]:
+def _room_factory(
+    reactor: Any, settings: Settings, journal: Journal, counters: Counters
+) -> Callable[[str, Document], Room[Connection]]:
     """Makes rooms from documents."""
     awareness, pacing = settings.awareness, settings.pacing
     longest_window = pacing.flush_max_ms / 1000
@@ -195,6 +229,7 @@ def _room_factory(reactor: Any, settings: Settings, journal: Journal) -> Callabl
             FlushPacer(pacing.fanout_share, longest_window),
             FlushPacer(pacing.fanout_share / 2, longest_window, AWARENESS_WINDOW),
             append,
+            counters,
         )
 
     return make

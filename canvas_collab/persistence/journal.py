@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from canvas_collab.backoff import Backoff
+from canvas_collab.counters import Counters
 from canvas_collab.database.errors import ValuesRefused
 from canvas_collab.persistence.batches import BATCH_ENTRIES, QueuedEntry, bytes_by_document, next_batch
 from canvas_collab.persistence.commit_callbacks import CommitCallbacks
@@ -56,6 +57,7 @@ class Journal(Service):
         interval: float,
         queue_max: int,
         on_commit: Callable[[Mapping[str, int]], None],
+        counters: Counters,
     ) -> None:
         """:param interval: for how many seconds updates are collected for one commit.
         :param queue_max: how many bytes may be queued before :attr:`full` is true.
@@ -66,6 +68,7 @@ class Journal(Service):
         self._interval = interval
         self._queue_max = queue_max
         self._on_commit = on_commit
+        self._counters = counters
         self._queue: list[QueuedEntry] = []
         self._queued_bytes = 0
         self._committing = False
@@ -75,6 +78,8 @@ class Journal(Service):
         self._call: IDelayedCall | None = None
         # When the next commit of the queue is due; None if the queue has nothing but what is being committed.
         self._due: float | None = None
+        # When the oldest update of the queue was queued; of those that came in during a commit, when that began.
+        self._oldest: float | None = None
         self._backoff = Backoff(FIRST_RETRY_DELAY, LONGEST_RETRY_DELAY)
         self._batch_entries = BATCH_ENTRIES
         self._appended = 0
@@ -93,6 +98,11 @@ class Journal(Service):
     def unsaved(self) -> int:
         """How many updates are not committed yet."""
         return self._appended - self._committed
+
+    @property
+    def unsaved_bytes(self) -> int:
+        """The memory that these take, in bytes."""
+        return self._queued_bytes
 
     @property
     def full(self) -> bool:
@@ -123,7 +133,10 @@ class Journal(Service):
             return
         self._queue.append(queued)
         if self._due is None:
-            self._due = self._reactor.seconds() + self._interval
+            now = self._reactor.seconds()
+            self._due = now + self._interval
+            if self._oldest is None:
+                self._oldest = now
         if self._call is None and not self._committing:
             self._call = self._reactor.callLater(self._interval, self._start)
 
@@ -193,6 +206,7 @@ class Journal(Service):
                 delay = self._backoff.next_delay()
                 self._committing = False
                 self._call = self._reactor.callLater(delay, self._start)
+                self._counters.commit_failures += 1
                 self.log.error("commit failed", reason=self._failure, unsaved=self.unsaved, retry_in=delay)
                 return
             else:
@@ -211,11 +225,16 @@ class Journal(Service):
 
     def _handle_commit(self, batch: list[QueuedEntry], postponed: PostponedEntries | None) -> None:
         self._committed += len(batch)
+        self._counters.commits += 1
+        self._counters.committed_updates += len(batch)
         self._queued_bytes -= sum(queued.size for queued in batch)
         self._backoff.reset()
         self._batch_entries = min(self._batch_entries * 2, BATCH_ENTRIES)
         self._on_commit(bytes_by_document(batch))
         if postponed is None:
+            if self._oldest is not None:
+                self._counters.commit.observe(self._reactor.seconds() - self._oldest)
+            self._oldest = self._commit_began if len(batch) < len(self._queue) else None
             del self._queue[: len(batch)]
             self._advance()
         else:

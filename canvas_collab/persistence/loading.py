@@ -1,4 +1,4 @@
-"""Reads stored documents: small ones in one query, others page by page, with other work in between."""
+"""Reads the parts of stored documents and builds documents from them: small ones in one query, others page by page."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from canvas_collab.counters import Counters
 from canvas_collab.persistence.store import FoldResult
 
 #: How many times in each debounce time it is checked which snapshots are due.
@@ -55,6 +56,7 @@ class Snapshots(Service):
         fold: Callable[[str, bool], Awaitable[FoldResult]],
         debounce: float,
         max_wait: float,
+        counters: Counters,
     ) -> None:
         """:param fold: folds the log of a document; takes its id, and whether there is time to compact it.
         :param debounce: a snapshot is due when its document has not changed for so many seconds.
@@ -64,6 +66,7 @@ class Snapshots(Service):
         self._fold = fold
         self._debounce = debounce
         self._max_wait = max_wait
+        self._counters = counters
         self._changes: dict[str, _Change] = {}
         self._sizes: dict[str, int] = {}
         self._locks: dict[str, DeferredLock] = {}
@@ -152,6 +155,8 @@ class Snapshots(Service):
             raise
         if folded.entries or folded.compacted:
             self._sizes[document_id] = folded.size
+        self._counters.snapshots += 1
+        self._counters.compactions += folded.compacted
         self.log.debug(
             "snapshot written",
             room=document_id,

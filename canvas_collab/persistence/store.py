@@ -1,4 +1,4 @@
-"""The stored documents: loading them, appending updates to their log, and folding the log into their snapshots."""
+"""The operations on stored documents: load, append to the log, fold the log into the snapshot, and prune the log."""
 
 from __future__ import annotations
 

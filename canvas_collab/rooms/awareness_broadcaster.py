@@ -7,6 +7,7 @@ from typing import Generic
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from canvas_collab.counters import Counters
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
@@ -29,6 +30,7 @@ class AwarenessBroadcaster(Generic[MemberT]):
 
     __slots__ = (
         "_awareness",
+        "_counters",
         "_echo_filter",
         "_flush_call",
         "_pacer",
@@ -49,6 +51,7 @@ class AwarenessBroadcaster(Generic[MemberT]):
         pacer: FlushPacer,
         fanout: Fanout[MemberT],
         updates: BroadcastQueue,
+        counters: Counters,
     ) -> None:
         """:param updates: the document's updates to be sent; awareness states may refer to them, so they go first."""
         self._reactor = reactor
@@ -56,6 +59,7 @@ class AwarenessBroadcaster(Generic[MemberT]):
         self._pacer = pacer
         self._send = fanout.send
         self._updates = updates
+        self._counters = counters
         self._echo_filter = EchoFilter()
         #: Returns whether an awareness update that a connection sends repeats one that it was sent.
         self.is_echo = self._echo_filter.is_echo
@@ -104,7 +108,7 @@ class AwarenessBroadcaster(Generic[MemberT]):
         # The sender gets its own states back: clients close a connection on which they receive nothing.
         for payload in _pack(map(awareness_format.encode_entry, pending.values())):
             self._echo_filter.record_broadcast(payload)
-            self._send(PreparedMessage(sync.encode_awareness(payload)))
+            self._counters.awareness_sent += self._send(PreparedMessage(sync.encode_awareness(payload)))
         self.flushed_at = self._reactor.seconds()
         self._pacer.flushed(started, self._reactor.seconds())
 

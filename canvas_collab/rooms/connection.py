@@ -224,6 +224,7 @@ class Connection:
         broadcaster = room.awareness_broadcaster
         if broadcaster.is_echo(self, payload):
             return
+        room.counters.awareness_received += 1
         if len(payload) > self._limits.max_awareness_size:
             if not room.awareness.is_outdated(payload):
                 self._log_dropped(f"an awareness message may have {self._limits.max_awareness_size} bytes")

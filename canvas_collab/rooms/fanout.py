@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
+from canvas_collab.counters import Counters
 from canvas_collab.document.document import Document
 from canvas_collab.protocol.update import Update
 from canvas_collab.rooms.broadcast_queue import BroadcastQueue
@@ -36,13 +37,14 @@ MemberT = TypeVar("MemberT", bound=Member)
 class Fanout(Generic[MemberT]):
     """The connections of a room, and which of them have missed messages."""
 
-    __slots__ = ("_behind", "_document", "_updates", "members")
+    __slots__ = ("_behind", "_counters", "_document", "_updates", "members")
 
-    def __init__(self, document: Document, updates: BroadcastQueue) -> None:
+    def __init__(self, document: Document, updates: BroadcastQueue, counters: Counters) -> None:
         """:param updates: the updates of the document that were not sent yet."""
         self.members: set[MemberT] = set()
         self._document = document
         self._updates = updates
+        self._counters = counters
         # The connections that have missed messages, and the clocks up to which each has everything.
         self._behind: dict[MemberT, Mapping[int, int]] = {}
 
@@ -51,8 +53,8 @@ class Fanout(Generic[MemberT]):
         self.members.discard(member)
         self._behind.pop(member, None)
 
-    def send(self, message: PreparedMessage, exclude: MemberT | None = None, updates: Sequence[Update] = ()) -> None:
-        """Send a message to all connections but one.
+    def send(self, message: PreparedMessage, exclude: MemberT | None = None, updates: Sequence[Update] = ()) -> int:
+        """Send a message to all connections but one; return to how many it was sent.
 
         :param updates: the updates of the document that the message contains.
         """
@@ -63,6 +65,9 @@ class Fanout(Generic[MemberT]):
         if skipped:
             clocks = self._updates.received_clocks(self._document, updates)
             behind.update((member, clocks) for member in skipped)
+        is_excluded = exclude is not None and exclude in self.members and exclude not in behind
+        self._counters.messages_skipped += len(behind)
+        return len(self.members) - len(behind) - is_excluded
 
     def resume(self, member: MemberT) -> Mapping[int, int] | None:
         """Send messages to a connection again; return the clocks from which it needs a diff, None if it missed none."""

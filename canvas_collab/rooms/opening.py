@@ -10,6 +10,7 @@ from canvas_collab.access.authorization import Authorization, Authorizer, Denied
 from canvas_collab.access.fair_semaphore import FairSemaphore, Requester
 from canvas_collab.access.roles import MAX_ROOM_NAME_LENGTH, Access
 from canvas_collab.config.connections import ConnectionLimits
+from canvas_collab.counters import Counters
 from canvas_collab.database.errors import DatabaseUnavailable
 from canvas_collab.document.folding import DocumentDamaged
 from canvas_collab.logs import LogRateLimiter
@@ -41,6 +42,7 @@ class ConnectionOpener:
         rooms: Rooms,
         journal: JournalState,
         limits: ConnectionLimits,
+        counters: Counters,
         max_waiting_loads: int,
         renew_before: float,
     ) -> None:
@@ -55,6 +57,7 @@ class ConnectionOpener:
         self._rooms = rooms
         self._journal = journal
         self._limits = limits
+        self._counters = counters
         self._loads = FairSemaphore(LOADS_AT_ONCE, max_waiting_loads)
         self._renew_before = renew_before
         self._denial_log_limiter = LogRateLimiter(
@@ -160,6 +163,7 @@ class ConnectionOpener:
 
     def log_denial(self, denied: Denied, room: str, client: str) -> None:
         """Log that a client was denied, unless too many denials were logged lately."""
+        self._counters.denials[denied.status] += 1
         # Without the port, which differs between connections.
         address = client.rpartition(":")[0] or client
         if self._denial_log_limiter.admits((address, denied.user_id)):

@@ -8,6 +8,7 @@ from typing import Generic
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from canvas_collab.counters import Counters
 from canvas_collab.document.document import Document
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.steps import Steps
@@ -44,12 +45,14 @@ class Room(Generic[MemberT]):
         "_journal",
         "_merge_waiters",
         "_pacer",
+        "_queued_at",
         "_reactor",
         "_senders",
         "_stateless",
         "_updates",
         "awareness",
         "awareness_broadcaster",
+        "counters",
         "document",
         "full_sync",
         "is_discarded",
@@ -66,6 +69,7 @@ class Room(Generic[MemberT]):
         pacer: FlushPacer,
         awareness_pacer: FlushPacer,
         journal: Callable[[str, str, bytes], None],
+        counters: Counters,
     ) -> None:
         """:param pacer: decides when updates are flushed.
         :param awareness_pacer: decides when awareness states are flushed.
@@ -80,6 +84,9 @@ class Room(Generic[MemberT]):
         self.is_discarded = False
         self._pacer = pacer
         self._journal = journal
+        self.counters = counters
+        # When the oldest update of the next flush was queued.
+        self._queued_at: float | None = None
         self._updates = BroadcastQueue()
         # The connections whose updates are in the queue, and whether some of it came from other daemons or commands.
         self._senders: set[MemberT] = set()
@@ -88,12 +95,12 @@ class Room(Generic[MemberT]):
         self._flush_call: IDelayedCall | None = None
         self._edits_in_progress = 0
         self._merge_waiters: list[Deferred[None]] = []
-        self._fanout: Fanout[MemberT] = Fanout(document, self._updates)
+        self._fanout: Fanout[MemberT] = Fanout(document, self._updates, counters)
         self._broadcast = self._fanout.send
         self.members = self._fanout.members
         self.awareness = awareness
         self.awareness_broadcaster = AwarenessBroadcaster(
-            reactor, awareness, awareness_pacer, self._fanout, self._updates
+            reactor, awareness, awareness_pacer, self._fanout, self._updates, counters
         )
 
     @property
@@ -122,6 +129,8 @@ class Room(Generic[MemberT]):
                 # and may break on it. And in the log every struct has one time and one user.
                 data = yield from self._updates.merge_new(self.document, part)
                 if data is not None:
+                    self.counters.updates_received += 1
+                    self.counters.update_bytes_received += len(data)
                     self._journal(self.name, sender.user_id, data)
                     self._senders.add(sender)
                     self._schedule_flush()
@@ -185,12 +194,17 @@ class Room(Generic[MemberT]):
         self._has_replicated = False
         while self._updates:
             data, merged = self._updates.next()
-            self._broadcast(PreparedMessage(sync.encode_update(data)), only_sender, merged)
+            message = PreparedMessage(sync.encode_update(data))
+            self.counters.updates_sent += self._broadcast(message, only_sender, merged)
         for sender, message in stateless:
             for member in list(self.members):
                 if member is not sender:
                     member.send_stateless(message)
-        self._pacer.flushed(started, self._reactor.seconds())
+        ended = self._reactor.seconds()
+        self._pacer.flushed(started, ended)
+        if self._queued_at is not None:
+            self.counters.fanout.observe(ended - self._queued_at)
+            self._queued_at = None
         if self._stateless:
             self._flush_call = self._reactor.callLater(self._pacer.delay(self._reactor.seconds()), self.flush)
         if self.awareness_broadcaster.is_deferred:
@@ -205,7 +219,10 @@ class Room(Generic[MemberT]):
 
     def _schedule_flush(self) -> None:
         if self._flush_call is None:
-            if delay := self._pacer.delay(self._reactor.seconds()):
+            now = self._reactor.seconds()
+            if self._updates:
+                self._queued_at = now
+            if delay := self._pacer.delay(now):
                 self._flush_call = self._reactor.callLater(delay, self.flush)
             else:
                 self.flush()

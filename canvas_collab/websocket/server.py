@@ -9,6 +9,7 @@ from autobahn.twisted.websocket import WebSocketServerFactory
 from twisted.internet.task import Cooperator
 
 from canvas_collab.config.connections import WebSocketSettings
+from canvas_collab.counters import Counters
 from canvas_collab.rooms.opening import ConnectionOpener
 from canvas_collab.websocket.protocol_handler import ProtocolHandler, Socket
 from canvas_collab.websocket.server_protocol import ServerProtocol
@@ -32,6 +33,7 @@ class ServerFactory(WebSocketServerFactory):
         opener: ConnectionOpener,
         handler_for: Callable[[Socket, str], ProtocolHandler],
         cooperator: Cooperator,
+        counters: Counters,
     ) -> None:
         """:param handler_for: makes the protocol handler of a socket; takes the socket and its URL path.
         :param cooperator: runs the handling of messages that takes long.
@@ -41,6 +43,7 @@ class ServerFactory(WebSocketServerFactory):
         self.opener = opener
         self.handler_for = handler_for
         self.cooperator = cooperator
+        self.counters = counters
         #: Limits the bytes of messages that were received by Autobahn and are not handled yet.
         self.receive_limit = SharedLimit(settings.max_receiving_total)
         self.clients: set[ServerProtocol] = set()

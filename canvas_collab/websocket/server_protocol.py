@@ -15,6 +15,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from canvas_collab.access.authorization import Denied
+from canvas_collab.counters import Counters
 from canvas_collab.protocol.close_codes import CloseCode, ProtocolViolation
 from canvas_collab.protocol.frames import encode_pong
 from canvas_collab.protocol.steps import Steps
@@ -31,6 +32,7 @@ class Server(ReceivingServer, Protocol):
     """What a client's WebSocket needs of the server."""
 
     opener: ConnectionOpener
+    counters: Counters
 
     @property
     def over_capacity(self) -> bool:
@@ -204,6 +206,7 @@ class ServerProtocol(Receiver):
             return
         room, user = self._handler.log_context if self._handler else (None, None)
         client = self.client_address
+        self.factory.counters.closed[int(code)] += 1
         self.events.info("connection ended", reason=reason, code=int(code), room=room, user=user, client=client)
         if abort:
             self.dropConnection(abort=True)
@@ -260,6 +263,7 @@ class ServerProtocol(Receiver):
 
     def backpressure_started(self) -> None:
         """Called when the client reads more slowly than it is sent to."""
+        self.factory.counters.backpressure += not self._liveness.has_backpressure
         self._liveness.backpressure_started()
 
     def backpressure_ended(self) -> None:

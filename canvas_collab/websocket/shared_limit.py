@@ -21,6 +21,11 @@ class SharedLimit:
         self._size = 0
         self._holders: dict[Holder, int] = {}
 
+    @property
+    def size(self) -> int:
+        """How many bytes are kept now."""
+        return self._size
+
     def add(self, holder: Holder, size: int) -> None:
         """Count `size` more bytes that are kept for a socket, and shed sockets while the limit is exceeded."""
         self._size += size

@@ -198,6 +198,10 @@ def test_a_changed_role_is_announced_and_applies_from_then_on(
 
     # The refused update is requested again, and accepted now.
     provider.force_sync()
-    provider.wait_saved()
+    if version == "2.4.0":
+        # It counts the edit twice if the sync that it begins by itself is still in progress when the edit is made.
+        diagram.daemon.wait_until(lambda: len(diagram.log()) == 2)
+    else:
+        provider.wait_saved()
     assert diagram.provide(providers, "late", version=version).content == {"text": [{"insert": "may not may write"}]}
     socket.expect_never_closed()

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
 from canvas_collab.config.connections import WebSocketSettings
+from canvas_collab.counters import Counters
 from canvas_collab.descriptors import raise_descriptor_limit
 from canvas_collab.websocket import monitor
 from canvas_collab.websocket.monitor import OTHER_DESCRIPTORS, ConnectionMonitor
@@ -42,7 +43,7 @@ def test_a_system_that_refuses_leaves_the_limit_as_it_is(low_limit: int, monkeyp
 def test_too_few_descriptors_are_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor, "raise_descriptor_limit", lambda: 100)
     settings = WebSocketSettings(max_connections=50)
-    factory = ServerFactory(Clock(), settings, None, None, None)  # type: ignore[arg-type]
+    factory = ServerFactory(Clock(), settings, None, None, None, Counters())  # type: ignore[arg-type]
     monitoring = ConnectionMonitor(Clock(), factory, 60, 20)
     with capturedLogs() as events:
         monitoring.startService()

@@ -9,6 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from canvas_collab.counters import Counters
 from canvas_collab.database.errors import ValuesRefused
 from canvas_collab.persistence import batches
 from canvas_collab.persistence.batches import ENTRY_OVERHEAD
@@ -37,7 +38,8 @@ class Stage:
         self.clock = Clock()
         self.log = StagedLog()
         self.committed: list[Mapping[str, int]] = []
-        self.journal = Journal(self.clock, self.log, INTERVAL, queue_max, self.committed.append)
+        self.counters = Counters()
+        self.journal = Journal(self.clock, self.log, INTERVAL, queue_max, self.committed.append, self.counters)
 
     def write(self, *updates: bytes, room: str = "room") -> None:
         for update in updates:

@@ -7,6 +7,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.python.failure import Failure
 
+from canvas_collab.counters import Counters
 from canvas_collab.database.errors import DatabaseUnavailable, StatementFailed, ValuesRefused
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.database.pool import Database
@@ -61,7 +62,7 @@ async def test_an_update_that_a_trigger_refuses_in_whatever_way_delays_no_other(
     refuse_poison(database, statement)
     pool = Database(reactor, database.url, 1)
     store = document_store(pool, prepare_database(database.url, migrate=True))
-    journal = Journal(reactor, store, 0, 10**6, lambda sizes: None)
+    journal = Journal(reactor, store, 0, 10**6, lambda sizes: None, Counters())
     pool.startService()
     try:
         for number in range(4):

@@ -8,6 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from canvas_collab.counters import Counters
 from canvas_collab.persistence.snapshots import SMALL_SNAPSHOT, Snapshots
 from canvas_collab.persistence.store import FoldResult
 
@@ -26,7 +27,7 @@ class Stage:
         self.written: list[str] = []
         self.compacted: list[bool] = []
         self.writing: list[Deferred[FoldResult]] = []
-        self.snapshots = Snapshots(self.clock, self.fold, DEBOUNCE, MAX_WAIT)
+        self.snapshots = Snapshots(self.clock, self.fold, DEBOUNCE, MAX_WAIT, Counters())
         self.snapshots.startService()
 
     def fold(self, document_id: str, compact: bool) -> Deferred[FoldResult]:

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock, Cooperator
 
+from canvas_collab.counters import Counters
 from canvas_collab.document.document import Document
 from canvas_collab.persistence.seen_ids import LogHorizon, SeenIds
 from canvas_collab.persistence.snapshots import Snapshots
@@ -163,7 +164,14 @@ class Stage:
         self.reset_searches = 0
         self.failing_reset_searches = 0
         room = Room[Connection](
-            self.clock, "room", Document(), Awareness(10), FlushPacer(0.5, 0.04), FlushPacer(0.5, 0.04), lambda *_: None
+            self.clock,
+            "room",
+            Document(),
+            Awareness(10),
+            FlushPacer(0.5, 0.04),
+            FlushPacer(0.5, 0.04),
+            lambda *_: None,
+            Counters(),
         )
         self.document = room.document
         self.changed: list[str] = []
@@ -181,7 +189,7 @@ class Stage:
             cast(DocumentStore, self.store),
             cast(LogReader, self.log),
             self.rooms,
-            Snapshots(self.clock, cast(Any, None), 1, 1),
+            Snapshots(self.clock, cast(Any, None), 1, 1, Counters()),
             30.0,
             self.RETENTION,
             lambda: self.are_notified,

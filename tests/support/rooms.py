@@ -7,6 +7,7 @@ from typing import Any
 from pycrdt import Doc, Text
 from twisted.internet.task import Clock
 
+from canvas_collab.counters import Counters
 from canvas_collab.document.document import Document
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
@@ -55,6 +56,7 @@ class RoomHarness:
             FlushPacer(0.5, 0.04, WINDOW),
             FlushPacer(0.5, 0.04, WINDOW),
             lambda name, user, update: self.journal.append((name, user, update)),
+            Counters(),
         )
         self.members = [FakeMember(name) for name in ("ada", "bob", "cyd")]
         for member in self.members:
@@ -79,7 +81,16 @@ class RoomHarness:
 
 def make_room(clock: Clock) -> Room[Connection]:
     """An empty room whose updates go to no journal."""
-    return Room(clock, "room", Document(), Awareness(10), FlushPacer(0.5, 0.04), FlushPacer(0.5, 0.04), lambda *_: None)
+    return Room(
+        clock,
+        "room",
+        Document(),
+        Awareness(10),
+        FlushPacer(0.5, 0.04),
+        FlushPacer(0.5, 0.04),
+        lambda *_: None,
+        Counters(),
+    )
 
 
 def update_of(text: str) -> bytes:

@@ -10,6 +10,7 @@ from twisted.internet.testing import StringTransport
 
 from canvas_collab.access.authorization import Request
 from canvas_collab.config.connections import WebSocketSettings
+from canvas_collab.counters import Counters
 from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.scheduling import make_cooperator
@@ -101,6 +102,7 @@ class OpenSocket:
             None,  # type: ignore[arg-type]
             lambda socket, path: self.handler,
             cooperator or make_cooperator(self.clock),
+            Counters(),
         )
         protocol = factory.buildProtocol(None)
         assert isinstance(protocol, ServerProtocol)

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from canvas_collab.counters import Counters
 from canvas_collab.document.document import Document
 from canvas_collab.rooms.awareness import Awareness
 from canvas_collab.rooms.pacing import FlushPacer
@@ -15,7 +16,7 @@ from canvas_collab.rooms.rooms import Rooms
 
 
 def make_room(clock: Clock, name: str) -> Room[Any]:
-    return Room(clock, name, Document(), Awareness(1), FlushPacer(1, 1), FlushPacer(1, 1), lambda *_: None)
+    return Room(clock, name, Document(), Awareness(1), FlushPacer(1, 1), FlushPacer(1, 1), lambda *_: None, Counters())
 
 
 class StagedRooms:

@@ -99,17 +99,17 @@ def restore_backup(context: Context, file: str, replace: bool) -> None:
         cursor.execute("SELECT count(*) FROM yjs_document")
         [(count,)] = cursor.fetchall()
         if count and not replace:
-            raise CommandError(f"There are {count} documents here already; --replace would delete them.")
+            raise CommandError(f"The database has {count} documents; --replace deletes them.")
         script = _run([find_program("pg_restore", url), "--data-only", "--no-owner", "--file=-", file])
         user_table = read_catalogue(connection).user_table
         if replace:
             cursor.execute(f"TRUNCATE {', '.join(_qualified(cursor, table) for table in TABLES)}")
         found = {rows.table: rows for rows in _rows_in(script)}
         if set(found) != set(TABLES):
-            raise CommandError(f"{file} is no backup of the documents: it lacks one of the tables.")
+            raise CommandError(f"{file} is not a backup of the documents: it lacks one of the tables.")
         for table in TABLES:
             _insert_rows(cursor, found[table], user_table)
-    click.echo(f"Read back from {file}.")
+    click.echo(f"Restored from {file}.")
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def _qualified(cursor: Cursor, table: str) -> str:
     )
     rows = cursor.fetchall()
     if not rows:
-        raise CommandError(f"There is no table {table} in this database; canvas-collab migrate makes it.")
+        raise CommandError(f"There is no table {table} in this database: run canvas-collab migrate.")
     return str(rows[0][0])
 
 

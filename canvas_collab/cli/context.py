@@ -30,7 +30,7 @@ class Context:
             yield self.settings.database.url
             return
         if not (self.settings.process.data_dir / "postgres").is_dir():
-            raise CommandError("Set DATABASE_URL: there is no embedded database here either.")
+            raise CommandError("Set DATABASE_URL: there is no embedded database either.")
         settings, service = start_embedded_database(self.settings)
         try:
             yield settings.database.url

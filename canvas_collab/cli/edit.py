@@ -36,9 +36,9 @@ def import_(context: Context, room: str, file: BinaryIO, user: str | None) -> No
     try:
         update = decode_update(file.read())
     except Malformed as error:
-        raise CommandError(f"{file.name} is no Yjs update: {error}.") from error
+        raise CommandError(f"{file.name} is not a Yjs update: {error}.") from error
     if not update:
-        click.echo("There is nothing in it.")
+        click.echo("The update is empty.")
         return
     with context.repository() as repository:
         room = context.room(room)
@@ -46,7 +46,7 @@ def import_(context: Context, room: str, file: BinaryIO, user: str | None) -> No
     if added:
         click.echo(f"{added} bytes added to {room}.")
     else:
-        click.echo(f"There is nothing new in it: {room} has all of it.")
+        click.echo(f"{room} has all of the update already.")
 
 
 @cli.command()
@@ -69,17 +69,17 @@ def restore(context: Context, room: str, at: datetime, user: str | None, dry_run
         is_same = write_json(to_json(now)) == write_json(to_json(then))
         update = EMPTY_UPDATE if is_same else restoring_update(now, then, unused_client_id(now))
         if update == EMPTY_UPDATE:
-            click.echo(f"{room} shows what it showed then.")
+            click.echo(f"{room} has the same content already.")
             return
         edits = decode_update(update)
         inserted = sum(run.count for runs in edits.runs.values() for run in runs)
         deleted = clock_count(edits.deletions)
         changes = f"{inserted} items inserted again, {deleted} clocks deleted, {len(update)} bytes"
         if dry_run:
-            click.echo(f"{room} would be as it was: {changes}.")
+            click.echo(f"{room} would be restored: {changes}.")
             return
         repository.append(room, update, user)
-        click.echo(f"{room} is as it was: {changes}.")
+        click.echo(f"{room} is restored: {changes}.")
 
 
 @cli.command()
@@ -91,14 +91,14 @@ def restore(context: Context, room: str, at: datetime, user: str | None, dry_run
 def repair(context: Context, room: str, trust_snapshot: bool, keep: str | None, discard: bool) -> None:
     """Write a new snapshot of a damaged document, from its log and optionally from the damaged snapshot."""
     if (keep is None) == (not discard):
-        raise click.UsageError("Say what becomes of the damaged bytes: --keep FILE, or --discard.")
+        raise click.UsageError("Choose what to do with the damaged snapshot: --keep FILE, or --discard.")
     with context.repository() as repository:
         room = context.room(room)
         with repository.locked(room) as snapshot:
             document = Document()
             try:
                 document.apply(snapshot.read())
-                click.echo("The snapshot is whole.")
+                click.echo("The snapshot is not damaged.")
             except DocumentDamaged as error:
                 click.echo(f"{error}.".capitalize())
                 if trust_snapshot:
@@ -114,9 +114,9 @@ def repair(context: Context, room: str, trust_snapshot: bool, keep: str | None, 
                 except Malformed:
                     unreadable += 1
             repository.write(room, snapshot_of(document), [entry.id for entry in entries])
-    click.echo(f"{room} was made anew, of {len(entries) - unreadable} log entries; {unreadable} could not be read.")
+    click.echo(f"{room} has a new snapshot of {len(entries) - unreadable} log entries; {unreadable} could not be read.")
     if not trust_snapshot:
-        click.echo("What was older than the log, and only in the snapshot, is lost unless that was whole.")
+        click.echo("Content that is older than the log, and was only in the damaged snapshot, may be lost.")
 
 
 def _trusted(snapshot: Snapshot) -> Update:
@@ -127,7 +127,7 @@ def _trusted(snapshot: Snapshot) -> Update:
     try:
         return Snapshot(snapshot.data).read()
     except DocumentDamaged as error:
-        raise CommandError(f"What is in the snapshot cannot be read at all: {error}.") from error
+        raise CommandError(f"The content of the snapshot cannot be read: {error}.") from error
 
 
 @cli.command()
@@ -142,6 +142,6 @@ def migrate(context: Context, check: bool) -> None:
             if check or not any("lacks the migrations" in problem for problem in error.problems):
                 raise
             prepare_database(url, migrate=True)
-            click.echo("The database was brought up to date.")
+            click.echo("The migrations were applied.")
         else:
             click.echo("The database is up to date.")

@@ -29,4 +29,4 @@ def plural(count: int, one: str, several: str) -> str:
 
 def author_name(name: str | None, user_id: str | None) -> str:
     """Return the name of the user who made an edit, or their id."""
-    return name or user_id or "somebody whose account is gone"
+    return name or user_id or "a deleted user"

@@ -26,13 +26,15 @@ class _Group(click.Group):
         except (UnsuitableDatabase, ConfigurationError) as error:
             raise click.ClickException("\n".join(error.problems)) from error
         except BudgetExceeded as error:
-            raise click.ClickException(f"It is too much: {error}. `rebuild` can take it out.") from error
+            raise click.ClickException(
+                f"The document takes too much work: {error}. `rebuild` can remove the cause."
+            ) from error
         except (CommandError, DevelopmentError) as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
             raise click.ClickException(f"{error.filename or 'A file'}: {error.strerror or error}.") from error
         except psycopg2.Error as error:
-            raise click.ClickException(f"The database says: {' '.join(str(error).split())}") from error
+            raise click.ClickException(f"PostgreSQL: {' '.join(str(error).split())}") from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

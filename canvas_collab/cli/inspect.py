@@ -117,7 +117,7 @@ def export(
         with open(output, "wb") as file:
             file.write(data)
     elif form == "update" and sys.stdout.isatty():
-        raise CommandError("An update is bytes, which a terminal cannot show: name a file with --output.")
+        raise CommandError("An update is binary: write it to a file with --output.")
     else:
         sys.stdout.buffer.write(data)
 

@@ -75,11 +75,11 @@ def rebuild(
     from the log. Clients that have the document open must reload it.
     """
     if not ranges and user is None:
-        raise click.UsageError("Say what is to be left out: --without ENTRY, or --without-user ID.")
+        raise click.UsageError("Choose what to remove: --without ENTRY, or --without-user ID.")
     if since is not None and user is None:
-        raise click.UsageError("--since goes with --without-user.")
+        raise click.UsageError("--since needs --without-user.")
     if not dry_run and (keep is None) == (not discard):
-        raise click.UsageError("Say what becomes of what goes: --keep FILE, or --discard.")
+        raise click.UsageError("Choose what to do with the removed entries: --keep FILE, or --discard.")
     with context.repository() as repository:
         room = context.room(room)
         with repository.locked(room) as snapshot:
@@ -94,7 +94,7 @@ def rebuild(
                 result = rebuild_without(whole, without, not no_places)
             except BudgetExceeded as error:
                 raise CommandError(
-                    f"What was deleted cannot be brought back: {error}. It can be left deleted with --leave-deleted."
+                    f"Deleted content cannot be restored: {error}. With --leave-deleted it stays deleted."
                 ) from error
             removed = [row for row in log if row.id in removed_ids]
             click.echo(f"{room} {'would be' if dry_run else 'is'} without {_summary(removed, without.clocks)}")
@@ -108,7 +108,7 @@ def rebuild(
             change = encode_update(result.change.runs, result.change.deletions)
             kept = [row.id for row in log if row.id not in removed_ids]
             repository.replace(room, snapshot_of(result.document), sorted(removed_ids), kept, change)
-    click.echo("Whoever had it open is told to load it afresh.")
+    click.echo("Clients that have it open are told to reload it.")
 
 
 def _chosen(
@@ -144,7 +144,7 @@ def _decoded(row: LogRow, is_removed: bool) -> Update | None:
     except Malformed as error:
         if is_removed:
             return None
-        raise CommandError(f"The entry {row.id} of the log cannot be read: {error}. Leave it out as well.") from error
+        raise CommandError(f"The entry {row.id} of the log cannot be read: {error}. Remove it as well.") from error
 
 
 def _summary(removed: Sequence[LogRow], clocks: DeleteSet) -> str:
@@ -175,16 +175,16 @@ def _print_consequences(result: RebuildResult, kept: Collection[tuple[LogRow, Up
         click.echo(f"  {plural(restored, 'item', 'items')} that they deleted inserted again")
     if unrecoverable := clock_count(result.unrecoverable):
         click.echo(
-            f"  {plural(unrecoverable, 'clock', 'clocks')} that they deleted stay deleted: nobody has the content"
+            f"  {plural(unrecoverable, 'clock', 'clocks')} that they deleted stay deleted: the content is not stored"
         )
     if result.placeholders:
-        click.echo(
-            f"  {plural(result.placeholders, 'item', 'items')} emptied and left in place: others put theirs beside"
-        )
+        placeholders = plural(result.placeholders, "item", "items")
+        click.echo(f"  {placeholders} left in place without content: others inserted items next to them")
     if not result.unreachable:
-        click.echo("  nothing of what others edited depends on it")
+        click.echo("  no edit of others depends on it")
         return
-    click.echo(f"  {plural(clock_count(result.unreachable), 'clock', 'clocks')} of others are in it, and go with it:")
+    unreachable = plural(clock_count(result.unreachable), "clock", "clocks")
+    click.echo(f"  {unreachable} of others inside of it, removed with it:")
     holding = [row for row, update in kept if clocks_of(update).intersection(result.unreachable)]
     for row in holding[:MAX_LISTED]:
         click.echo(f"    entry {row.id}, {format_time(row.time)}, {row.author}")

@@ -20,7 +20,7 @@ def test_a_backup_is_restored_completely_and_replaces_documents_only_if_asked(
     assert "Written to" in command("backup", path)
     edit(daemon, ada, author.write(", and more"))
     daemon.stop()
-    assert "--replace would delete them" in command("restore-backup", path, status=1)
+    assert "--replace deletes them" in command("restore-backup", path, status=1)
     command("restore-backup", path, "--replace")
     daemon = start_daemon(database)
     with Client(daemon, "one", ada) as client:

@@ -104,9 +104,9 @@ def test_an_import_is_an_edit_that_connected_clients_receive(
         command("import", "one", str(path), "--user", ada.id)
         client.wait_for("imported")
     assert database.query("SELECT user_id FROM yjs_update_log") == [(ada.id,)]
-    assert "no Yjs update" in command("import", "one", "-", given=b"\xff", status=1)
+    assert "not a Yjs update" in command("import", "one", "-", given=b"\xff", status=1)
     assert "There is no user nobody." in command("import", "one", str(path), "--user", "nobody", status=1)
-    assert command("import", "one", "-", given=b"\x00\x00").strip() == "There is nothing in it."
+    assert command("import", "one", "-", given=b"\x00\x00").strip() == "The update is empty."
 
 
 def test_a_restored_document_is_shown_to_connected_clients_and_restoring_again_undoes_it(
@@ -120,11 +120,11 @@ def test_a_restored_document_is_shown_to_connected_clients_and_restoring_again_u
     bad = now()
     with Client(daemon, "one", ada) as one, Client(daemon, "one", ada) as two, Client(daemon, "one", ada) as three:
         assert one.text == "vandalised"
-        assert "would be as it was" in command("restore", "one", "--at", good, "--dry-run")
-        assert "is as it was" in command("restore", "one", "--at", good)
+        assert "would be restored" in command("restore", "one", "--at", good, "--dry-run")
+        assert "is restored" in command("restore", "one", "--at", good)
         for client in (one, two, three):
             client.wait_for("as it was")
-        assert "shows what it showed then" in command("restore", "one", "--at", good)
+        assert "has the same content already" in command("restore", "one", "--at", good)
         command("restore", "one", "--at", bad)
         for client in (one, two, three):
             client.wait_for("vandalised")
@@ -159,7 +159,7 @@ def test_a_snapshot_whose_checksum_alone_is_wrong_can_be_trusted(
     command("repair", "one", "--trust-snapshot", "--discard")
     assert "older than the log" in command("export", "one", "--format", "json")
     database.query("UPDATE yjs_document SET data = '\\xff'")
-    assert "cannot be read at all" in command("repair", "one", "--trust-snapshot", "--discard", status=1)
+    assert "cannot be read" in command("repair", "one", "--trust-snapshot", "--discard", status=1)
 
 
 def test_tables_are_brought_up_to_date(empty_database: TestDatabase) -> None:
@@ -172,7 +172,7 @@ def test_tables_are_brought_up_to_date(empty_database: TestDatabase) -> None:
     empty_database.create_auth_tables()
     status, said = migrate("--check")
     assert (status, "lacks the migrations" in said) == (1, True)
-    assert migrate() == (0, "The database was brought up to date.\n")
+    assert migrate() == (0, "The migrations were applied.\n")
     assert migrate("--check") == (0, "The database is up to date.\n")
 
 
@@ -187,7 +187,7 @@ def test_an_error_is_one_sentence() -> None:
     done = run("documents", DATABASE_URL="mysql://x", WS_PORT="x")
     assert done.stderr.count(b"must be") == 2
     done = run("documents", DATA_DIR="/nonexistent")
-    assert done.stderr == b"Error: Set DATABASE_URL: there is no embedded database here either.\n"
+    assert done.stderr == b"Error: Set DATABASE_URL: there is no embedded database either.\n"
 
 
 def test_the_page_on_the_command_line_has_every_command_and_option() -> None:

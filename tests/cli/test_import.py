@@ -70,10 +70,10 @@ def test_importing_what_a_document_has_already_is_no_edit(
     file = str(tmp_path / "file")
     command("export", "one", "-o", file)
     before = now()
-    assert "nothing new" in command("import", "one", file)
+    assert "already" in command("import", "one", file)
     assert len(log_updates(database)) == 3
     assert exported(command, "--at", before) == text("here")
-    assert "shows what it showed then" in command("restore", "one", "--at", before)
+    assert "has the same content already" in command("restore", "one", "--at", before)
     assert exported(command) == text("here")
 
 

@@ -75,7 +75,7 @@ def test_poison_is_removed_for_new_clients_and_cannot_be_sent_again(
     output = command("rebuild", "sketch", "--without-user", diagram.editor.id, "--since", "1h", "--dry-run")
     assert f"would be without {len(poison)} log entries" in output
     assert f"author 666: clocks 0-{DEPTH - 1}" in output
-    assert "nothing of what others edited depends on it" in output
+    assert "no edit of others depends on it" in output
     assert diagram.database.query("SELECT reset_at FROM yjs_document") == [(None,)]
     kept = tmp_path / "kept"
     command("rebuild", "sketch", "--without-user", diagram.editor.id, "--keep", str(kept))
@@ -134,7 +134,7 @@ def test_what_a_user_deleted_or_overwrote_is_restored_even_when_clients_with_the
     committed(diagram, 6)
     output = command("rebuild", "sketch", "--without-user", diagram.editor.id, "--discard")
     assert "2 items that they deleted inserted again" in output
-    assert "emptied and left in place: others put theirs beside" in output
+    assert "left in place without content: others inserted items next to them" in output
     assert vandal.wait_given_up()[0] == 4409
     newcomer = diagram.join(yjs, "newcomer")
     content = yjs.wait_converged(drawing, newcomer)
@@ -162,7 +162,7 @@ def test_the_history_of_a_rebuilt_document_lacks_the_removed_entries(
     again = diagram.join(yjs, "again", diagram.owner)
     again.insert_text("text", 5, " and second")
     committed(diagram, 3)
-    assert "is as it was" in command("restore", "sketch", "--at", early.replace(" ", "T"))
+    assert "is restored" in command("restore", "sketch", "--at", early.replace(" ", "T"))
     again.wait_content({"text": [{"insert": "first"}]})
     assert "0 problems." in command("verify")
     # What others inserted beside an entry that is removed later is kept, too.
@@ -178,7 +178,7 @@ def test_entries_that_depend_on_removed_ones_are_listed(diagram: Diagram, yjs: Y
     committed(diagram, 2)
     output = command("rebuild", "sketch", "--without-user", diagram.editor.id, "--dry-run")
     [[number]] = diagram.database.query("SELECT id FROM yjs_update_log WHERE user_id = %s", (diagram.owner.id,))
-    assert "1 clock of others are in it" in output
+    assert "1 clock of others inside of it" in output
     assert re.search(rf"entry {number}, .*, owner", output)
 
 
@@ -256,9 +256,9 @@ def test_entries_that_cannot_be_removed_are_errors(diagram: Diagram, command: Co
     assert "no entry of the user nobody" in command(
         "rebuild", "sketch", "--without-user", "nobody", "--dry-run", status=1
     )
-    assert "Say what is to be left out" in command("rebuild", "sketch", "--dry-run", status=2)
+    assert "Choose what to remove" in command("rebuild", "sketch", "--dry-run", status=2)
     assert "names no log entries" in command("rebuild", "sketch", "--without", "7-3", "--dry-run", status=2)
     assert "--keep FILE, or --discard" in command("rebuild", "sketch", "--without", "1", status=2)
-    assert "--since goes with" in command("rebuild", "sketch", "--without", "1", "--since", "1h", "--discard", status=2)
+    assert "--since needs" in command("rebuild", "sketch", "--without", "1", "--since", "1h", "--discard", status=2)
     [[data]] = diagram.database.query("SELECT update FROM yjs_update_log")
     assert not Document([decode_update(bytes(data))]).lacks_any_of(decode_update(doc.get_update()))

@@ -53,15 +53,24 @@ def free_port() -> int:
     raise AssertionError("the ports do not end")
 
 
+#: The command that starts another one with a listening socket.
+_ACTIVATE = (sys.executable, "-m", "tests.support.socket_activation")
+
+
 class Daemon:
     """A daemon process."""
 
     def __init__(
-        self, environment: Mapping[str, str], arguments: tuple[str, ...] = (), twistd: tuple[str, ...] = ()
+        self,
+        environment: Mapping[str, str],
+        arguments: tuple[str, ...] = (),
+        twistd: tuple[str, ...] = (),
+        listening: int | None = None,
     ) -> None:
         """:param environment: its environment variables, with ``WS_PORT`` and ``HEALTH_PORT``.
         :param arguments: what follows ``canvas-collab`` on the command line.
         :param twistd: what comes before it.
+        :param listening: the descriptor of a socket that it is given as systemd would.
         """
         self.ws_port = int(environment["WS_PORT"])
         self.health_port = int(environment["HEALTH_PORT"])
@@ -69,6 +78,7 @@ class Daemon:
         self._lines_changed = threading.Condition()
         self.process = subprocess.Popen(
             [
+                *([] if listening is None else [*_ACTIVATE, str(listening)]),
                 sys.executable,
                 "-m",
                 "tests.support.twistd",
@@ -84,6 +94,7 @@ class Daemon:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            pass_fds=[] if listening is None else [listening],
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

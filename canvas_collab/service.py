@@ -104,11 +104,11 @@ def collaboration_service(
 
     # What other daemons and operators commit.
     reconcile_interval = settings.replication.reconcile_interval
-    resets = ResetHandler(shared, rooms)
+    resets = ResetHandler(shared, catalogue.tables, rooms)
     follower = LogFollower(
         reactor,
         store,
-        LogReader(shared),
+        LogReader(shared, catalogue.tables),
         rooms,
         snapshots,
         reconcile_interval,

@@ -16,7 +16,7 @@ from canvas_collab import development
 from canvas_collab.clock import use_monotonic_clock
 from canvas_collab.config.application import ListenSettings
 from canvas_collab.config.settings import ConfigurationError, Settings
-from canvas_collab.database.catalogue import UnsuitableDatabase
+from canvas_collab.database.errors import UnsuitableDatabase
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.logs import log_observer
 from canvas_collab.service import collaboration_service
@@ -61,8 +61,9 @@ def makeService(options: Options) -> IService:
         if not settings.database.url:
             settings, embedded = development.start_embedded_database(settings)
             development.create_auth_tables(settings.database.url)
-        catalogue = prepare_database(settings.database.url, settings.database.migrate)
-        users = development.create_demo_data(settings.database.url) if embedded else []
+        database = settings.database
+        catalogue = prepare_database(database.url, database.migrate, database.schema)
+        users = development.create_demo_data(database.url, catalogue.tables) if embedded else []
     except (ConfigurationError, UnsuitableDatabase) as error:
         # twistd prints the traceback of any other exception.
         raise SystemExit("\n  ".join(["canvas-collab cannot start:", *error.problems])) from error

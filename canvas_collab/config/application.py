@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import frozen
 
 from canvas_collab.config import variables
+from canvas_collab.config.database_url import database_url
 from canvas_collab.config.setting import setting
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
@@ -59,10 +60,18 @@ class DatabaseSettings:
     url: str = setting(
         "DATABASE_URL",
         "",
-        variables.database_url,
+        database_url,
         "The PostgreSQL database with Better Auth's tables, as `postgresql://user:password@host/name`. Empty, in "
-        "development only: an embedded database under `DATA_DIR`.",
+        "development only: an embedded database under `DATA_DIR`. Prisma's parameter `schema` names the schema of the "
+        "application's tables.",
         is_secret=True,
+    )
+    schema: str = setting(
+        "DATABASE_SCHEMA",
+        "collab",
+        variables.schema_name,
+        "The schema for the daemon's own tables. Tables that an earlier version created in another schema are used "
+        "where they are. See [the database](operating.md#the-database).",
     )
     migrate: bool = setting(
         "MIGRATE",

@@ -18,6 +18,7 @@ from psycopg2.extensions import cursor as Cursor
 from canvas_collab.database.blocking import connect
 from canvas_collab.database.catalogue import Catalogue, find_auth_tables, read_catalogue
 from canvas_collab.database.errors import UnsuitableDatabase
+from canvas_collab.database.privileges import find_missing_rights
 from canvas_collab.database.schemas import Schemas, find_schemas
 from canvas_collab.database.tables import DEFAULT_SCHEMA
 
@@ -65,7 +66,7 @@ def prepare_database(url: str, migrate: bool, schema: str = DEFAULT_SCHEMA) -> C
     try:
         connection.autocommit = True
         schemas = find_schemas(connection, url, schema)
-        problems = find_auth_tables(connection, schemas)
+        problems = find_auth_tables(connection, schemas) + find_missing_rights(connection, schemas.own)
         if problems:
             raise UnsuitableDatabase(problems)
         _migrate(connection, migrate, schemas)

@@ -118,7 +118,13 @@ def collaboration_service(
         cooperator,
     )
     notifications = Notifications(
-        reactor, settings.database.url, shared, reconcile_interval, follower.appended, follower.catch_up, resets.reset
+        reactor,
+        settings.database.direct_url,
+        shared,
+        reconcile_interval,
+        follower.appended,
+        follower.catch_up,
+        resets.reset,
     )
 
     # Clients.

@@ -16,6 +16,7 @@ from canvas_collab import development
 from canvas_collab.clock import use_monotonic_clock
 from canvas_collab.config.application import ListenSettings
 from canvas_collab.config.settings import ConfigurationError, Settings
+from canvas_collab.database.blocking import connect
 from canvas_collab.database.errors import UnsuitableDatabase
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.logs import log_observer
@@ -63,6 +64,8 @@ def makeService(options: Options) -> IService:
             development.create_auth_tables(settings.database.url)
         database = settings.database
         catalogue = prepare_database(database.url, database.migrate, database.schema)
+        if database.listen_url:
+            connect(database.listen_url, "canvas-collab", "DATABASE_LISTEN_URL").close()
         users = development.create_demo_data(database.url, catalogue.tables) if embedded else []
     except (ConfigurationError, UnsuitableDatabase) as error:
         # twistd prints the traceback of any other exception.

@@ -86,7 +86,9 @@ def backup(context: Context, file: str) -> None:
             names = _own_tables(connection, find_schemas(connection, url, context.settings.database.schema))
         tables = [f"--table={name}" for name in names.values()]
         program = find_program("pg_dump", url)
-        _run([program, "--format=custom", "--no-owner", *tables, f"--file={file}", libpq_url(url)])
+        # pg_dump relies on settings of its session, which a transaction pooler does not keep.
+        direct_url = context.settings.database.listen_url or url
+        _run([program, "--format=custom", "--no-owner", *tables, f"--file={file}", libpq_url(direct_url)])
     click.echo(f"Written to {file}: {Path(file).stat().st_size} bytes.")
 
 

@@ -66,6 +66,14 @@ class DatabaseSettings:
         "application's tables.",
         is_secret=True,
     )
+    listen_url: str = setting(
+        "DATABASE_LISTEN_URL",
+        "",
+        database_url,
+        "The same database for the connection that listens for notifications, and for `backup`. Needed if "
+        "`DATABASE_URL` leads to a [transaction pooler](operating.md#connection-poolers). Empty: `DATABASE_URL`.",
+        is_secret=True,
+    )
     schema: str = setting(
         "DATABASE_SCHEMA",
         "collab",
@@ -96,6 +104,11 @@ class DatabaseSettings:
         "take turns. When the queue is full, a request of the socket with the most waiting requests, or else the new "
         'request, is answered with "try again later".',
     )
+
+    @property
+    def direct_url(self) -> str:
+        """The URL that leads to the database without a transaction pooler, if the settings name one."""
+        return self.listen_url or self.url
 
 
 @frozen

@@ -174,7 +174,9 @@ class RoutingSettings:
         "ROOM_PREFIX",
         "diagram-",
         variables.text,
-        "The prefix of every room's name. The rest of the name is the diagram's id.",
+        "The prefix of every room's name. The rest of the name is the diagram's id. May be set to the empty string: "
+        "then the name is the id.",
+        may_be_empty=True,
     )
 
     def is_hocuspocus_path(self, path: str) -> bool:

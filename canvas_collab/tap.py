@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from twisted.application.service import IService, MultiService
+from twisted.internet.endpoints import serverFromString
 from twisted.logger import ILogObserver
 from twisted.python import usage
 from twisted.python.logfile import LogFile
@@ -57,6 +58,7 @@ def makeService(options: Options) -> IService:
     use_monotonic_clock(reactor)
     try:
         settings = Settings.from_environment(os.environ)
+        _require_endpoints(reactor, options)
         _require_ports(settings.listen, options)
         embedded: development.EmbeddedDatabase | None = None
         if not settings.database.url:
@@ -93,6 +95,23 @@ def _observer(options: Options, level: str) -> ILogObserver | None:
         return None
     name = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
     return log_observer(level, sys.stdout if name == "-" else LogFile.fromFullPath(name))
+
+
+def _require_endpoints(reactor: Any, options: Options) -> None:
+    """Raise :class:`ConfigurationError` if an endpoint string of the command line cannot be parsed."""
+    problems = []
+    for name in ("ws-endpoint", "health-endpoint"):
+        try:
+            if options[name]:
+                serverFromString(reactor, options[name])
+        except Exception as error:
+            # Each kind of endpoint has a parser of its own, which raises what it likes.
+            reason = " ".join(str(error).split()) or type(error).__name__
+            problems.append(
+                f"--{name} must be a Twisted endpoint string, such as tcp:3001:interface=127.0.0.1: {reason}."
+            )
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def _require_ports(listen: ListenSettings, options: Options) -> None:

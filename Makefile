@@ -108,5 +108,5 @@ $(VENV)/.node: $(VENV)/.created
 %/node_modules/.installed: %/package.json %/package-lock.json $(VENV)/.node
 	venv="$$(cd $(VENV) && pwd)"; \
 	if [ -e "$$venv/node/node" ]; then PATH="$$venv/node:$$venv/bin:$$PATH"; fi; \
-	npm ci --prefix $* --ignore-scripts --prefer-offline --no-audit --no-fund
+	npm ci --prefix $* --ignore-scripts --include=optional --prefer-offline --no-audit --no-fund
 	@touch $@

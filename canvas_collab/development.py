@@ -17,6 +17,7 @@ from attrs import field, frozen
 from twisted.application.service import Service
 
 from canvas_collab.config.settings import Settings
+from canvas_collab.database.tables import Tables
 
 #: The id of the diagram that the demo users share.
 DEMO_DIAGRAM = "demo"
@@ -123,7 +124,7 @@ def create_auth_tables(url: str) -> None:
     connection.close()
 
 
-def create_demo_data(url: str) -> list[DemoUser]:
+def create_demo_data(url: str, tables: Tables) -> list[DemoUser]:
     """Create or renew the demo users with their sessions, and the diagram in which they have roles."""
     users = []
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
@@ -143,12 +144,13 @@ def create_demo_data(url: str) -> list[DemoUser]:
             [(token,)] = cursor.fetchall()
             users.append(DemoUser(name, role, token))
         cursor.execute(
-            "INSERT INTO diagram (id, owner_id, name) VALUES (%s, 'demo-editor', 'Demo') ON CONFLICT (id) DO NOTHING",
+            f"INSERT INTO {tables.name('diagram')} (id, owner_id, name) VALUES (%s, 'demo-editor', 'Demo') "
+            "ON CONFLICT (id) DO NOTHING",
             (DEMO_DIAGRAM,),
         )
         cursor.execute(
-            "INSERT INTO diagram_member (diagram_id, user_id, role) VALUES (%s, 'demo-viewer', 'viewer') "
-            "ON CONFLICT DO NOTHING",
+            f"INSERT INTO {tables.name('diagram_member')} (diagram_id, user_id, role) "
+            "VALUES (%s, 'demo-viewer', 'viewer') ON CONFLICT DO NOTHING",
             (DEMO_DIAGRAM,),
         )
     connection.close()

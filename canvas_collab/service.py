@@ -113,11 +113,11 @@ def collaboration_service(
 
     # What other daemons and operators commit.
     reconcile_interval = settings.replication.reconcile_interval
-    resets = ResetHandler(shared, rooms)
+    resets = ResetHandler(shared, catalogue.tables, rooms)
     follower = LogFollower(
         reactor,
         store,
-        LogReader(shared),
+        LogReader(shared, catalogue.tables),
         rooms,
         snapshots,
         reconcile_interval,
@@ -127,7 +127,13 @@ def collaboration_service(
         cooperator,
     )
     notifications = Notifications(
-        reactor, settings.database.url, shared, reconcile_interval, follower.appended, follower.catch_up, resets.reset
+        reactor,
+        settings.database.direct_url,
+        shared,
+        reconcile_interval,
+        follower.appended,
+        follower.catch_up,
+        resets.reset,
     )
 
     # Clients.

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from twisted.application.service import IService, MultiService
+from twisted.internet.endpoints import serverFromString
 from twisted.logger import ILogObserver
 from twisted.python import usage
 from twisted.python.logfile import LogFile
@@ -16,7 +17,8 @@ from canvas_collab import development
 from canvas_collab.clock import use_monotonic_clock
 from canvas_collab.config.application import ListenSettings
 from canvas_collab.config.settings import ConfigurationError, Settings
-from canvas_collab.database.catalogue import UnsuitableDatabase
+from canvas_collab.database.blocking import connect
+from canvas_collab.database.errors import UnsuitableDatabase
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.logs import log_observer
 from canvas_collab.service import collaboration_service
@@ -56,13 +58,17 @@ def makeService(options: Options) -> IService:
     use_monotonic_clock(reactor)
     try:
         settings = Settings.from_environment(os.environ)
+        _require_endpoints(reactor, options)
         _require_ports(settings.listen, options)
         embedded: development.EmbeddedDatabase | None = None
         if not settings.database.url:
             settings, embedded = development.start_embedded_database(settings)
             development.create_auth_tables(settings.database.url)
-        catalogue = prepare_database(settings.database.url, settings.database.migrate)
-        users = development.create_demo_data(settings.database.url) if embedded else []
+        database = settings.database
+        catalogue = prepare_database(database.url, database.migrate, database.schema)
+        if database.listen_url:
+            connect(database.listen_url, "canvas-collab", "DATABASE_LISTEN_URL").close()
+        users = development.create_demo_data(database.url, catalogue.tables) if embedded else []
     except (ConfigurationError, UnsuitableDatabase) as error:
         # twistd prints the traceback of any other exception.
         raise SystemExit("\n  ".join(["canvas-collab cannot start:", *error.problems])) from error
@@ -89,6 +95,23 @@ def _observer(options: Options, level: str) -> ILogObserver | None:
         return None
     name = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
     return log_observer(level, sys.stdout if name == "-" else LogFile.fromFullPath(name))
+
+
+def _require_endpoints(reactor: Any, options: Options) -> None:
+    """Raise :class:`ConfigurationError` if an endpoint string of the command line cannot be parsed."""
+    problems = []
+    for name in ("ws-endpoint", "health-endpoint"):
+        try:
+            if options[name]:
+                serverFromString(reactor, options[name])
+        except Exception as error:
+            # Each kind of endpoint has a parser of its own, which raises what it likes.
+            reason = " ".join(str(error).split()) or type(error).__name__
+            problems.append(
+                f"--{name} must be a Twisted endpoint string, such as tcp:3001:interface=127.0.0.1: {reason}."
+            )
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def _require_ports(listen: ListenSettings, options: Options) -> None:

@@ -40,7 +40,7 @@ def room_name_problem(room: str, prefix: str) -> str | None:
     if not room.startswith(prefix):
         return f"the name of a room begins with {prefix}"
     if room == prefix:
-        return f"there is no diagram's id after {prefix}"
+        return f"there is no diagram's id after {prefix}" if prefix else "the name of a room is not empty"
     if len(room) > MAX_ROOM_NAME_LENGTH:
         return f"the name of a room has at most {MAX_ROOM_NAME_LENGTH} characters"
     if not room.isprintable() or _UNDECODABLE in room:

@@ -11,7 +11,6 @@ from io import BytesIO
 from pathlib import Path
 
 import click
-import psycopg2
 from attrs import field, frozen
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
@@ -19,7 +18,10 @@ from psycopg2.extensions import cursor as Cursor
 from canvas_collab.cli.context import Context, pass_context
 from canvas_collab.cli.errors import CommandError
 from canvas_collab.cli.group import cli
+from canvas_collab.config.database_url import libpq_url
+from canvas_collab.database.blocking import connect
 from canvas_collab.database.catalogue import read_catalogue
+from canvas_collab.database.schemas import Schemas, find_schemas
 
 #: The tables that are backed up; diagrams, roles and users are in the application's own backups.
 TABLES = ("yjs_document", "yjs_update_log")
@@ -38,7 +40,7 @@ def find_program(name: str, url: str) -> str:
 
     :raises CommandError: if there is none.
     """
-    connection = psycopg2.connect(url)
+    connection = connect(url, "canvas-collab command")
     try:
         major = connection.server_version // 10_000
     finally:
@@ -80,9 +82,13 @@ def _run(arguments: list[str]) -> bytes:
 def backup(context: Context, file: str) -> None:
     """Back up all documents and their log to FILE, consistently, in pg_dump's custom format."""
     with context.database_url() as url:
-        with _connected(url) as connection, connection.cursor() as cursor:
-            tables = [f"--table={_qualified(cursor, table)}" for table in TABLES]
-        _run([find_program("pg_dump", url), "--format=custom", "--no-owner", *tables, f"--file={file}", url])
+        with _connected(url) as connection:
+            names = _own_tables(connection, find_schemas(connection, url, context.settings.database.schema))
+        tables = [f"--table={name}" for name in names.values()]
+        program = find_program("pg_dump", url)
+        # pg_dump relies on settings of its session, which a transaction pooler does not keep.
+        direct_url = context.settings.database.listen_url or url
+        _run([program, "--format=custom", "--no-owner", *tables, f"--file={file}", libpq_url(direct_url)])
     click.echo(f"Written to {file}: {Path(file).stat().st_size} bytes.")
 
 
@@ -96,26 +102,28 @@ def restore_backup(context: Context, file: str, replace: bool) -> None:
     Edits of users whose accounts no longer exist lose their user. Stop the daemons first.
     """
     with context.database_url() as url, _connected(url) as connection, connection, connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM yjs_document")
+        schemas = find_schemas(connection, url, context.settings.database.schema)
+        names = _own_tables(connection, schemas)
+        cursor.execute(f"SELECT count(*) FROM {names['yjs_document']}")
         [(count,)] = cursor.fetchall()
         if count and not replace:
             raise CommandError(f"The database has {count} documents; --replace deletes them.")
         script = _run([find_program("pg_restore", url), "--data-only", "--no-owner", "--file=-", file])
-        user_table = read_catalogue(connection).user_table
+        user_table = read_catalogue(connection, schemas).user_table
         if replace:
-            cursor.execute(f"TRUNCATE {', '.join(_qualified(cursor, table) for table in TABLES)}")
+            cursor.execute(f"TRUNCATE {', '.join(names.values())}")
         found = {rows.table: rows for rows in _rows_in(script)}
         if set(found) != set(TABLES):
             raise CommandError(f"{file} is not a backup of the documents: it lacks one of the tables.")
         for table in TABLES:
-            _insert_rows(cursor, found[table], user_table)
+            _insert_rows(cursor, found[table], names[table], user_table)
     click.echo(f"Restored from {file}.")
 
 
 @contextmanager
 def _connected(url: str) -> Iterator[Connection]:
     """Connect to the database, until the end of the with statement."""
-    connection = psycopg2.connect(url)
+    connection = connect(url, "canvas-collab command")
     try:
         # The encoding of scripts of pg_restore, unless the database's own is another.
         connection.set_client_encoding("UTF8")
@@ -124,17 +132,25 @@ def _connected(url: str) -> Iterator[Connection]:
         connection.close()
 
 
-def _qualified(cursor: Cursor, table: str) -> str:
-    """Return a table's quoted name with its schema, which need not be ``public``."""
-    cursor.execute(
-        "SELECT format('%%I.%%I', nspname, relname) FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
-        " WHERE pg_class.oid = to_regclass(%s)",
-        (table,),
-    )
-    rows = cursor.fetchall()
-    if not rows:
-        raise CommandError(f"There is no table {table} in this database: run canvas-collab migrate.")
-    return str(rows[0][0])
+def _own_tables(connection: Connection, schemas: Schemas) -> dict[str, str]:
+    """Return the names of the tables that are backed up, each with its name and schema as SQL.
+
+    :raises CommandError: if one does not exist.
+    """
+    names = {}
+    with connection.cursor() as cursor:
+        for table in TABLES:
+            cursor.execute(
+                "SELECT format('%%I.%%I', nspname, relname)"
+                "  FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+                " WHERE nspname = %s AND relname = %s",
+                (schemas.own, table),
+            )
+            rows = cursor.fetchall()
+            if not rows:
+                raise CommandError(f"There is no table {table} in this database: run canvas-collab migrate.")
+            names[table] = str(rows[0][0])
+    return names
 
 
 @frozen
@@ -155,12 +171,12 @@ def _rows_in(script: bytes) -> Iterator[_TableData]:
         yield _TableData(match["table"].decode(), match["columns"].decode(), script[match.end() : position])
 
 
-def _insert_rows(cursor: Cursor, rows: _TableData, user_table: str) -> None:
+def _insert_rows(cursor: Cursor, rows: _TableData, table: str, user_table: str) -> None:
     """Insert rows into a table, by way of a temporary table, which has no foreign keys.
 
     Users that no longer exist are replaced with null.
     """
-    table, staged = _qualified(cursor, rows.table), f"pg_temp.staged_{rows.table}"
+    staged = f"pg_temp.staged_{rows.table}"
     cursor.execute(f"CREATE TEMPORARY TABLE staged_{rows.table} (LIKE {table}) ON COMMIT DROP")
     is_log = rows.table == "yjs_update_log"
     if is_log:

@@ -40,7 +40,7 @@ class Context:
     @contextmanager
     def repository(self) -> Iterator[DocumentRepository]:
         """Open the repository of stored documents."""
-        with self.database_url() as url, open_repository(url) as repository:
+        with self.database_url() as url, open_repository(url, self.settings.database.schema) as repository:
             yield repository
 
     def room(self, name: str) -> str:

@@ -12,7 +12,7 @@ from canvas_collab.cli.errors import CommandError
 from canvas_collab.cli.formatting import clock_count
 from canvas_collab.cli.group import cli
 from canvas_collab.cli.timespec import Timespec
-from canvas_collab.database.catalogue import UnsuitableDatabase
+from canvas_collab.database.errors import UnsuitableDatabase
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.document.content import to_json
 from canvas_collab.document.document import Document
@@ -135,13 +135,14 @@ def _trusted(snapshot: Snapshot) -> Update:
 @pass_context
 def migrate(context: Context, check: bool) -> None:
     """Apply missing migrations, as the daemon does when it starts."""
+    schema = context.settings.database.schema
     with context.database_url() as url:
         try:
-            prepare_database(url, migrate=False)
+            prepare_database(url, False, schema)
         except UnsuitableDatabase as error:
             if check or not any("lacks the migrations" in problem for problem in error.problems):
                 raise
-            prepare_database(url, migrate=True)
+            prepare_database(url, True, schema)
             click.echo("The migrations were applied.")
         else:
             click.echo("The database is up to date.")

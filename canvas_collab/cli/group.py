@@ -11,7 +11,7 @@ from canvas_collab import __version__
 from canvas_collab.cli.context import Context
 from canvas_collab.cli.errors import CommandError
 from canvas_collab.config.settings import ConfigurationError, Settings
-from canvas_collab.database.catalogue import UnsuitableDatabase
+from canvas_collab.database.errors import UnsuitableDatabase
 from canvas_collab.development import DevelopmentError
 from canvas_collab.document.budget import BudgetExceeded
 

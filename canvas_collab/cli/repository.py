@@ -8,19 +8,20 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-import psycopg2
 from attrs import field, frozen
 from psycopg2.extensions import connection as Connection
 
 from canvas_collab.cli.errors import CommandError
 from canvas_collab.cli.formatting import author_name
+from canvas_collab.database.blocking import connect
 from canvas_collab.database.bytea import Bytea, ByteaArray
-from canvas_collab.database.catalogue import Catalogue, UnsuitableDatabase, read_catalogue
+from canvas_collab.database.catalogue import Catalogue, read_catalogue
+from canvas_collab.database.schemas import find_schemas
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import DocumentDamaged, Snapshot, read_document
 from canvas_collab.document.restoring import document_before
 from canvas_collab.persistence.loading import make_snapshot
-from canvas_collab.persistence.statements import APPEND, LOAD, LOCK_SNAPSHOT, LOG_CHANNEL, RESET_CHANNEL, WRITE_SNAPSHOT
+from canvas_collab.persistence.statements import APPEND, LOAD, LOCK_SNAPSHOT, RESET_CHANNEL, WRITE_SNAPSHOT
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import Update, decode_update
 
@@ -29,7 +30,7 @@ _DOCUMENTS = """
            count(entry.id) FILTER (WHERE entry.merged_at IS NULL),
            coalesce(sum(octet_length(entry.update)) FILTER (WHERE entry.merged_at IS NULL), 0),
            max(entry.created_at), count(DISTINCT entry.user_id)
-      FROM yjs_document AS document LEFT JOIN yjs_update_log AS entry ON entry.document_id = document.id
+      FROM {documents} AS document LEFT JOIN {log} AS entry ON entry.document_id = document.id
      GROUP BY document.id
      ORDER BY greatest(document.updated_at, max(entry.created_at)) DESC
 """
@@ -37,7 +38,7 @@ _DOCUMENTS = """
 _HISTORY = """
     SELECT date_trunc(%(by)s, entry.created_at), entry.user_id::text, max(author.name), count(*),
            sum(octet_length(entry.update))
-      FROM yjs_update_log AS entry LEFT JOIN {user_table} AS author ON author.id = entry.user_id
+      FROM {log} AS entry LEFT JOIN {user_table} AS author ON author.id = entry.user_id
      WHERE entry.document_id = %(room)s
      GROUP BY 1, 2 ORDER BY 1, 4 DESC
 """
@@ -45,25 +46,25 @@ _HISTORY = """
 _LOG = """
     SELECT entry.id, entry.created_at, entry.user_id::text, author.name, octet_length(entry.update),
            CASE WHEN %(with_updates)s THEN entry.update END
-      FROM yjs_update_log AS entry LEFT JOIN {user_table} AS author ON author.id = entry.user_id
+      FROM {log} AS entry LEFT JOIN {user_table} AS author ON author.id = entry.user_id
      WHERE entry.document_id = %(room)s
        AND (%(user)s IS NULL OR entry.user_id::text = %(user)s)
        AND (%(since)s IS NULL OR entry.created_at >= %(since)s)
      ORDER BY entry.id
 """
 
-_CREATE = "INSERT INTO yjs_document (id, data) VALUES (%s, '\\x0000') ON CONFLICT (id) DO NOTHING"
+_CREATE = "INSERT INTO {documents} (id, data) VALUES (%s, '\\x0000') ON CONFLICT (id) DO NOTHING"
 
 # Daemons that have the document open discard its room: they are sent a reset, not a notification of an append.
-_REPLACE = """
+_REPLACE = f"""
     WITH removed AS (
-        DELETE FROM yjs_update_log WHERE document_id = %(room)s AND id = ANY(%(entries)s)
+        DELETE FROM {{log}} WHERE document_id = %(room)s AND id = ANY(%(entries)s)
     ), added AS (
-        INSERT INTO yjs_update_log (document_id, update, merged_at) VALUES (%(room)s, %(update)s, now())
+        INSERT INTO {{log}} (document_id, update, merged_at) VALUES (%(room)s, %(update)s, now())
     ), marked AS (
-        UPDATE yjs_document SET reset_at = clock_timestamp() WHERE id = %(room)s
+        UPDATE {{documents}} SET reset_at = clock_timestamp() WHERE id = %(room)s
     )
-    SELECT pg_notify('{channel}', %(room)s)
+    SELECT pg_notify('{RESET_CHANNEL}', %(room)s)
 """
 
 
@@ -96,9 +97,14 @@ class DocumentRepository:
         self._catalogue = catalogue
 
     def query(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
-        """Run a statement, and return its rows if it has any."""
+        """Run a statement, and return its rows if it has any.
+
+        :param sql: a template, as in :mod:`canvas_collab.persistence.statements`.
+        """
+        catalogue = self._catalogue
+        filled = catalogue.tables.fill(sql, user_table=catalogue.user_table, user_id_type=catalogue.user_id_type)
         with self._connection.cursor() as cursor:
-            cursor.execute(sql, parameters)
+            cursor.execute(filled, parameters)
             return list(cursor.fetchall()) if cursor.description else []
 
     def documents(self) -> list[dict[str, Any]]:
@@ -108,7 +114,7 @@ class DocumentRepository:
 
     def rooms(self) -> list[str]:
         """Return the names of all documents."""
-        return [room for (room,) in self.query("SELECT id FROM yjs_document ORDER BY id")]
+        return [room for (room,) in self.query("SELECT id FROM {documents} ORDER BY id")]
 
     def history(self, room: str, by: str) -> list[dict[str, Any]]:
         """Return how much each user edited in each period, as far back as the log goes.
@@ -116,7 +122,7 @@ class DocumentRepository:
         :param by: the period, a unit of PostgreSQL's ``date_trunc``.
         """
         names = ("time", "user_id", "name", "updates", "size")
-        rows = self.query(_HISTORY.format(user_table=self._catalogue.user_table), {"by": by, "room": room})
+        rows = self.query(_HISTORY, {"by": by, "room": room})
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def stored(self, room: str) -> tuple[Snapshot, list[bytes]]:
@@ -147,7 +153,7 @@ class DocumentRepository:
         if moment < earliest:
             raise CommandError(f"The log goes back to {earliest:%Y-%m-%d %H:%M:%S %z}, as HISTORY_RETENTION has it.")
         document = self.load(room)
-        sql = "SELECT created_at > %s, id, update FROM yjs_update_log WHERE document_id = %s ORDER BY id"
+        sql = "SELECT created_at > %s, id, update FROM {log} WHERE document_id = %s ORDER BY id"
         rows = self.query(sql, (moment, room))
         later = [_decode_entry(row_id, data) for is_later, row_id, data in rows if is_later]
         # Two daemons may have logged the same update, and other programs may have written to the log.
@@ -158,7 +164,7 @@ class DocumentRepository:
     ) -> list[LogRow]:
         """Return the entries of a document's log, optionally only those of a user or since some time."""
         values = {"room": room, "user": user, "since": since, "with_updates": with_updates}
-        rows = self.query(_LOG.format(user_table=self._catalogue.user_table), values)
+        rows = self.query(_LOG, values)
         return [
             LogRow(row_id, time, user_id, name, size, bytes(data or b""))
             for row_id, time, user_id, name, size, data in rows
@@ -174,7 +180,7 @@ class DocumentRepository:
         """
         self._require_user(user_id)
         with self.locked(room, create=True) as snapshot:
-            sql = "SELECT update FROM yjs_update_log WHERE document_id = %s AND merged_at IS NULL ORDER BY id"
+            sql = "SELECT update FROM {log} WHERE document_id = %s AND merged_at IS NULL ORDER BY id"
             new_part = read_stored(room, snapshot, [bytes(data) for (data,) in self.query(sql, (room,))]).apply(update)
             if not new_part:
                 return 0
@@ -188,13 +194,10 @@ class DocumentRepository:
         :raises CommandError: if there is no such user.
         """
         self._require_user(user_id)
-        sql = APPEND.format(
-            user_table=self._catalogue.user_table, user_id_type=self._catalogue.user_id_type, channel=LOG_CHANNEL
-        )
-        self.query(sql, ([room], [user_id], ByteaArray([update]), f"command-{secrets.token_hex(4)}"))
+        self.query(APPEND, ([room], [user_id], ByteaArray([update]), f"command-{secrets.token_hex(4)}"))
 
     def _require_user(self, user_id: str | None) -> None:
-        sql = f"SELECT 1 FROM {self._catalogue.user_table} WHERE id::text = %s"
+        sql = "SELECT 1 FROM {user_table} WHERE id::text = %s"
         if user_id is not None and not self.query(sql, (user_id,)):
             raise CommandError(f"There is no user {user_id}.")
 
@@ -222,9 +225,7 @@ class DocumentRepository:
         """Write a snapshot that holds these log entries, within :meth:`locked`."""
         values = (Bytea(snapshot.data), Bytea(snapshot.layout or b""), Bytea(snapshot.checksum or b""), room)
         self.query(WRITE_SNAPSHOT, values)
-        self.query(
-            "UPDATE yjs_update_log SET merged_at = coalesce(merged_at, now()) WHERE id = ANY(%s)", (list(entries),)
-        )
+        self.query("UPDATE {log} SET merged_at = coalesce(merged_at, now()) WHERE id = ANY(%s)", (list(entries),))
 
     def replace(
         self, room: str, snapshot: Snapshot, removed: Sequence[int], kept: Sequence[int], change: bytes
@@ -239,7 +240,7 @@ class DocumentRepository:
         """
         self.write(room, snapshot, kept)
         values = {"room": room, "entries": list(removed), "update": Bytea(change)}
-        self.query(_REPLACE.format(channel=RESET_CHANNEL), values)
+        self.query(_REPLACE, values)
 
 
 def read_stored(room: str, snapshot: Snapshot, updates: Iterable[bytes]) -> Document:
@@ -268,18 +269,16 @@ def _readable(entries: Iterable[bytes]) -> Iterator[Update]:
 
 
 @contextmanager
-def open_repository(url: str) -> Iterator[DocumentRepository]:
+def open_repository(url: str, schema: str) -> Iterator[DocumentRepository]:
     """Connect, and read the names of the application's tables and columns.
 
+    :param schema: the daemon's tables are there, unless they exist in another schema.
     :raises UnsuitableDatabase: if the database cannot be reached, or lacks what the daemon needs.
     """
-    try:
-        connection = psycopg2.connect(url, connect_timeout=10, application_name="canvas-collab command")
-    except psycopg2.OperationalError as error:
-        reason = " ".join(str(error).split())
-        raise UnsuitableDatabase([f"The database of DATABASE_URL cannot be reached: {reason}"]) from error
+    connection = connect(url, "canvas-collab command")
     try:
         connection.autocommit = True
-        yield DocumentRepository(connection, read_catalogue(connection))
+        catalogue = read_catalogue(connection, find_schemas(connection, url, schema))
+        yield DocumentRepository(connection, catalogue)
     finally:
         connection.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 from attrs import frozen
 
 from canvas_collab.config import variables
+from canvas_collab.config.database_url import database_url
 from canvas_collab.config.setting import setting
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
@@ -59,10 +60,26 @@ class DatabaseSettings:
     url: str = setting(
         "DATABASE_URL",
         "",
-        variables.database_url,
+        database_url,
         "The PostgreSQL database with Better Auth's tables, as `postgresql://user:password@host/name`. Empty, in "
-        "development only: an embedded database under `DATA_DIR`.",
+        "development only: an embedded database under `DATA_DIR`. Prisma's parameter `schema` names the schema of the "
+        "application's tables.",
         is_secret=True,
+    )
+    listen_url: str = setting(
+        "DATABASE_LISTEN_URL",
+        "",
+        database_url,
+        "The same database for the connection that listens for notifications, and for `backup`. Needed if "
+        "`DATABASE_URL` leads to a [transaction pooler](operating.md#connection-poolers). Empty: `DATABASE_URL`.",
+        is_secret=True,
+    )
+    schema: str = setting(
+        "DATABASE_SCHEMA",
+        "collab",
+        variables.schema_name,
+        "The schema for the daemon's own tables. Tables that an earlier version created in another schema are used "
+        "where they are. See [the database](operating.md#the-database).",
     )
     migrate: bool = setting(
         "MIGRATE",
@@ -87,6 +104,11 @@ class DatabaseSettings:
         "take turns. When the queue is full, a request of the socket with the most waiting requests, or else the new "
         'request, is answered with "try again later".',
     )
+
+    @property
+    def direct_url(self) -> str:
+        """The URL that leads to the database without a transaction pooler, if the settings name one."""
+        return self.listen_url or self.url
 
 
 @frozen
@@ -152,7 +174,9 @@ class RoutingSettings:
         "ROOM_PREFIX",
         "diagram-",
         variables.text,
-        "The prefix of every room's name. The rest of the name is the diagram's id.",
+        "The prefix of every room's name. The rest of the name is the diagram's id. May be set to the empty string: "
+        "then the name is the id.",
+        may_be_empty=True,
     )
 
     def is_hocuspocus_path(self, path: str) -> bool:

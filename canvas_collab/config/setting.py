@@ -18,6 +18,7 @@ class Variable:
     :ivar doc: what it sets, in Markdown, for ``docs/configuration.md`` and ``.env.example``.
     :ivar aliases: other names that count when the variable itself is not set.
     :ivar is_secret: whether the value must not be shown, and can be in a file that ``NAME_FILE`` names.
+    :ivar may_be_empty: whether the empty string is a value; otherwise it counts as not set.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Variable:
     doc: str
     aliases: tuple[str, ...] = ()
     is_secret: bool = False
+    may_be_empty: bool = False
 
     @property
     def file_name(self) -> str:
@@ -39,9 +41,10 @@ def setting(
     doc: str,
     *aliases: str,
     is_secret: bool = False,
+    may_be_empty: bool = False,
 ) -> Any:
     """A field of a settings group, with the :class:`Variable` that it is read from."""
-    variable = Variable(name, parse, doc, aliases, is_secret)
+    variable = Variable(name, parse, doc, aliases, is_secret, may_be_empty)
     return attrs.field(default=default, kw_only=True, repr=not is_secret, metadata={"variable": variable})
 
 

@@ -67,7 +67,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
-        """Read the settings; a variable that is set to the empty string counts as not set.
+        """Read the settings; a variable that is set to the empty string counts as not set, unless it may be empty.
 
         :raises ConfigurationError: naming every variable that cannot be used, and what would be right.
         """
@@ -127,7 +127,7 @@ def _read(group: type[Any], environment: Mapping[str, str], problems: list[str])
         except UnicodeDecodeError:
             problems.append(f"{variable.file_name} must name a text file in UTF-8.")
             continue
-        if not text:
+        if not text and not given:
             continue
         try:
             values[field.name] = variable.parse(text)
@@ -143,7 +143,8 @@ def _find(variable: Variable, environment: Mapping[str, str]) -> tuple[str, str]
     :raises UnicodeDecodeError: if it is not text.
     """
     for name in (variable.name, *variable.aliases):
-        if text := environment.get(name, "").strip():
+        text = environment.get(name, "").strip()
+        if text or (variable.may_be_empty and name in environment):
             return name, text
     if variable.is_secret and (path := environment.get(variable.file_name, "").strip()):
         return variable.file_name, Path(path).read_text(encoding="utf-8").strip()

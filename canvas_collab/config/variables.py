@@ -4,6 +4,7 @@ with what the variable must be.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -55,10 +56,10 @@ def switch(value: str) -> bool:
     return one_of("on", "off")(value) == "on"
 
 
-def database_url(value: str) -> str:
-    """The URL of a PostgreSQL database."""
-    if urlsplit(value).scheme not in ("postgres", "postgresql"):
-        raise ValueError("must be a URL that begins with postgresql://")
+def schema_name(value: str) -> str:
+    """The name of a schema, which needs no quotes."""
+    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", value) or value.startswith("pg_"):
+        raise ValueError("must be a name of lower-case letters, digits and _ that does not begin with pg_")
     return value
 
 

@@ -13,18 +13,14 @@ from attrs import frozen
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
+from canvas_collab.database.errors import UnsuitableDatabase as UnsuitableDatabase
+from canvas_collab.database.schemas import Schemas
+from canvas_collab.database.tables import Tables
+
 #: Better Auth's names of its tables, without and with its option ``usePlural``.
 SESSION_TABLES = ("session", "sessions")
 USER_TABLES = ("user", "users")
 ACCESS_VIEW = "collab_access"
-
-
-class UnsuitableDatabase(Exception):
-    """The database cannot be used as it is.  `problems` has a sentence for each reason, with the remedy."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 @frozen
@@ -36,25 +32,40 @@ class Column:
 
 
 @frozen
+class Relation:
+    """A table or view: its schema, its name, and the types of its columns."""
+
+    schema: str
+    name: str
+    columns: dict[str, str]
+
+    @property
+    def sql(self) -> sql.Identifier:
+        """Its name with its schema, as SQL."""
+        return sql.Identifier(self.schema, self.name)
+
+
+@frozen
 class Catalogue:
     """The queries that fit this database, and the parts that other queries need, as SQL.
 
     `session_query` takes a session's token and returns the user's id and the seconds until the session expires.
     `role_query` takes the parameters ``diagram`` and ``user``, both ids, and returns the user's roles.
-    `user_table` is the table of users, and `user_id_type` the type of its ids.
+    `user_table` is the table of users, and `user_id_type` the type of its ids.  `tables` are the daemon's own.
     """
 
     session_query: str
     role_query: str
     user_table: str
     user_id_type: str
+    tables: Tables
 
 
-def find_auth_tables(connection: Connection) -> list[str]:
+def find_auth_tables(connection: Connection, schemas: Schemas) -> list[str]:
     """Return a sentence for each of Better Auth's tables that does not exist."""
     problems = []
     for candidates in (USER_TABLES, SESSION_TABLES):
-        if _existing_table(connection, candidates) is None:
+        if _find(connection, candidates, schemas.application) is None:
             problems.append(
                 f'There is no table "{candidates[0]}". It belongs to Better Auth: run the application\'s migrations '
                 "first (and, if sessions are kept in a secondary storage, set session.storeSessionInDatabase)."
@@ -62,29 +73,30 @@ def find_auth_tables(connection: Connection) -> list[str]:
     return problems
 
 
-def read_catalogue(connection: Connection) -> Catalogue:
+def read_catalogue(connection: Connection, schemas: Schemas) -> Catalogue:
     """Read the names and types of the tables and columns that the daemon needs.
 
     :raises UnsuitableDatabase: naming everything that is missing, and the remedies.
     """
-    problems = find_auth_tables(connection)
-    if _columns(connection, ACCESS_VIEW) == {}:
+    problems = find_auth_tables(connection, schemas)
+    access = _find(connection, (ACCESS_VIEW,), schemas.with_view)
+    if access is None:
         problems.append(
             f"There is no view {ACCESS_VIEW}(diagram_id, user_id, role). Define it over the application's own tables, "
             "or start once with MIGRATE=on."
         )
-    if problems:
+    session = _find(connection, SESSION_TABLES, schemas.application)
+    user = _find(connection, USER_TABLES, schemas.application)
+    if access is None or session is None or user is None:
         raise UnsuitableDatabase(problems)
 
-    session = _existing_table(connection, SESSION_TABLES) or ""
-    user = _existing_table(connection, USER_TABLES) or ""
-    token = _column(connection, session, ("token",), problems)
-    expires = _column(connection, session, ("expiresAt", "expires_at"), problems)
-    owner = _column(connection, session, ("userId", "user_id"), problems)
-    user_id = _column(connection, user, ("id",), problems)
-    diagram = _column(connection, ACCESS_VIEW, ("diagram_id",), problems)
-    member = _column(connection, ACCESS_VIEW, ("user_id",), problems)
-    role = _column(connection, ACCESS_VIEW, ("role",), problems)
+    token = _column(session, ("token",), problems)
+    expires = _column(session, ("expiresAt", "expires_at"), problems)
+    owner = _column(session, ("userId", "user_id"), problems)
+    user_id = _column(user, ("id",), problems)
+    diagram = _column(access, ("diagram_id",), problems)
+    member = _column(access, ("user_id",), problems)
+    role = _column(access, ("role",), problems)
     if problems:
         raise UnsuitableDatabase(problems)
 
@@ -94,7 +106,7 @@ def read_catalogue(connection: Connection) -> Catalogue:
     # By the database's clock. The difference of two numbers, since PostgreSQL cannot subtract an infinite timestamp.
     session_query = sql.SQL(
         "SELECT {}::text, (extract(epoch FROM {}) - extract(epoch FROM now()))::float8 FROM {} WHERE {} = %s"
-    ).format(sql.Identifier(owner.name), ends, sql.Identifier(session), sql.Identifier(token.name))
+    ).format(sql.Identifier(owner.name), ends, session.sql, sql.Identifier(token.name))
     # The first comparison can use an index; the second rejects other spellings of the same id, upper-case letters in a
     # UUID for example, each of which would open a room of its own.
     role_query = sql.SQL(
@@ -102,21 +114,24 @@ def read_catalogue(connection: Connection) -> Catalogue:
         "AND {diagram}::text = %(diagram)s AND {member} = %(user)s::{member_type}"
     ).format(
         role=sql.Identifier(role.name),
-        view=sql.Identifier(ACCESS_VIEW),
+        view=access.sql,
         diagram=sql.Identifier(diagram.name),
         diagram_type=sql.SQL(diagram.type),
         member=sql.Identifier(member.name),
         member_type=sql.SQL(member.type),
     )
-    _check_query(connection, session_query, ("",), f'"{session}"', problems)
-    _check_query(connection, role_query, {"diagram": None, "user": None}, f'"{ACCESS_VIEW}"', problems)
+    user_query = sql.SQL("SELECT id FROM {}").format(user.sql)
+    _check_query(connection, user_query, (), user, problems)
+    _check_query(connection, session_query, ("",), session, problems)
+    _check_query(connection, role_query, {"diagram": None, "user": None}, access, problems)
     if problems:
         raise UnsuitableDatabase(problems)
     return Catalogue(
         session_query=session_query.as_string(connection),
         role_query=role_query.as_string(connection),
-        user_table=sql.Identifier(user).as_string(connection),
+        user_table=user.sql.as_string(connection),
         user_id_type=user_id.type,
+        tables=Tables(schemas.own),
     )
 
 
@@ -124,7 +139,7 @@ def _check_query(
     connection: Connection,
     query: sql.Composed,
     parameters: Sequence[object] | Mapping[str, object],
-    table: str,
+    relation: Relation,
     problems: list[str],
 ) -> None:
     """Let PostgreSQL plan a query: it reports columns of types that cannot be compared, and missing privileges."""
@@ -133,32 +148,35 @@ def _check_query(
             cursor.execute(sql.SQL("EXPLAIN ") + query, parameters)
     except psycopg2.Error as error:
         problems.append(
-            f"{table} cannot be used: {error.diag.message_primary}. The query: {query.as_string(connection)}"
+            f'"{relation.name}" cannot be used: {error.diag.message_primary}. The query: {query.as_string(connection)}'
         )
 
 
-def _existing_table(connection: Connection, candidates: tuple[str, ...]) -> str | None:
-    return next((name for name in candidates if _columns(connection, name)), None)
-
-
-def _column(connection: Connection, table: str, names: tuple[str, ...], problems: list[str]) -> Column:
-    columns = _columns(connection, table)
+def _column(relation: Relation, names: tuple[str, ...], problems: list[str]) -> Column:
     for name in names:
-        if name in columns:
-            return Column(name, columns[name])
-    problems.append(f'"{table}" has no column {" or ".join(names)}; it has {", ".join(sorted(columns))}.')
+        if name in relation.columns:
+            return Column(name, relation.columns[name])
+    columns = ", ".join(sorted(relation.columns))
+    problems.append(f'"{relation.name}" has no column {" or ".join(names)}; it has {columns}.')
     return Column("", "")
 
 
-def _columns(connection: Connection, table: str) -> dict[str, str]:
-    """Return the types of the columns of a table or view in the search path; empty if it does not exist."""
+def _find(connection: Connection, names: tuple[str, ...], schemas: tuple[str, ...]) -> Relation | None:
+    """Return the first of these tables or views that exists, in the first of these schemas that has it."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT attname, format_type(atttypid, -1)
-              FROM pg_attribute
-             WHERE attrelid = to_regclass(quote_ident(%s)) AND attnum > 0 AND NOT attisdropped
+            SELECT nspname, relname, attname, format_type(atttypid, -1)
+              FROM pg_class
+              JOIN pg_namespace ON pg_namespace.oid = relnamespace
+              JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+             WHERE relname = ANY(%(names)s) AND nspname = ANY(%(schemas)s) AND relkind IN ('r', 'p', 'v', 'm', 'f')
+             ORDER BY array_position(%(names)s, relname::text), array_position(%(schemas)s, nspname::text)
             """,
-            (table,),
+            {"names": list(names), "schemas": list(schemas)},
         )
-        return dict(cursor.fetchall())
+        rows = cursor.fetchall()
+    if not rows:
+        return None
+    schema, name = rows[0][:2]
+    return Relation(schema, name, {column: kind for *place, column, kind in rows if place == [schema, name]})

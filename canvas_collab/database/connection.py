@@ -19,6 +19,7 @@ from txpostgres import txpostgres
 from txpostgres.reconnection import DeadConnectionDetector
 
 from canvas_collab.backoff import Backoff
+from canvas_collab.config.database_url import libpq_url
 
 #: The bounds of the delays between the attempts to reconnect, in seconds.  The first attempt is made at once.
 FIRST_RECONNECT_DELAY = 0.25
@@ -38,6 +39,7 @@ KEEPALIVE_PARAMETERS = {
 
 def with_keepalive(url: str) -> str:
     """Return `url` with :data:`KEEPALIVE_PARAMETERS`; parameters that it has already take precedence."""
+    url = libpq_url(url)
     given = parse_dsn(url)
     return str(make_dsn(url, **{name: value for name, value in KEEPALIVE_PARAMETERS.items() if name not in given}))
 

@@ -22,6 +22,14 @@ _CONNECTION_ERRORS = CancelledError, ConnectionDead, ConnectionDone, ConnectionL
 _UNAVAILABLE = psycopg2.OperationalError, psycopg2.InterfaceError, psycopg2.errors.ReadOnlySqlTransaction
 
 
+class UnsuitableDatabase(Exception):
+    """The database cannot be used as it is.  `problems` has a sentence for each reason, with the remedy."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
 class DatabaseUnavailable(Exception):
     """The statement cannot be run now; the same statement may succeed later."""
 

@@ -9,10 +9,18 @@ import re
 from pathlib import Path
 
 import psycopg2
+import psycopg2.errors
 from attrs import frozen
+from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
+from psycopg2.extensions import cursor as Cursor
 
-from canvas_collab.database.catalogue import Catalogue, UnsuitableDatabase, find_auth_tables, read_catalogue
+from canvas_collab.database.blocking import connect
+from canvas_collab.database.catalogue import Catalogue, find_auth_tables, read_catalogue
+from canvas_collab.database.errors import UnsuitableDatabase
+from canvas_collab.database.privileges import find_missing_rights
+from canvas_collab.database.schemas import Schemas, find_schemas
+from canvas_collab.database.tables import DEFAULT_SCHEMA
 
 #: The key of the advisory lock under which each migration runs, so that daemons that start at the same time do not run
 #: one twice.  The lock belongs to the transaction: a connection pooler may keep a session, and its locks, after the
@@ -47,32 +55,31 @@ def available_migrations() -> list[Migration]:
     return migrations
 
 
-def prepare_database(url: str, migrate: bool) -> Catalogue:
+def prepare_database(url: str, migrate: bool, schema: str = DEFAULT_SCHEMA) -> Catalogue:
     """Migrate the database if allowed, check that it can be used, and return the queries that fit it.
 
-    :param url: a libpq connection URL.
     :param migrate: whether outstanding migrations are applied; otherwise they are a reason to raise.
+    :param schema: where the daemon's tables are created, unless they exist in another schema.
     :raises UnsuitableDatabase: with every problem and its remedy.
     """
-    try:
-        connection = psycopg2.connect(url, connect_timeout=10, application_name="canvas-collab")
-    except psycopg2.OperationalError as error:
-        reason = " ".join(str(error).split())
-        raise UnsuitableDatabase([f"The database of DATABASE_URL cannot be reached: {reason}"]) from error
+    connection = connect(url, "canvas-collab")
     try:
         connection.autocommit = True
-        missing = find_auth_tables(connection)
-        if missing:
-            raise UnsuitableDatabase(missing)
-        _migrate(connection, migrate)
-        return read_catalogue(connection)
+        schemas = find_schemas(connection, url, schema)
+        problems = find_auth_tables(connection, schemas) + find_missing_rights(connection, schemas.own)
+        if problems:
+            raise UnsuitableDatabase(problems)
+        _migrate(connection, migrate, schemas)
+        return read_catalogue(connection, schemas)
+    except psycopg2.Error as error:
+        raise UnsuitableDatabase([f"The database of DATABASE_URL cannot be used: {_reason_of(error)}."]) from error
     finally:
         connection.close()
 
 
-def _migrate(connection: Connection, allowed: bool) -> None:
+def _migrate(connection: Connection, allowed: bool, schemas: Schemas) -> None:
     migrations = available_migrations()
-    applied = _applied_numbers(connection)
+    applied = _applied_numbers(connection, schemas)
     unknown = sorted(applied - {migration.number for migration in migrations})
     if unknown:
         raise UnsuitableDatabase(
@@ -86,24 +93,32 @@ def _migrate(connection: Connection, allowed: bool) -> None:
         names = ", ".join(f"{migration.number:04}_{migration.name}" for migration in outstanding)
         raise UnsuitableDatabase([f"The database lacks the migrations {names}. Start once with MIGRATE=on."])
     for migration in outstanding:
-        _apply(connection, migration)
+        _apply(connection, migration, schemas)
 
 
-def _applied_numbers(connection: Connection) -> set[int]:
+def _applied_numbers(connection: Connection, schemas: Schemas) -> set[int]:
+    table = sql.Identifier(schemas.own, "collab_migration")
     with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('collab_migration') IS NOT NULL")
-        if not cursor.fetchall()[0][0]:
+        cursor.execute(
+            "SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace "
+            "WHERE relname = 'collab_migration' AND nspname = %s",
+            (schemas.own,),
+        )
+        if not cursor.fetchall():
             return set()
-        cursor.execute("SELECT number FROM collab_migration")
+        cursor.execute(sql.SQL("SELECT number FROM {}").format(table))
         return {number for (number,) in cursor.fetchall()}
 
 
-def _apply(connection: Connection, migration: Migration) -> None:
+def _apply(connection: Connection, migration: Migration, schemas: Schemas) -> None:
     connection.autocommit = False
     try:
         # psycopg2's connection as a context manager is a transaction, and does not close.
         with connection, connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+            _create_schema(cursor, schemas.own)
+            path = sql.SQL(", ").join(map(sql.Identifier, schemas.for_migrations))
+            cursor.execute(sql.SQL("SET LOCAL search_path = {}").format(path))
             cursor.execute(_CREATE_MIGRATION_TABLE)
             cursor.execute("SELECT FROM collab_migration WHERE number = %s", (migration.number,))
             if cursor.fetchall():
@@ -115,13 +130,32 @@ def _apply(connection: Connection, migration: Migration) -> None:
                 (migration.number, migration.name),
             )
     except psycopg2.Error as error:
-        reason = (error.diag.message_primary or str(error)).strip()
         hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
         raise UnsuitableDatabase(
-            [f"The migration {migration.number:04}_{migration.name} failed: {reason}.{hint}"]
+            [f"The migration {migration.number:04}_{migration.name} failed: {_reason_of(error)}.{hint}"]
         ) from error
     finally:
         connection.autocommit = True
+
+
+def _create_schema(cursor: Cursor, name: str) -> None:
+    """Create a schema unless it exists: ``CREATE SCHEMA IF NOT EXISTS`` requires the right to create one in any case.
+
+    :raises UnsuitableDatabase: if the role may not.
+    """
+    cursor.execute("SELECT FROM pg_namespace WHERE nspname = %s", (name,))
+    if cursor.fetchall():
+        return
+    try:
+        cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
+    except psycopg2.errors.InsufficientPrivilege as error:
+        role = cursor.connection.info.user
+        remedy = f"Let an owner of the database run: CREATE SCHEMA {name} AUTHORIZATION {role}"
+        raise UnsuitableDatabase([f"The role {role} may not create the schema {name}. {remedy}"]) from error
+
+
+def _reason_of(error: psycopg2.Error) -> str:
+    return (error.diag.message_primary or str(error)).strip()
 
 
 def _sql_directory() -> Path:

@@ -12,6 +12,7 @@ from twisted.internet.threads import deferToThread
 
 from canvas_collab.database.large_values import CHUNK_SIZE, read_in_chunks
 from canvas_collab.database.pool import Database, Transaction
+from canvas_collab.database.tables import Tables
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import DocumentDamaged, Snapshot
 from canvas_collab.protocol.lib0 import Malformed
@@ -31,7 +32,7 @@ _PAGE = """
       FROM (
           SELECT id, update, octet_length(update) AS size, sum(octet_length(update)) OVER (ORDER BY id) AS total
             FROM (
-                SELECT id, update FROM yjs_update_log
+                SELECT id, update FROM {log}
                  WHERE document_id = %(id)s AND merged_at IS NULL AND id > %(after)s ORDER BY id LIMIT %(count)s
             ) AS next
       ) AS page
@@ -43,16 +44,16 @@ _PAGE = """
 _SNAPSHOT_AND_PAGE = f"""
     SELECT 0 AS id, octet_length(data) AS size, CASE WHEN octet_length(data) <= %(bytes)s THEN data END,
            layout, checksum, reset_at
-      FROM yjs_document WHERE id = %(id)s
+      FROM {{documents}} WHERE id = %(id)s
     UNION ALL
     SELECT *, NULL, NULL, NULL FROM ({_PAGE}) AS entries
     ORDER BY id
 """
 
 _REPEATABLE_READ = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY;"
-_HEAD = "SELECT octet_length(data), layout, checksum, reset_at FROM yjs_document WHERE id = %s"
-_SNAPSHOT_CHUNK = "SELECT substring(data FROM %(first)s FOR %(count)s) FROM yjs_document WHERE id = %(key)s"
-_ENTRY_CHUNK = "SELECT substring(update FROM %(first)s FOR %(count)s) FROM yjs_update_log WHERE id = %(key)s"
+_HEAD = "SELECT octet_length(data), layout, checksum, reset_at FROM {documents} WHERE id = %s"
+_SNAPSHOT_CHUNK = "SELECT substring(data FROM %(first)s FOR %(count)s) FROM {documents} WHERE id = %(key)s"
+_ENTRY_CHUNK = "SELECT substring(update FROM %(first)s FOR %(count)s) FROM {log} WHERE id = %(key)s"
 
 #: The ids and updates of some log entries.
 Page = list[tuple[int, bytes]]
@@ -67,60 +68,69 @@ class SnapshotAndLog:
     reset_at: datetime | None
 
 
-async def read_in_one_query(database: Database, document_id: str) -> SnapshotAndLog | None:
-    """Read a document if it is small; return None if it has a large snapshot or update, or many of them."""
-    values = {"id": document_id, "after": 0, "count": PAGE_ENTRIES, "bytes": CHUNK_SIZE}
-    snapshot = Snapshot()
-    reset_at = None
-    updates = []
-    for row_id, _, data, layout, checksum, row_reset_at in await database.query(_SNAPSHOT_AND_PAGE, values):
-        if data is None:
-            return None
-        if row_id == 0:
-            snapshot = make_snapshot(bytes(data), layout, checksum)
+class DocumentReader:
+    """The queries that read stored documents."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._snapshot_and_page = tables.fill(_SNAPSHOT_AND_PAGE)
+        self._head = _REPEATABLE_READ + tables.fill(_HEAD)
+        self._page = tables.fill(_PAGE)
+        self._snapshot_chunk = tables.fill(_SNAPSHOT_CHUNK)
+        self._entry_chunk = tables.fill(_ENTRY_CHUNK)
+
+    async def read_in_one_query(self, database: Database, document_id: str) -> SnapshotAndLog | None:
+        """Read a document if it is small; return None if it has a large snapshot or update, or many of them."""
+        values = {"id": document_id, "after": 0, "count": PAGE_ENTRIES, "bytes": CHUNK_SIZE}
+        snapshot = Snapshot()
+        reset_at = None
+        updates = []
+        for row_id, _, data, layout, checksum, row_reset_at in await database.query(self._snapshot_and_page, values):
+            if data is None:
+                return None
+            if row_id == 0:
+                snapshot = make_snapshot(bytes(data), layout, checksum)
+                reset_at = row_reset_at
+            else:
+                updates.append(bytes(data))
+        return None if len(updates) == PAGE_ENTRIES else SnapshotAndLog(snapshot, updates, reset_at)
+
+    async def read_in_pages(self, transaction: Transaction, document_id: str) -> SnapshotAndLog:
+        """Read a document of any size, as the first thing that `transaction` does."""
+        snapshot = Snapshot()
+        reset_at = None
+        for *head, row_reset_at in await transaction.query(self._head, (document_id,)):
+            snapshot = await self.read_snapshot(transaction, document_id, head)
             reset_at = row_reset_at
-        else:
-            updates.append(bytes(data))
-    return None if len(updates) == PAGE_ENTRIES else SnapshotAndLog(snapshot, updates, reset_at)
+        updates: list[bytes] = []
+        async for page in self.unmerged_entries(transaction, document_id):
+            updates += [update for _, update in page]
+        return SnapshotAndLog(snapshot, updates, reset_at)
 
+    async def read_snapshot(self, transaction: Transaction, document_id: str, head: Sequence[Any]) -> Snapshot:
+        """Read a document's snapshot.
 
-async def read_in_pages(transaction: Transaction, document_id: str) -> SnapshotAndLog:
-    """Read a document of any size, as the first thing that `transaction` does."""
-    snapshot = Snapshot()
-    reset_at = None
-    for *head, row_reset_at in await transaction.query(_REPEATABLE_READ + _HEAD, (document_id,)):
-        snapshot = await read_snapshot(transaction, document_id, head)
-        reset_at = row_reset_at
-    updates: list[bytes] = []
-    async for page in unmerged_entries(transaction, document_id):
-        updates += [update for _, update in page]
-    return SnapshotAndLog(snapshot, updates, reset_at)
+        :param head: the size of its data, its layout and its checksum.
+        """
+        size, layout, checksum = head
+        return make_snapshot(
+            await read_in_chunks(transaction, self._snapshot_chunk, document_id, size), layout, checksum
+        )
 
-
-async def read_snapshot(transaction: Transaction, document_id: str, head: Sequence[Any]) -> Snapshot:
-    """Read a document's snapshot.
-
-    :param head: the size of its data, its layout and its checksum.
-    """
-    size, layout, checksum = head
-    return make_snapshot(await read_in_chunks(transaction, _SNAPSHOT_CHUNK, document_id, size), layout, checksum)
-
-
-async def unmerged_entries(transaction: Transaction, document_id: str) -> AsyncIterator[Page]:
-    """Yield the document's log entries that are not in its snapshot, page by page."""
-    after = 0
-    values: dict[str, object] = {"id": document_id, "count": PAGE_ENTRIES, "bytes": CHUNK_SIZE}
-    while True:
-        rows = await transaction.query(_PAGE, {**values, "after": after})
-        page = [(row_id, bytes(update)) for row_id, _, update in rows if update is not None]
-        if rows and not page:
-            row_id, size, _ = rows[0]
-            page = [(row_id, await read_in_chunks(transaction, _ENTRY_CHUNK, row_id, size))]
-        if page:
-            yield page
-            after = page[-1][0]
-        if len(rows) < PAGE_ENTRIES and len(page) == len(rows):
-            return
+    async def unmerged_entries(self, transaction: Transaction, document_id: str) -> AsyncIterator[Page]:
+        """Yield the document's log entries that are not in its snapshot, page by page."""
+        after = 0
+        values: dict[str, object] = {"id": document_id, "count": PAGE_ENTRIES, "bytes": CHUNK_SIZE}
+        while True:
+            rows = await transaction.query(self._page, {**values, "after": after})
+            page = [(row_id, bytes(update)) for row_id, _, update in rows if update is not None]
+            if rows and not page:
+                row_id, size, _ = rows[0]
+                page = [(row_id, await read_in_chunks(transaction, self._entry_chunk, row_id, size))]
+            if page:
+                yield page
+                after = page[-1][0]
+            if len(rows) < PAGE_ENTRIES and len(page) == len(rows):
+                return
 
 
 def make_snapshot(data: bytes, layout: memoryview | None, checksum: memoryview | None) -> Snapshot:

@@ -1,4 +1,7 @@
-"""SQL statements about stored documents and their log."""
+"""SQL statements about stored documents and their log.
+
+They are templates: :meth:`.Tables.fill` replaces ``{documents}`` and ``{log}`` with the names of the tables.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ RESET_CHANNEL = "canvas_collab_reset"
 # One statement, so that it sees one state of the database: with two, an entry that is folded in between them would be
 # in the result of neither.
 LOAD = """
-    SELECT 0 AS id, data, layout, checksum FROM yjs_document WHERE id = %(id)s
+    SELECT 0 AS id, data, layout, checksum FROM {documents} WHERE id = %(id)s
     UNION ALL
-    SELECT id, update, NULL, NULL FROM yjs_update_log WHERE document_id = %(id)s AND merged_at IS NULL
+    SELECT id, update, NULL, NULL FROM {log} WHERE document_id = %(id)s AND merged_at IS NULL
     ORDER BY id
 """
 
@@ -26,39 +29,41 @@ LOCK_TIMEOUT_MS = 100
 SET_LOCK_TIMEOUT = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};"
 
 # The join replaces the id of a user whose account was deleted in the meantime by NULL; the edit is kept.
-APPEND = """
+APPEND = f"""
     WITH batch AS (
-        SELECT * FROM unnest(%s::text[], %s::text[]::{user_id_type}[], %s::bytea[])
+        SELECT * FROM unnest(%s::text[], %s::text[]::{{user_id_type}}[], %s::bytea[])
             WITH ORDINALITY AS entry (document_id, user_id, update, position)
     ), created AS (
-        INSERT INTO yjs_document (id, data)
+        INSERT INTO {{documents}} (id, data)
         SELECT DISTINCT document_id, '\\x0000'::bytea FROM batch ORDER BY document_id
         ON CONFLICT (id) DO NOTHING
     ), added AS (
-        INSERT INTO yjs_update_log (document_id, user_id, update)
+        INSERT INTO {{log}} (document_id, user_id, update)
         SELECT batch.document_id, author.id, batch.update
-          FROM batch LEFT JOIN {user_table} AS author ON author.id = batch.user_id
+          FROM batch LEFT JOIN {{user_table}} AS author ON author.id = batch.user_id
          ORDER BY batch.position
         RETURNING id
     )
-    SELECT min(id), max(id), count(id), pg_notify('{channel}', concat_ws(' ', %s::text, min(id), max(id))) FROM added
+    SELECT min(id), max(id), count(id),
+           pg_notify('{LOG_CHANNEL}', concat_ws(' ', %s::text, min(id), max(id)))
+      FROM added
 """
 
 LOCKED_DOCUMENTS = """
-    WITH free AS (SELECT id FROM yjs_document WHERE id = ANY(%(ids)s) FOR KEY SHARE SKIP LOCKED)
-    SELECT id FROM yjs_document WHERE id = ANY(%(ids)s) AND id NOT IN (SELECT id FROM free)
+    WITH free AS (SELECT id FROM {documents} WHERE id = ANY(%(ids)s) FOR KEY SHARE SKIP LOCKED)
+    SELECT id FROM {documents} WHERE id = ANY(%(ids)s) AND id NOT IN (SELECT id FROM free)
 """
 
 COMPACTION_STATE = """
     SELECT octet_length(data) + (
-               SELECT coalesce(sum(octet_length(update)), 0) FROM yjs_update_log
+               SELECT coalesce(sum(octet_length(update)), 0) FROM {log}
                 WHERE document_id = document.id AND merged_at IS NULL
            ), compacted_size, deletions, deletions_at <= now() - %s * interval '1 second', reset_at
-      FROM yjs_document AS document WHERE id = %s
+      FROM {documents} AS document WHERE id = %s
 """
 
 # This lock does not block appending: a foreign key needs no more than FOR KEY SHARE of the document's row.
-LOCK_SNAPSHOT = "SELECT data, layout, checksum FROM yjs_document WHERE id = %s FOR NO KEY UPDATE"
+LOCK_SNAPSHOT = "SELECT data, layout, checksum FROM {documents} WHERE id = %s FOR NO KEY UPDATE"
 
 #: How long folding waits for another transaction that has locked the document, in milliseconds: the folding of other
 #: documents waits with it.
@@ -66,29 +71,29 @@ FOLD_LOCK_TIMEOUT_MS = 1000
 
 LOCK_DOCUMENT = f"""
     SET LOCAL lock_timeout = {FOLD_LOCK_TIMEOUT_MS};
-    SELECT octet_length(data), layout, checksum FROM yjs_document WHERE id = %s FOR NO KEY UPDATE
+    SELECT octet_length(data), layout, checksum FROM {{documents}} WHERE id = %s FOR NO KEY UPDATE
 """
 
-RESET_AT = "SELECT reset_at FROM yjs_document WHERE id = %s"
+RESET_AT = "SELECT reset_at FROM {documents} WHERE id = %s"
 
 WRITE_SNAPSHOT = """
-    UPDATE yjs_document SET data = %s, layout = %s, checksum = %s, updated_at = now() WHERE id = %s
+    UPDATE {documents} SET data = %s, layout = %s, checksum = %s, updated_at = now() WHERE id = %s
 """
 
 WRITE_COMPACTED_SIZE = """
-    UPDATE yjs_document SET compacted_size = octet_length(data) WHERE id = %s
+    UPDATE {documents} SET compacted_size = octet_length(data) WHERE id = %s
 """
 
-WRITE_DELETIONS = "UPDATE yjs_document SET deletions = %s, deletions_at = now() WHERE id = %s"
+WRITE_DELETIONS = "UPDATE {documents} SET deletions = %s, deletions_at = now() WHERE id = %s"
 
 # By id, and not every entry up to some id: ids become visible out of order, so that would mark entries that were not
 # read.
-MARK_MERGED = "UPDATE yjs_update_log SET merged_at = now() WHERE id = ANY(%s)"
+MARK_MERGED = "UPDATE {log} SET merged_at = now() WHERE id = ANY(%s)"
 
 # SKIP LOCKED leaves the entries that another daemon is deleting to that daemon.
 PRUNE = """
-    DELETE FROM yjs_update_log WHERE id IN (
-        SELECT id FROM yjs_update_log WHERE merged_at < now() - greatest(%s, %s) * interval '1 second'
+    DELETE FROM {log} WHERE id IN (
+        SELECT id FROM {log} WHERE merged_at < now() - greatest(%s, %s) * interval '1 second'
          ORDER BY merged_at LIMIT %s FOR UPDATE SKIP LOCKED
     )
     RETURNING id

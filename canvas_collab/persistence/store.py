@@ -23,10 +23,7 @@ from canvas_collab.persistence.compactor import CompactionDeferred, CompactionFa
 from canvas_collab.persistence.loading import (
     PAGE_ENTRIES,
     DocumentBuilder,
-    read_in_one_query,
-    read_in_pages,
-    read_snapshot,
-    unmerged_entries,
+    DocumentReader,
 )
 from canvas_collab.persistence.seen_ids import SeenIds
 from canvas_collab.persistence.statements import (
@@ -34,7 +31,6 @@ from canvas_collab.persistence.statements import (
     COMPACTION_STATE,
     LOCK_DOCUMENT,
     LOCKED_DOCUMENTS,
-    LOG_CHANNEL,
     MARK_MERGED,
     PRUNE,
     RESET_AT,
@@ -134,9 +130,9 @@ class DocumentStore:
         """
         self._database = database
         self._journal_database = journal_database
-        self._append = APPEND.format(
-            user_table=catalogue.user_table, user_id_type=catalogue.user_id_type, channel=LOG_CHANNEL
-        )
+        self._fill = catalogue.tables.fill
+        self._append = self._fill(APPEND, user_table=catalogue.user_table, user_id_type=catalogue.user_id_type)
+        self._reader = DocumentReader(catalogue.tables)
         #: Identifies this daemon in the notifications of appends.
         self.origin = secrets.token_hex(8)
         #: The log entries that this daemon has appended or read.
@@ -152,12 +148,12 @@ class DocumentStore:
 
         :raises DocumentDamaged: if the snapshot does not match its checksum, or something cannot be decoded.
         """
-        stored = await read_in_one_query(self._database, document_id)
+        stored = await self._reader.read_in_one_query(self._database, document_id)
         if stored is None:
             # One large document at a time, and merging only after its transaction: others need the pool's connections.
             stored = await self._reading.run(
                 lambda: Deferred.fromCoroutine(
-                    self._database.transaction(lambda transaction: read_in_pages(transaction, document_id))
+                    self._database.transaction(lambda transaction: self._reader.read_in_pages(transaction, document_id))
                 )
             )
         builder = DocumentBuilder(self._cooperator)
@@ -193,7 +189,9 @@ class DocumentStore:
             first, last, count, _ = await insert(SET_LOCK_TIMEOUT)
         except LockTimeout as error:
             if error.is_row_lock:
-                rows = await self._journal_database.query(LOCKED_DOCUMENTS, {"ids": list(set(document_ids))})
+                rows = await self._journal_database.query(
+                    self._fill(LOCKED_DOCUMENTS), {"ids": list(set(document_ids))}
+                )
                 raise DocumentsLocked(name for (name,) in rows) from error
             # A whole table is locked, so no document's entries can be appended until it is unlocked.
             first, last, count, _ = await insert("")
@@ -214,37 +212,37 @@ class DocumentStore:
         compacted = await self._compact_stored(document_id) if compact else None
 
         async def steps(transaction: Transaction) -> FoldResult:
-            heads = await transaction.query(LOCK_DOCUMENT, (document_id,))
+            heads = await transaction.query(self._fill(LOCK_DOCUMENT), (document_id,))
             if not heads:
                 # It is not stored, or its first entries are being committed right now and will be folded later.
                 return FoldResult(0, 0, False)
             usable = compacted
-            if compacted and await transaction.query(RESET_AT, (document_id,)) != [(compacted.reset_at,)]:
+            if compacted and await transaction.query(self._fill(RESET_AT), (document_id,)) != [(compacted.reset_at,)]:
                 # The compacted document has content that was removed since.
                 usable = None
             ids: list[int] = []
             builder = DocumentBuilder(self._cooperator)
-            async for page in unmerged_entries(transaction, document_id):
+            async for page in self._reader.unmerged_entries(transaction, document_id):
                 if not ids:
-                    await builder.add_snapshot(await read_snapshot(transaction, document_id, heads[0]))
+                    await builder.add_snapshot(await self._reader.read_snapshot(transaction, document_id, heads[0]))
                 await builder.add_updates([update for _, update in page])
                 ids += [row_id for row_id, _ in page]
             if not (ids or usable):
                 return FoldResult(0, 0, False)
             if not ids:
-                await builder.add_snapshot(await read_snapshot(transaction, document_id, heads[0]))
+                await builder.add_snapshot(await self._reader.read_snapshot(transaction, document_id, heads[0]))
             folded = await run(self._cooperator, fold(usable.document if usable else None, builder.document))
             is_large = folded.size > SMALL_SNAPSHOT
             folded = await deferToThread(with_checksum, folded) if is_large else with_checksum(folded)
             sender = ChunkSender(transaction)
-            await _write(transaction, sender, document_id, folded)
+            await self._write(transaction, sender, document_id, folded)
             if usable:
-                await transaction.execute(WRITE_COMPACTED_SIZE, (document_id,))
+                await transaction.execute(self._fill(WRITE_COMPACTED_SIZE), (document_id,))
                 if usable.deletions is not None:
                     deletions = await sender.parameter(usable.deletions)
-                    await transaction.execute(WRITE_DELETIONS, (deletions, document_id))
+                    await transaction.execute(self._fill(WRITE_DELETIONS), (deletions, document_id))
             for start in range(0, len(ids), PAGE_ENTRIES):
-                await transaction.execute(MARK_MERGED, (ids[start : start + PAGE_ENTRIES],))
+                await transaction.execute(self._fill(MARK_MERGED), (ids[start : start + PAGE_ENTRIES],))
             return FoldResult(len(ids), folded.size, usable is not None)
 
         # One document at a time: the pool's other connections stay free for opening documents.
@@ -256,11 +254,11 @@ class DocumentStore:
         :param limit: how many are deleted at most.
         :param min_retention: for how many seconds they are kept even if the retention is shorter.
         """
-        return len(await self._database.query(PRUNE, (self._retention, min_retention, limit)))
+        return len(await self._database.query(self._fill(PRUNE), (self._retention, min_retention, limit)))
 
     async def _compact_stored(self, document_id: str) -> _Compacted | None:
         """Compact what is stored of a document, if it is worth it, without locking anything."""
-        rows = await self._database.query(COMPACTION_STATE, (self._retention, document_id))
+        rows = await self._database.query(self._fill(COMPACTION_STATE), (self._retention, document_id))
         if not rows:
             return None
         size, compacted_size, deletions, is_retention_over, reset_at = rows[0]
@@ -279,7 +277,8 @@ class DocumentStore:
         remembered = stored.document.deletions.encode() if is_retention_over or deletions is None else None
         return _Compacted(document, remembered, reset_at)
 
-
-async def _write(transaction: Transaction, sender: ChunkSender, document_id: str, snapshot: Snapshot) -> None:
-    columns = snapshot.data, snapshot.layout or b"", snapshot.checksum or b""
-    await transaction.execute(WRITE_SNAPSHOT, (*[await sender.parameter(column) for column in columns], document_id))
+    async def _write(self, transaction: Transaction, sender: ChunkSender, document_id: str, snapshot: Snapshot) -> None:
+        columns = snapshot.data, snapshot.layout or b"", snapshot.checksum or b""
+        await transaction.execute(
+            self._fill(WRITE_SNAPSHOT), (*[await sender.parameter(column) for column in columns], document_id)
+        )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from canvas_collab.database.pool import Database
+from canvas_collab.database.tables import Tables
 from canvas_collab.persistence.seen_ids import LogHorizon
 from canvas_collab.replication.notifications import AppendNotification
 
@@ -16,7 +17,7 @@ UNSEEN_LIMIT = 2000
 # By ranges of ids, so that most of the log is not read: few entries in the gaps between those that were seen exist.
 _IN_RANGES = """
       FROM unnest(%(firsts)s::bigint[], %(lasts)s::bigint[]) AS range (first, last)
-      JOIN yjs_update_log AS log ON log.id BETWEEN range.first AND range.last
+      JOIN {log} AS log ON log.id BETWEEN range.first AND range.last
      WHERE log.document_id = ANY(%(documents)s::text[])
      ORDER BY log.id
 """
@@ -27,12 +28,12 @@ _APPENDED = f"SELECT log.document_id, log.id, log.update {_IN_RANGES}"
 _UNSEEN = f"""
     SELECT NULL, coalesce(max(id), 0), txid_snapshot_xmin(txid_current_snapshot()),
            txid_snapshot_xmax(txid_current_snapshot())
-      FROM yjs_update_log
+      FROM {{log}}
     UNION ALL
     (SELECT log.document_id, log.id, octet_length(log.update), NULL {_IN_RANGES} LIMIT %(limit)s)
 """
 
-_READ = "SELECT document_id, id, update FROM yjs_update_log WHERE id = ANY(%s) ORDER BY id"
+_READ = "SELECT document_id, id, update FROM {log} WHERE id = ANY(%s) ORDER BY id"
 
 
 @frozen
@@ -56,8 +57,11 @@ class UnseenEntries:
 class LogReader:
     """Queries for log entries that this daemon has not appended."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tables: Tables) -> None:
         self._database = database
+        self._appended = tables.fill(_APPENDED)
+        self._unseen = tables.fill(_UNSEEN)
+        self._read = tables.fill(_READ)
 
     async def read_appended(
         self, notifications: Sequence[AppendNotification], document_ids: Sequence[str]
@@ -65,7 +69,7 @@ class LogReader:
         """Read the entries that these notifications announce, as far as they are of these documents."""
         firsts = [notification.first for notification in notifications]
         lasts = [notification.last for notification in notifications]
-        rows = await self._database.query(_APPENDED, _range_parameters(firsts, lasts, document_ids))
+        rows = await self._database.query(self._appended, _range_parameters(firsts, lasts, document_ids))
         return [ReadEntry(document_id, row_id, bytes(update)) for document_id, row_id, update in rows]
 
     async def find_unseen(self, gaps: tuple[list[int], list[int]], document_ids: Sequence[str]) -> UnseenEntries:
@@ -74,14 +78,14 @@ class LogReader:
         :param gaps: the first and the last ids of ranges, as :meth:`.SeenIds.gaps` returns them.
         """
         parameters = {**_range_parameters(*gaps, document_ids), "limit": UNSEEN_LIMIT}
-        rows = await self._database.query(_UNSEEN, parameters)
+        rows = await self._database.query(self._unseen, parameters)
         [horizon] = [rows.pop(index)[1:] for index, row in enumerate(rows) if row[0] is None]
         entries = [(row_id, size) for _, row_id, size, _ in rows]
         return UnseenEntries(LogHorizon(*horizon), entries, len(rows) < UNSEEN_LIMIT)
 
     async def read(self, ids: Sequence[int]) -> list[ReadEntry]:
         """Read the entries with these ids."""
-        rows = await self._database.query(_READ, (list(ids),))
+        rows = await self._database.query(self._read, (list(ids),))
         return [ReadEntry(document_id, row_id, bytes(update)) for document_id, row_id, update in rows]
 
 

@@ -26,7 +26,10 @@ _TEST = "check"
 TEST_TIMEOUT = 5.0
 
 #: The problem that is reported if it does not.
-NOT_RECEIVED = "the daemon does not receive its own notifications: is there a transaction pooler before the database?"
+NOT_RECEIVED = (
+    "the daemon does not receive its own notifications: DATABASE_LISTEN_URL, or DATABASE_URL if that is not set, must "
+    "lead to the database directly, not through a transaction pooler, and to the same database as DATABASE_URL"
+)
 
 
 @frozen
@@ -69,7 +72,8 @@ class Notifications(Service):
         on_gap: Callable[[], None],
         on_reset: Callable[[str], None],
     ) -> None:
-        """:param database: the pool that sends the test notifications.
+        """:param url: where to listen: the URL of the database itself, not of a transaction pooler.
+        :param database: the pool that sends the test notifications.
         :param interval: how often one is sent, in seconds.
         :param on_append: called for every append, those of this daemon included.
         :param on_gap: called when notifications may have been missed.

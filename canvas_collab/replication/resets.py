@@ -11,9 +11,10 @@ from datetime import datetime
 from twisted.logger import Logger
 
 from canvas_collab.database.pool import Database
+from canvas_collab.database.tables import Tables
 from canvas_collab.rooms.rooms import Rooms
 
-_RESETS = "SELECT id, reset_at FROM yjs_document WHERE id = ANY(%s::text[]) AND reset_at IS NOT NULL"
+_RESETS = "SELECT id, reset_at FROM {documents} WHERE id = ANY(%s::text[]) AND reset_at IS NOT NULL"
 
 
 class ResetHandler:
@@ -25,8 +26,9 @@ class ResetHandler:
 
     log = Logger()
 
-    def __init__(self, database: Database, rooms: Rooms) -> None:
+    def __init__(self, database: Database, tables: Tables, rooms: Rooms) -> None:
         self._database = database
+        self._resets = tables.fill(_RESETS)
         self._rooms = rooms
         # The times of the last resets, by document, without those that were never reset: as read with the document of a
         # room, and as found by `find_missed` for a room that was being loaded.
@@ -61,7 +63,7 @@ class ResetHandler:
 
         :raises DatabaseUnavailable: if that cannot be found out now.
         """
-        rows = await self._database.query(_RESETS, (self._rooms.names(),))
+        rows = await self._database.query(self._resets, (self._rooms.names(),))
         names = set(self._rooms.names())
         loading = names.difference(room.name for room in self._rooms.loaded_rooms())
         self._loaded = {name: reset_at for name, reset_at in self._loaded.items() if name in names}

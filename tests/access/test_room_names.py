@@ -127,3 +127,19 @@ def test_a_page_is_sent_the_reason(database: TestDatabase, start_daemon: StartDa
 def test_a_name_of_the_maximum_length_is_valid(diagram: Diagram) -> None:
     room = diagram.add_room("x" * LONGEST)
     assert try_handshake(diagram.daemon, f"/{room}", cookie=diagram.editor.cookie).status == OPEN
+
+
+def test_without_a_prefix_the_name_of_a_room_is_the_diagrams_id(
+    database: TestDatabase, start_daemon: StartDaemon, providers: Providers
+) -> None:
+    ada = database.add_user("ada")
+    for diagram_id in ("one", "diagram-two"):
+        database.add_diagram(diagram_id, ada)
+    daemon = start_daemon(database, ROOM_PREFIX="")
+    for name in ("one", "diagram-two"):
+        assert try_handshake(daemon, f"/{name}", cookie=ada.cookie).status == OPEN
+    for name in ("diagram-one", "two"):
+        assert try_handshake(daemon, f"/{name}", cookie=ada.cookie).status == 403
+    # The provider connects to /, which is the path of no room.
+    providers.provider("ada", "one", daemon.ws_url, token=ada.token)
+    daemon.wait_for_event("connection opened", room="one", protocol="hocuspocus 4.8.0")

@@ -56,17 +56,17 @@ def test_edits_of_deleted_users_are_restored_without_a_user(
 def test_a_backup_is_restored_into_whichever_schema_the_tables_are_in(
     empty_database: TestDatabase, database: TestDatabase, command: Command, tmp_path: Path
 ) -> None:
-    # The backup is made of tables in the schema public; then they are created in another schema.
+    # The backup is made of tables in the usual schema; then they are created in another one.
     update = Author().write("in public, 5 %, \\.\n\\")
     database.query("INSERT INTO yjs_document (id, data) VALUES ('diagram-a\tb\\', %s)", (update,))
     database.query("INSERT INTO yjs_update_log (document_id, update) SELECT id, data FROM yjs_document")
     path = str(tmp_path / "backup")
     command("backup", path)
     [[name]] = database.query("SELECT current_database()")
-    database.query('DROP SCHEMA public CASCADE; CREATE SCHEMA "Own schema"')
+    database.query('DROP SCHEMA public, collab CASCADE; CREATE SCHEMA "Own schema"')
     database.query(f'ALTER DATABASE {name} SET search_path = "Own schema"')
     database.create_auth_tables()
-    database.migrate()
+    database.migrate("Own schema")
     command("restore-backup", path)
     for table in ("yjs_document", "yjs_update_log"):
         assert database.query(f'SELECT count(*) FROM "Own schema".{table}') == [(1,)]

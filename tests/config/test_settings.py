@@ -45,6 +45,11 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     assert Settings.from_environment({"WS_PORT": "", "LOG_LEVEL": "  "}) == Settings()
 
 
+def test_the_prefix_of_rooms_may_be_empty() -> None:
+    assert Settings.from_environment({"ROOM_PREFIX": ""}).routing.room_prefix == ""
+    assert Settings.from_environment({}).routing.room_prefix == "diagram-"
+
+
 def test_app_env_takes_precedence_over_node_env() -> None:
     assert Settings.from_environment({**PRODUCTION, "APP_ENV": "", "NODE_ENV": "production"}).process.production
     assert not Settings.from_environment({"APP_ENV": "development", "NODE_ENV": "production"}).process.production

@@ -6,10 +6,12 @@ import threading
 
 import pytest
 
-from canvas_collab.database.catalogue import UnsuitableDatabase
+from canvas_collab.database.errors import UnsuitableDatabase
 from canvas_collab.database.migrations import available_migrations, prepare_database
+from canvas_collab.database.tables import Tables
 from tests.support.databases import TestDatabase
 
+OWN_TABLES = {"collab_migration", "yjs_document", "yjs_update_log", "diagram", "diagram_member", "collab_access"}
 NUMBERS = [migration.number for migration in available_migrations()]
 
 
@@ -23,8 +25,8 @@ def problems(database: TestDatabase, migrate: bool = True) -> str:
     return "\n".join(caught.value.problems)
 
 
-def tables(database: TestDatabase) -> set[str]:
-    rows = database.query("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
+def tables(database: TestDatabase, schema: str = "public") -> set[str]:
+    rows = database.query("SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (schema,))
     return {name for (name,) in rows}
 
 
@@ -36,8 +38,10 @@ def auth_database(empty_database: TestDatabase) -> TestDatabase:
 
 
 def test_a_fresh_database_gets_every_table(auth_database: TestDatabase) -> None:
+    before = tables(auth_database)
     prepare_database(auth_database.url, migrate=True)
-    assert {"yjs_document", "yjs_update_log", "diagram", "diagram_member", "collab_access"} <= tables(auth_database)
+    assert tables(auth_database, "collab") == OWN_TABLES
+    assert tables(auth_database) == before
     assert applied(auth_database) == NUMBERS
 
 
@@ -75,7 +79,7 @@ def test_without_permission_to_migrate_the_missing_migrations_are_named(auth_dat
     reported = problems(auth_database, migrate=False)
     assert "0001_documents" in reported
     assert "MIGRATE=on" in reported
-    assert "yjs_document" not in tables(auth_database)
+    assert tables(auth_database, "collab") == set()
 
 
 def test_without_better_auths_tables_nothing_is_made(empty_database: TestDatabase) -> None:
@@ -99,8 +103,9 @@ def test_a_view_of_the_applications_own_is_used_and_no_table_is_made(auth_databa
     auth_database.query(
         "CREATE VIEW collab_access (diagram_id, user_id, role) AS SELECT key, who, 'editor'::text FROM boards"
     )
-    prepare_database(auth_database.url, migrate=True)
-    assert "diagram" not in tables(auth_database)
+    catalogue = prepare_database(auth_database.url, migrate=True)
+    assert "diagram" not in tables(auth_database) | tables(auth_database, "collab")
+    assert '"public"."collab_access"' in catalogue.role_query
 
 
 def test_another_table_named_diagram_is_left_alone_and_the_view_is_required(auth_database: TestDatabase) -> None:
@@ -134,8 +139,10 @@ def test_tables_that_are_there_already_keep_what_they_hold(auth_database: TestDa
         "(id TEXT PRIMARY KEY, data BYTEA NOT NULL, updated_at TIMESTAMPTZ NOT NULL DEFAULT now())"
     )
     auth_database.query("INSERT INTO yjs_document (id, data) VALUES ('diagram-old', '\\x0000')")
-    prepare_database(auth_database.url, migrate=True)
+    catalogue = prepare_database(auth_database.url, migrate=True)
     assert auth_database.query("SELECT id, checksum FROM yjs_document") == [("diagram-old", None)]
+    assert catalogue.tables == Tables("public")
+    assert tables(auth_database, "collab") == set()
 
 
 @pytest.mark.parametrize("id_type", ["uuid", "integer", "varchar(36)"])
@@ -151,5 +158,5 @@ def test_tables_in_the_plural_are_found(empty_database: TestDatabase) -> None:
     empty_database.query("CREATE TABLE users (id TEXT PRIMARY KEY)")
     empty_database.query("CREATE TABLE sessions (token TEXT, user_id TEXT, expires_at TIMESTAMPTZ)")
     catalogue = prepare_database(empty_database.url, migrate=True)
-    assert catalogue.user_table == '"users"'
+    assert catalogue.user_table == '"public"."users"'
     assert '"sessions"' in catalogue.session_query

@@ -13,58 +13,12 @@ import { drizzleAdapter } from "better-auth/adapters/drizzle";
 import { getMigrations } from "better-auth/db/migration";
 import { bearer } from "better-auth/plugins";
 import { drizzle } from "drizzle-orm/node-postgres";
-import { boolean, pgTable, text, timestamp } from "drizzle-orm/pg-core";
 import { Pool } from "pg";
+import { account, session, user, verification } from "./drizzle_tables.mjs";
 
 const instances = new Map();
 
-// The schema that Better Auth's command line generates for Drizzle on PostgreSQL, and below it the tables that
-// drizzle-kit creates from it: snake_case columns, timestamps without a time zone.
-const moment = (name) => timestamp(name);
-const user = pgTable("user", {
-  id: text("id").primaryKey(),
-  name: text("name").notNull(),
-  email: text("email").notNull().unique(),
-  emailVerified: boolean("email_verified").default(false).notNull(),
-  image: text("image"),
-  createdAt: moment("created_at").defaultNow().notNull(),
-  updatedAt: moment("updated_at").defaultNow().notNull(),
-});
-const owner = () => text("user_id").notNull().references(() => user.id, { onDelete: "cascade" });
-const session = pgTable("session", {
-  id: text("id").primaryKey(),
-  expiresAt: moment("expires_at").notNull(),
-  token: text("token").notNull().unique(),
-  createdAt: moment("created_at").defaultNow().notNull(),
-  updatedAt: moment("updated_at").notNull(),
-  ipAddress: text("ip_address"),
-  userAgent: text("user_agent"),
-  userId: owner(),
-});
-const account = pgTable("account", {
-  id: text("id").primaryKey(),
-  accountId: text("account_id").notNull(),
-  providerId: text("provider_id").notNull(),
-  userId: owner(),
-  accessToken: text("access_token"),
-  refreshToken: text("refresh_token"),
-  idToken: text("id_token"),
-  accessTokenExpiresAt: moment("access_token_expires_at"),
-  refreshTokenExpiresAt: moment("refresh_token_expires_at"),
-  scope: text("scope"),
-  password: text("password"),
-  createdAt: moment("created_at").defaultNow().notNull(),
-  updatedAt: moment("updated_at").notNull(),
-});
-const verification = pgTable("verification", {
-  id: text("id").primaryKey(),
-  identifier: text("identifier").notNull(),
-  value: text("value").notNull(),
-  expiresAt: moment("expires_at").notNull(),
-  createdAt: moment("created_at").defaultNow().notNull(),
-  updatedAt: moment("updated_at").defaultNow().notNull(),
-});
-
+// The tables that drizzle-kit creates from the definitions.
 const DRIZZLE_TABLES = `
   create table "user" ("id" text primary key not null, "name" text not null, "email" text not null,
     "email_verified" boolean default false not null, "image" text, "created_at" timestamp default now() not null,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg2
 import pytest
 
+from canvas_collab.database.errors import UnsuitableDatabase
+from canvas_collab.database.migrations import prepare_database
 from tests.conftest import StartDaemon
 from tests.support.clients import Client, typed
+from tests.support.commands import Author, edit, now, run
 from tests.support.daemons import ROOT
 from tests.support.databases import TestDatabase
 
@@ -30,6 +34,12 @@ def limited(database: TestDatabase) -> Iterator[TestDatabase]:
         yield TestDatabase(database.url.replace("//postgres:", "//collab:", 1))
     finally:
         database.query("DROP OWNED BY collab CASCADE; DROP ROLE collab")
+
+
+def problems(database: TestDatabase) -> list[str]:
+    with pytest.raises(UnsuitableDatabase) as caught:
+        prepare_database(database.url, migrate=False)
+    return caught.value.problems
 
 
 def test_the_documented_rights_are_enough_to_edit_snapshot_prune_and_open_again(
@@ -55,11 +65,63 @@ def test_the_documented_rights_are_enough_to_edit_snapshot_prune_and_open_again(
         assert [event for event in each.events() if event["level"] not in ("debug", "info")] == []
 
 
+def test_the_documented_rights_are_enough_for_the_commands(
+    database: TestDatabase, limited: TestDatabase, start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    def command(*arguments: str, given: bytes | None = None) -> str:
+        done = run(*arguments, given=given, DATABASE_URL=limited.url)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()
+
+    ada = database.add_user("ada")
+    database.add_diagram("one", ada)
+    daemon = start_daemon(database, DATABASE_URL=limited.url, MIGRATE="off")
+    author = Author()
+    edit(daemon, ada, author.write("drawn"))
+    before = now()
+    assert "diagram-one" in command("documents")
+    assert "ada" in command("history", "one")
+    assert "ada" in command("log", "one")
+    assert "drawn" in command("export", "one", "--format", "json")
+    command("verify")
+    command("import", "one", "-", "--user", ada.id, given=author.write(" and imported"))
+    command("import", "two", "-", given=Author().write("new"))
+    assert "is restored" in command("restore", "one", "--at", before)
+    command("repair", "one", "--discard")
+    [[number]] = database.query("SELECT min(id) FROM yjs_update_log")
+    command("rebuild", "one", "--without", str(number), "--discard")
+    assert "up to date" in command("migrate", "--check")
+    command("backup", str(tmp_path / "backup"))
+
+
+@pytest.mark.parametrize("grant", documented_grants().strip().splitlines()[:-1])
+def test_without_one_of_the_documented_rights_the_daemon_says_which_is_missing(
+    database: TestDatabase, limited: TestDatabase, grant: str
+) -> None:
+    database.query(grant.replace("GRANT", "REVOKE", 1).replace(" TO ", " FROM "))
+    found = " ".join(problems(limited))
+    assert "permission denied" in found or "Let the owner of the tables run: GRANT" in found
+    if "run: " in found:
+        database.query(found.split("run: ")[1])
+        prepare_database(limited.url, migrate=False)
+
+
+def test_missing_rights_are_named_in_one_sentence_that_grants_them(
+    database: TestDatabase, limited: TestDatabase
+) -> None:
+    database.query("REVOKE ALL ON ALL TABLES IN SCHEMA collab FROM collab; REVOKE ALL ON SCHEMA collab FROM collab")
+    [sentence] = problems(limited)
+    assert sentence.startswith("The role collab lacks rights. Let the owner of the tables run: ")
+    database.query(f"{sentence.split('run: ')[1]}; GRANT SELECT ON collab.collab_access TO collab")
+    prepare_database(limited.url, migrate=False)
+
+
 @pytest.mark.parametrize(
     "statement",
     [
         'SELECT email FROM "user"',
         "SELECT * FROM account",
+        "CREATE TABLE collab.another (id TEXT)",
         "UPDATE session SET \"expiresAt\" = now() + interval '1 year'",
         "INSERT INTO diagram_member VALUES ('one', 'eve', 'editor')",
         "SELECT * FROM diagram_member",

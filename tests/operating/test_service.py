@@ -261,3 +261,12 @@ async def test_nagles_algorithm_is_off_on_every_connection(database: TestDatabas
         await deferToThread(client.close)
     finally:
         await service.stopService()
+
+
+@pytest.mark.parametrize("endpoint", ["nonsense:80", "tcp:http", "tcp:80:color=red", "ssl:443:privateKey=/none"])
+def test_an_endpoint_string_that_cannot_be_parsed_is_a_sentence_that_names_the_option(
+    database: TestDatabase, start_daemon: StartDaemon, endpoint: str
+) -> None:
+    with pytest.raises(AssertionError, match="--ws-endpoint must be a Twisted endpoint string") as caught:
+        start_daemon(database, ("--ws-endpoint", endpoint))
+    assert "Traceback" not in str(caught.value)

@@ -29,7 +29,7 @@ REFUSALS = {
     "it raises as a constraint would": "RAISE check_violation USING MESSAGE = 'no'",
     "it raises as a function in another language would": "RAISE external_routine_exception USING MESSAGE = 'no'",
     "it asserts": "ASSERT false, 'no'",
-    "it finds no row": "SELECT id INTO STRICT found FROM yjs_document WHERE id = 'no'",
+    "it finds no row": "SELECT id INTO STRICT found FROM collab.yjs_document WHERE id = 'no'",
     "it finds too many rows": "SELECT id INTO STRICT found FROM unnest(ARRAY['no', 'no']) AS id",
     "it expects one row and there are more": "found := (SELECT id FROM unnest(ARRAY['no', 'no']) AS id)",
     "it has no case for it": "CASE WHEN false THEN found := 'no'; END CASE",

@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from canvas_collab.database.errors import DatabaseUnavailable
 from canvas_collab.database.pool import Database, Row
+from canvas_collab.database.tables import Tables
 from canvas_collab.replication.resets import ResetHandler
 from canvas_collab.rooms.room import Room
 from tests.support.staged_rooms import StagedRooms, make_room
@@ -35,7 +36,7 @@ class Stage:
     def __init__(self) -> None:
         self.staged = StagedRooms()
         self.database = StagedDatabase()
-        self.resets = ResetHandler(cast(Database, self.database), self.staged.rooms)
+        self.resets = ResetHandler(cast(Database, self.database), Tables("collab"), self.staged.rooms)
 
     def find_missed(self) -> list[Failure]:
         """Search for missed resets, and return the failure if there is one."""

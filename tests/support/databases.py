@@ -13,6 +13,7 @@ from attrs import field, frozen
 
 from canvas_collab.access.authentication import sign
 from canvas_collab.database.migrations import prepare_database
+from canvas_collab.database.tables import DEFAULT_SCHEMA
 from canvas_collab.development import create_auth_tables
 
 #: The secret with which the tests' cookies are signed.
@@ -50,9 +51,11 @@ class TestDatabase:
     url: str
 
     def connect(self) -> Any:
-        """Open a connection in autocommit mode."""
+        """Open a connection in autocommit mode that finds the daemon's tables without their schema."""
         connection = psycopg2.connect(self.url)
         connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('search_path', current_setting('search_path') || ', collab', false)")
         return connection
 
     def query(self, sql: str, parameters: tuple[object, ...] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
@@ -69,9 +72,9 @@ class TestDatabase:
         """Create Better Auth's tables."""
         create_auth_tables(self.url)
 
-    def migrate(self) -> None:
-        """Create the daemon's tables."""
-        prepare_database(self.url, migrate=True)
+    def migrate(self, schema: str = DEFAULT_SCHEMA) -> None:
+        """Create the daemon's tables in a schema."""
+        prepare_database(self.url, True, schema)
 
     def add_user(self, name: str, lifetime: str = "1 day") -> User:
         """Add a user with a session.

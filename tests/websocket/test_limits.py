@@ -246,7 +246,7 @@ def test_a_client_whose_edits_wait_for_the_database_is_read_more_slowly_and_lose
     text = doc.get("text", type=Text)
     with Client(daemon, "one", ada) as client:
         with contextlib.closing(psycopg2.connect(database.url)) as connection, connection.cursor() as cursor:
-            cursor.execute("LOCK TABLE yjs_update_log IN ACCESS EXCLUSIVE MODE")
+            cursor.execute("LOCK TABLE collab.yjs_update_log IN ACCESS EXCLUSIVE MODE")
             for number in range(60):
                 state = doc.get_state()
                 text += f"{number} " + "x" * 100

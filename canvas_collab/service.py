@@ -9,11 +9,13 @@ from typing import Any
 from twisted.application import strports
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 
 from canvas_collab import __version__
 from canvas_collab.access.authentication import Sessions
 from canvas_collab.access.authorization import Authorizer
+from canvas_collab.access.batch_authorization import BatchAuthorizer
 from canvas_collab.access.fair_semaphore import FairSemaphore
 from canvas_collab.access.origins import OriginPolicy
 from canvas_collab.access.roles import AccessList
@@ -38,6 +40,8 @@ from canvas_collab.rooms.awareness import Awareness
 from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.opening import ConnectionOpener
 from canvas_collab.rooms.pacing import FlushPacer
+from canvas_collab.rooms.rechecking import Rechecker
+from canvas_collab.rooms.rechecks import Rechecks
 from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
 from canvas_collab.scheduling import make_cooperator
@@ -102,7 +106,10 @@ def collaboration_service(
     make_room = _room_factory(reactor, settings, journal)
     rooms = Rooms(reactor, load, save, release_free_memory, journal.when_committed)
 
-    # What other daemons and operators commit.
+    # Rechecks of the clients in these rooms.
+    rechecks = _rechecks(reactor, settings, catalogue, reserved, rooms, cooperator)
+
+    # What other daemons, operators and the application commit.
     reconcile_interval = settings.replication.reconcile_interval
     resets = ResetHandler(shared, rooms)
     follower = LogFollower(
@@ -117,22 +124,32 @@ def collaboration_service(
         resets.find_missed,
         cooperator,
     )
+
+    def notifications_missed() -> None:
+        follower.catch_up()
+        rechecks.notifications_missed()
+
     notifications = Notifications(
-        reactor, settings.database.url, shared, reconcile_interval, follower.appended, follower.catch_up, resets.reset
+        reactor,
+        settings.database.url,
+        shared,
+        reconcile_interval,
+        follower.appended,
+        notifications_missed,
+        resets.reset,
+        rechecks.access_changed,
     )
 
     # Clients.
     lookups = FairSemaphore(shared_count, settings.database.max_waiting_lookups)
-    rechecks = FairSemaphore(1, settings.websocket.max_connections)
     opener = ConnectionOpener(
         reactor,
         _authorizer(reactor, settings, catalogue, shared, lookups),
-        _authorizer(reactor, settings, catalogue, reserved, rechecks),
+        rechecks,
         rooms,
         journal,
         settings.limits,
         settings.database.max_waiting_lookups,
-        settings.auth.token_renewal + settings.auth.recheck_interval,
     )
     router = HandlerRouter(reactor, opener, journal, settings.routing, settings.hocuspocus)
     factory = ServerFactory(reactor, settings.websocket, opener, router.handler, cooperator)
@@ -171,7 +188,8 @@ def collaboration_service(
             pruner,
             rooms,
             ShutdownFlush(reactor, journal, snapshots),
-            ConnectionMonitor(reactor, factory, settings.auth.recheck_interval, settings.websocket.ping_interval),
+            rechecks,
+            ConnectionMonitor(reactor, factory, settings.websocket.ping_interval),
             strports.service(ws_endpoint, factory, reactor=reactor),
             SystemdNotifier(reactor, os.environ, health.readiness),
         ],
@@ -216,6 +234,28 @@ def _authorizer(
         # Half of the handshake's time, so that a client is told why before Autobahn cuts the connection.
         settings.websocket.handshake_timeout / 2,
     )
+
+
+def _rechecks(
+    reactor: Any, settings: Settings, catalogue: Catalogue, database: Database, rooms: Rooms, cooperator: Cooperator
+) -> Rechecks:
+    """Rechecks that look sessions and roles up in `database`."""
+    auth, prefix = settings.auth, settings.routing.room_prefix
+    rechecker = Rechecker(
+        reactor,
+        BatchAuthorizer(
+            database,
+            catalogue,
+            Sessions(database, catalogue, auth.secret),
+            AccessList(database, catalogue, prefix),
+            prefix,
+            cooperator,
+        ),
+        _authorizer(reactor, settings, catalogue, database, FairSemaphore(1, 1)),
+        cooperator,
+        auth.token_renewal + auth.recheck_interval,
+    )
+    return Rechecks(reactor, rooms, rechecker, cooperator, auth.recheck_interval, prefix)
 
 
 class CollaborationService(MultiService):

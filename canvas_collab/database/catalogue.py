@@ -41,11 +41,15 @@ class Catalogue:
 
     `session_query` takes a session's token and returns the user's id and the seconds until the session expires.
     `role_query` takes the parameters ``diagram`` and ``user``, both ids, and returns the user's roles.
+    `batch_query` is both for many connections: it takes the lists ``tokens`` and ``diagrams``, and returns for each
+    pair whose session exists its number from 1 on, the user's id, the seconds until the session expires, and the
+    user's roles as a list.
     `user_table` is the table of users, and `user_id_type` the type of its ids.
     """
 
     session_query: str
     role_query: str
+    batch_query: str
     user_table: str
     user_id_type: str
 
@@ -95,6 +99,28 @@ def read_catalogue(connection: Connection) -> Catalogue:
     session_query = sql.SQL(
         "SELECT {}::text, (extract(epoch FROM {}) - extract(epoch FROM now()))::float8 FROM {} WHERE {} = %s"
     ).format(sql.Identifier(owner.name), ends, sql.Identifier(session), sql.Identifier(token.name))
+    # The subquery is evaluated once for each connection, so that the view is planned as in the query for one.
+    batch_query = sql.SQL(
+        "SELECT request.number, held.owner::text, held.expires_in, ARRAY("
+        "SELECT {role}::text FROM {view} WHERE {diagram} = request.diagram::{diagram_type} "
+        "AND {diagram}::text = request.diagram AND {member} = held.owner::text::{member_type}) "
+        "FROM unnest(%(tokens)s::text[], %(diagrams)s::text[]) WITH ORDINALITY AS request (token, diagram, number) "
+        "JOIN (SELECT {token} AS token, {owner} AS owner, "
+        "(extract(epoch FROM {ends}) - extract(epoch FROM now()))::float8 AS expires_in FROM {session}) AS held "
+        "ON held.token = request.token::{token_type}"
+    ).format(
+        role=_qualified(ACCESS_VIEW, role),
+        view=sql.Identifier(ACCESS_VIEW),
+        diagram=_qualified(ACCESS_VIEW, diagram),
+        diagram_type=sql.SQL(diagram.type),
+        member=_qualified(ACCESS_VIEW, member),
+        member_type=sql.SQL(member.type),
+        token=sql.Identifier(token.name),
+        token_type=sql.SQL(token.type),
+        owner=sql.Identifier(owner.name),
+        ends=ends,
+        session=sql.Identifier(session),
+    )
     # The first comparison can use an index; the second rejects other spellings of the same id, upper-case letters in a
     # UUID for example, each of which would open a room of its own.
     role_query = sql.SQL(
@@ -110,14 +136,22 @@ def read_catalogue(connection: Connection) -> Catalogue:
     )
     _check_query(connection, session_query, ("",), f'"{session}"', problems)
     _check_query(connection, role_query, {"diagram": None, "user": None}, f'"{ACCESS_VIEW}"', problems)
+    if not problems:
+        tables = f'"{session}" with "{ACCESS_VIEW}"'
+        _check_query(connection, batch_query, {"tokens": [""], "diagrams": [None]}, tables, problems)
     if problems:
         raise UnsuitableDatabase(problems)
     return Catalogue(
         session_query=session_query.as_string(connection),
         role_query=role_query.as_string(connection),
+        batch_query=batch_query.as_string(connection),
         user_table=sql.Identifier(user).as_string(connection),
         user_id_type=user_id.type,
     )
+
+
+def _qualified(table: str, column: Column) -> sql.Composed:
+    return sql.SQL("{}.{}").format(sql.Identifier(table), sql.Identifier(column.name))
 
 
 def _check_query(

@@ -171,6 +171,27 @@ def test_a_notification_without_a_trigger_rechecks_the_user_the_diagram_or_every
             assert client.wait_for_close()[0] == 4403
 
 
+def test_a_change_that_is_notified_while_a_client_is_being_let_in_ends_its_access(
+    notified: Diagram, providers: Providers
+) -> None:
+    database = notified.database
+    blocking = database.connect()
+    with blocking, blocking.cursor() as cursor:
+        # The client is authorized, and its document cannot be loaded yet.
+        cursor.execute("BEGIN; LOCK TABLE yjs_document IN ACCESS EXCLUSIVE MODE")
+        client = notified.join(providers, "client", wait=False)
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'yjs_document'::regclass"
+        notified.daemon.wait_until(lambda: database.query(waiting) == [(1,)])
+        database.revoke("sketch", notified.editor)
+        # A round trip of notifications: the daemon has handled the one of the revocation when it logs this one.
+        database.query("NOTIFY collab_access_changed, 'the end'")
+        notified.daemon.wait_for_event("access notification ignored")
+        cursor.execute("COMMIT")
+    blocking.close()
+    assert client.wait_closed()[0] == 4403
+    notified.daemon.wait_for_event("connection opened", user=notified.editor.id)
+
+
 def test_invalid_payloads_are_ignored_and_logged_without_their_text(unnotified: Diagram) -> None:
     database, daemon = unnotified.database, unnotified.daemon
     with Client(daemon, "sketch", unnotified.editor) as client:

@@ -3,8 +3,8 @@
 -- Run it as the owner of the tables, as often as you like: psql "$DATABASE_URL" --file deploy/access-changed.sql
 --
 -- It adds triggers to Better Auth's tables "user" and session (or users and sessions, with columns in camelCase or
--- snake_case), and to the tables diagram and diagram_member that Canvas Collab's migrations create, as far as they
--- exist.  For tables of your own that the view collab_access reads, call collab_watch_access() yourself, as at the end
+-- snake_case), and to the tables diagram and diagram_member that Canvas Collab's migrations create, if they exist in
+-- the search path or in the schema "collab".  For tables of your own that the view collab_access reads, call collab_watch_access() yourself, as at the end
 -- of this file.  collab_watch_access() can be called again with other columns; collab_unwatch_access() removes the
 -- triggers of a table.
 --
@@ -122,6 +122,9 @@ DECLARE
     sessions CONSTANT regclass := coalesce(to_regclass('session'), to_regclass('sessions'));
     owner text;
     expiry text;
+    prefix text;
+    diagrams regclass;
+    members regclass;
 BEGIN
     IF users IS NULL OR sessions IS NULL THEN
         RAISE EXCEPTION 'there are no tables "user" and session of Better Auth';
@@ -131,14 +134,17 @@ BEGIN
     -- A new session or user has nothing open.
     PERFORM collab_watch_access(sessions, 'user', owner, ARRAY['token', expiry], inserts => false);
     PERFORM collab_watch_access(users, 'user', 'id', inserts => false);
-    -- Only the tables that Canvas Collab's migrations create.
-    IF to_regclass('diagram') IS NOT NULL AND to_regclass('diagram_member') IS NOT NULL
-       AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('diagram') AND attname = 'owner_id')
-       AND 2 = (SELECT count(*) FROM pg_attribute
-                 WHERE attrelid = to_regclass('diagram_member') AND attname IN ('user_id', 'role')) THEN
-        PERFORM collab_watch_access('diagram', 'diagram', 'id', ARRAY['owner_id']);
-        PERFORM collab_watch_access('diagram_member', 'user', 'user_id', ARRAY['diagram_id', 'role']);
-    END IF;
+    -- Only the tables that Canvas Collab's migrations create, in a schema of the search path or in their own.
+    FOREACH prefix IN ARRAY ARRAY['', 'collab.'] LOOP
+        diagrams := to_regclass(prefix || 'diagram');
+        members := to_regclass(prefix || 'diagram_member');
+        IF 2 = (SELECT count(*) FROM pg_attribute WHERE attrelid = diagrams AND attname IN ('id', 'owner_id'))
+           AND 3 = (SELECT count(*) FROM pg_attribute
+                     WHERE attrelid = members AND attname IN ('diagram_id', 'user_id', 'role')) THEN
+            PERFORM collab_watch_access(diagrams, 'diagram', 'id', ARRAY['owner_id']);
+            PERFORM collab_watch_access(members, 'user', 'user_id', ARRAY['diagram_id', 'role']);
+        END IF;
+    END LOOP;
 END
 $$;
 

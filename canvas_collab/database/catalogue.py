@@ -102,18 +102,19 @@ def read_catalogue(connection: Connection) -> Catalogue:
     # The subquery is evaluated once for each connection, so that the view is planned as in the query for one.
     batch_query = sql.SQL(
         "SELECT request.number, held.owner::text, held.expires_in, ARRAY("
-        "SELECT {role}::text FROM {view} WHERE {diagram} = request.diagram::{diagram_type} "
-        "AND {diagram}::text = request.diagram AND {member} = held.owner::text::{member_type}) "
+        "SELECT granted.{role}::text FROM {view} AS granted "
+        "WHERE granted.{diagram} = request.diagram::{diagram_type} AND granted.{diagram}::text = request.diagram "
+        "AND granted.{member} = held.owner::text::{member_type}) "
         "FROM unnest(%(tokens)s::text[], %(diagrams)s::text[]) WITH ORDINALITY AS request (token, diagram, number) "
         "JOIN (SELECT {token} AS token, {owner} AS owner, "
         "(extract(epoch FROM {ends}) - extract(epoch FROM now()))::float8 AS expires_in FROM {session}) AS held "
         "ON held.token = request.token::{token_type}"
     ).format(
-        role=_qualified(ACCESS_VIEW, role),
+        role=sql.Identifier(role.name),
         view=sql.Identifier(ACCESS_VIEW),
-        diagram=_qualified(ACCESS_VIEW, diagram),
+        diagram=sql.Identifier(diagram.name),
         diagram_type=sql.SQL(diagram.type),
-        member=_qualified(ACCESS_VIEW, member),
+        member=sql.Identifier(member.name),
         member_type=sql.SQL(member.type),
         token=sql.Identifier(token.name),
         token_type=sql.SQL(token.type),
@@ -148,10 +149,6 @@ def read_catalogue(connection: Connection) -> Catalogue:
         user_table=sql.Identifier(user).as_string(connection),
         user_id_type=user_id.type,
     )
-
-
-def _qualified(table: str, column: Column) -> sql.Composed:
-    return sql.SQL("{}.{}").format(sql.Identifier(table), sql.Identifier(column.name))
 
 
 def _check_query(

@@ -134,6 +134,21 @@ def test_tables_of_drizzle_with_plural_names_are_found(empty_database: TestDatab
         assert listener.run("DELETE FROM users") == ["user:ada"]
 
 
+def test_the_tables_of_the_migrations_are_found_in_a_schema_of_their_own(database: TestDatabase) -> None:
+    ada, bob = database.add_user("ada"), database.add_user("bob")
+    database.add_diagram("one", ada, viewer=bob)
+    database.query("CREATE SCHEMA IF NOT EXISTS collab")
+    for table in ("diagram", "diagram_member"):
+        database.query(f"ALTER TABLE IF EXISTS public.{table} SET SCHEMA collab")
+    # A table of the application that is not about access.
+    database.query("CREATE TABLE public.diagram (id text, kind text)")
+    add_access_triggers(database)
+    with Listener(database) as listener:
+        assert listener.run("INSERT INTO public.diagram VALUES ('x')") == []
+        assert listener.run("UPDATE collab.diagram_member SET role = 'editor'") == [f"user:{bob.id}"]
+        assert listener.run("DELETE FROM collab.diagram") == sorted(["diagram:one", f"user:{bob.id}"])
+
+
 def test_without_tables_of_better_auth_the_script_says_so(empty_database: TestDatabase) -> None:
     with pytest.raises(psycopg2.Error, match="there are no tables"):
         add_access_triggers(empty_database)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twisted.application import strports
@@ -13,16 +13,12 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
 from canvas_collab import __version__
-from canvas_collab.access.authentication import Sessions
-from canvas_collab.access.authorization import Authorizer
 from canvas_collab.access.fair_semaphore import FairSemaphore
-from canvas_collab.access.origins import OriginPolicy
-from canvas_collab.access.roles import AccessList
+from canvas_collab.components import make_authorizer, make_rechecks, room_factory
 from canvas_collab.config.settings import Settings
 from canvas_collab.counters import Counters
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database
-from canvas_collab.document.document import Document
 from canvas_collab.health import Health, ServiceStatus, health_site
 from canvas_collab.memory import release_free_memory, tune_garbage_collection
 from canvas_collab.metrics import Gauges, LatenessMeter, exporter
@@ -32,15 +28,13 @@ from canvas_collab.persistence.journal import Journal
 from canvas_collab.persistence.pruning import LogPruner
 from canvas_collab.persistence.shutdown_flush import ShutdownFlush
 from canvas_collab.persistence.snapshots import Snapshots
-from canvas_collab.persistence.store import DocumentStore, LogEntry
+from canvas_collab.persistence.store import DocumentStore
 from canvas_collab.replication.follower import LogFollower
 from canvas_collab.replication.log_reader import LogReader
 from canvas_collab.replication.notifications import Notifications
 from canvas_collab.replication.resets import ResetHandler
-from canvas_collab.rooms.awareness import Awareness
 from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.opening import ConnectionOpener
-from canvas_collab.rooms.pacing import FlushPacer
 from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
 from canvas_collab.scheduling import make_cooperator
@@ -48,9 +42,6 @@ from canvas_collab.supervision import SystemdNotifier
 from canvas_collab.websocket.monitor import ConnectionMonitor
 from canvas_collab.websocket.routing import HandlerRouter
 from canvas_collab.websocket.server import ServerFactory
-
-#: Awareness is sent at most once in so many seconds: screens show no more, and every client that hears it echoes it.
-AWARENESS_WINDOW = 0.005
 
 #: Entries of the log that are in a snapshot are kept for so many reconcile intervals at least.
 RECONCILIATIONS_KEPT = 5
@@ -108,10 +99,13 @@ def collaboration_service(
         await journal.when_committed(name)
         await snapshots.unloaded(name)
 
-    make_room = _room_factory(reactor, settings, journal, counters)
+    make_room = room_factory(reactor, settings, journal, counters)
     rooms = Rooms(reactor, load, save, release_free_memory, journal.when_committed)
 
-    # What other daemons and operators commit.
+    # Rechecks of the clients in these rooms.
+    rechecks = make_rechecks(reactor, settings, catalogue, reserved, rooms, cooperator)
+
+    # What other daemons, operators and the application commit.
     reconcile_interval = settings.replication.reconcile_interval
     resets = ResetHandler(shared, catalogue.tables, rooms)
     follower = LogFollower(
@@ -126,29 +120,33 @@ def collaboration_service(
         resets.find_missed,
         cooperator,
     )
+
+    def notifications_missed() -> None:
+        follower.catch_up()
+        rechecks.notifications_missed()
+
     notifications = Notifications(
         reactor,
         settings.database.direct_url,
         shared,
         reconcile_interval,
         follower.appended,
-        follower.catch_up,
+        notifications_missed,
         resets.reset,
+        rechecks.access_changed,
     )
 
     # Clients.
     lookups = FairSemaphore(shared_count, settings.database.max_waiting_lookups)
-    rechecks = FairSemaphore(1, settings.websocket.max_connections)
     opener = ConnectionOpener(
         reactor,
-        _authorizer(reactor, settings, catalogue, shared, lookups),
-        _authorizer(reactor, settings, catalogue, reserved, rechecks),
+        make_authorizer(reactor, settings, catalogue, shared, lookups),
+        rechecks,
         rooms,
         journal,
         settings.limits,
         counters,
         settings.database.max_waiting_lookups,
-        settings.auth.token_renewal + settings.auth.recheck_interval,
     )
     router = HandlerRouter(reactor, opener, journal, settings.routing, settings.hocuspocus)
     factory = ServerFactory(reactor, settings.websocket, opener, router.handler, cooperator, counters)
@@ -209,53 +207,11 @@ def collaboration_service(
             pruner,
             rooms,
             ShutdownFlush(reactor, journal, snapshots),
-            ConnectionMonitor(reactor, factory, settings.auth.recheck_interval, settings.websocket.ping_interval),
+            rechecks,
+            ConnectionMonitor(reactor, factory, settings.websocket.ping_interval),
             strports.service(ws_endpoint, factory, reactor=reactor),
             SystemdNotifier(reactor, os.environ, health.readiness),
         ],
-    )
-
-
-def _room_factory(
-    reactor: Any, settings: Settings, journal: Journal, counters: Counters
-) -> Callable[[str, Document], Room[Connection]]:
-    """Makes rooms from documents."""
-    awareness, pacing = settings.awareness, settings.pacing
-    longest_window = pacing.flush_max_ms / 1000
-
-    def append(document_id: str, user_id: str, update: bytes) -> None:
-        journal.append(LogEntry(document_id, user_id, update))
-
-    def make(name: str, document: Document) -> Room[Connection]:
-        return Room(
-            reactor,
-            name,
-            document,
-            Awareness(awareness.max_clients, awareness.max_remembered),
-            FlushPacer(pacing.fanout_share, longest_window),
-            FlushPacer(pacing.fanout_share / 2, longest_window, AWARENESS_WINDOW),
-            append,
-            counters,
-        )
-
-    return make
-
-
-def _authorizer(
-    reactor: Any, settings: Settings, catalogue: Catalogue, database: Database, lookups: FairSemaphore
-) -> Authorizer:
-    """An authorizer that looks sessions and roles up in `database`."""
-    auth = settings.auth
-    return Authorizer(
-        reactor,
-        settings.routing,
-        auth.cookie_prefix,
-        OriginPolicy(auth.allowed_origins, auth.application_url, not settings.process.production),
-        Sessions(database, catalogue, auth.secret),
-        AccessList(database, catalogue, settings.routing.room_prefix),
-        lookups,
-        # Half of the handshake's time, so that a client is told why before Autobahn cuts the connection.
-        settings.websocket.handshake_timeout / 2,
     )
 
 

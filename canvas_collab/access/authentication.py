@@ -12,6 +12,7 @@ import enum
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import unquote
 
 from attrs import field, frozen
@@ -157,10 +158,18 @@ class Sessions:
         :raises Unauthenticated: if there is none, or it has expired.
         :raises DatabaseUnavailable: if the database does not answer.
         """
-        rows = await self._database.query(self._select, (token,))
-        if not rows:
-            raise Unauthenticated("unknown session")
-        user_id, expires_in = rows[0]
-        if not expires_in > 0:
-            raise Unauthenticated("expired session")
-        return Session(user_id, token, expires_in)
+        return session_of(token, await self._database.query(self._select, (token,)))
+
+
+def session_of(token: str, rows: Sequence[Sequence[Any]]) -> Session:
+    """Return the session that was looked up by its token.
+
+    :param rows: of the table: a user's id, and in how many seconds the session expires.
+    :raises Unauthenticated: if there is none, or it has expired.
+    """
+    if not rows:
+        raise Unauthenticated("unknown session")
+    user_id, expires_in = rows[0]
+    if not expires_in > 0:
+        raise Unauthenticated("expired session")
+    return Session(user_id, token, expires_in)

@@ -129,7 +129,7 @@ class Authorizer:
         try:
             token = self._sessions.token_of(credential)
         except Unauthenticated as error:
-            raise _unauthenticated(error) from error
+            raise denied_unauthenticated(error) from error
         assert credential is not None, "it has a token"
         started = self._reactor.seconds()
         await self._acquire_lookup(requester)
@@ -160,19 +160,28 @@ class Authorizer:
             session = await self._sessions.verify(token)
             access = await self._access_list.access(room, session.user_id)
         except Unauthenticated as error:
-            raise _unauthenticated(error) from error
+            raise denied_unauthenticated(error) from error
         except DatabaseUnavailable as error:
             raise _unavailable(str(error)) from error
-        if problem := room_name_problem(room, self._routing.room_prefix):
-            # The client may be told: this depends on the name alone, not on which diagrams exist.
-            raise Denied(403, CloseCode.FORBIDDEN, f"forbidden: {problem}", problem, session.user_id)
-        if access is Access.NONE:
-            # The same response whether or not the diagram exists.
-            raise Denied(403, CloseCode.FORBIDDEN, "forbidden", "no role in this room", session.user_id)
-        return Authorization(room, session, access, credential)
+        return permit(room, self._routing.room_prefix, session, access, credential)
 
 
-def _unauthenticated(error: Unauthenticated) -> Denied:
+def permit(room: str, room_prefix: str, session: Session, access: Access, credential: Credential) -> Authorization:
+    """Return the authorization for a room, after a session and its user's access were looked up.
+
+    :raises Denied: if there is no such room, or no access to it.
+    """
+    if problem := room_name_problem(room, room_prefix):
+        # The client may be told: this depends on the name alone, not on which diagrams exist.
+        raise Denied(403, CloseCode.FORBIDDEN, f"forbidden: {problem}", problem, session.user_id)
+    if access is Access.NONE:
+        # The same response whether or not the diagram exists.
+        raise Denied(403, CloseCode.FORBIDDEN, "forbidden", "no role in this room", session.user_id)
+    return Authorization(room, session, access, credential)
+
+
+def denied_unauthenticated(error: Unauthenticated) -> Denied:
+    """Return the denial of a credential without a valid session."""
     return Denied(401, CloseCode.UNAUTHORIZED, "unauthorized", error.reason)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 
 from twisted.logger import Logger
 
@@ -76,8 +77,12 @@ class AccessList:
         except InvalidValue:
             # The id cannot be converted to the column's type, for example uuid: there is no such diagram.
             return Access.NONE
+        return self.access_of(room, user_id, [role for (role,) in rows])
+
+    def access_of(self, room: str, user_id: str, roles: Iterable[str]) -> Access:
+        """Return what these roles permit: as much as the one that permits most."""
         access = Access.NONE
-        for (role,) in rows:
+        for role in roles:
             if role not in ROLES:
                 self.log.warn("unknown role", room=room, user=user_id, role=role)
             access = max(access, ROLES.get(role, Access.NONE))

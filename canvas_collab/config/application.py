@@ -143,7 +143,8 @@ class AuthSettings:
         "SESSION_RECHECK",
         60.0,
         variables.number(1, 86400),
-        "How often the session and the role of every open connection are looked up again.",
+        "How often the session and the role of every open connection are looked up again. "
+        "[A notification](operating.md#immediate-rechecks) causes that at once.",
     )
     token_renewal: float = setting(
         "TOKEN_RENEWAL",

@@ -51,11 +51,15 @@ class Catalogue:
 
     `session_query` takes a session's token and returns the user's id and the seconds until the session expires.
     `role_query` takes the parameters ``diagram`` and ``user``, both ids, and returns the user's roles.
+    `batch_query` is both for many connections: it takes the lists ``tokens`` and ``diagrams``, and returns for each
+    pair whose session exists its number from 1 on, the user's id, the seconds until the session expires, and the
+    user's roles as a list.
     `user_table` is the table of users, and `user_id_type` the type of its ids.  `tables` are the daemon's own.
     """
 
     session_query: str
     role_query: str
+    batch_query: str
     user_table: str
     user_id_type: str
     tables: Tables
@@ -107,6 +111,29 @@ def read_catalogue(connection: Connection, schemas: Schemas) -> Catalogue:
     session_query = sql.SQL(
         "SELECT {}::text, (extract(epoch FROM {}) - extract(epoch FROM now()))::float8 FROM {} WHERE {} = %s"
     ).format(sql.Identifier(owner.name), ends, session.sql, sql.Identifier(token.name))
+    # The subquery is evaluated once for each connection, so that the view is planned as in the query for one.
+    batch_query = sql.SQL(
+        "SELECT request.number, held.owner::text, held.expires_in, ARRAY("
+        "SELECT granted.{role}::text FROM {view} AS granted "
+        "WHERE granted.{diagram} = request.diagram::{diagram_type} AND granted.{diagram}::text = request.diagram "
+        "AND granted.{member} = held.owner::text::{member_type}) "
+        "FROM unnest(%(tokens)s::text[], %(diagrams)s::text[]) WITH ORDINALITY AS request (token, diagram, number) "
+        "JOIN (SELECT {token} AS token, {owner} AS owner, "
+        "(extract(epoch FROM {ends}) - extract(epoch FROM now()))::float8 AS expires_in FROM {session}) AS held "
+        "ON held.token = request.token::{token_type}"
+    ).format(
+        role=sql.Identifier(role.name),
+        view=access.sql,
+        diagram=sql.Identifier(diagram.name),
+        diagram_type=sql.SQL(diagram.type),
+        member=sql.Identifier(member.name),
+        member_type=sql.SQL(member.type),
+        token=sql.Identifier(token.name),
+        token_type=sql.SQL(token.type),
+        owner=sql.Identifier(owner.name),
+        ends=ends,
+        session=session.sql,
+    )
     # The first comparison can use an index; the second rejects other spellings of the same id, upper-case letters in a
     # UUID for example, each of which would open a room of its own.
     role_query = sql.SQL(
@@ -124,11 +151,14 @@ def read_catalogue(connection: Connection, schemas: Schemas) -> Catalogue:
     _check_query(connection, user_query, (), user, problems)
     _check_query(connection, session_query, ("",), session, problems)
     _check_query(connection, role_query, {"diagram": None, "user": None}, access, problems)
+    if not problems:
+        _check_query(connection, batch_query, {"tokens": [""], "diagrams": [None]}, access, problems)
     if problems:
         raise UnsuitableDatabase(problems)
     return Catalogue(
         session_query=session_query.as_string(connection),
         role_query=role_query.as_string(connection),
+        batch_query=batch_query.as_string(connection),
         user_table=user.sql.as_string(connection),
         user_id_type=user_id.type,
         tables=Tables(schemas.own),

@@ -1,4 +1,4 @@
-"""Receives PostgreSQL's notifications (``LISTEN`` and ``NOTIFY``) of appends to the log and of resets."""
+"""Receives PostgreSQL's notifications (``LISTEN`` and ``NOTIFY``): of appends, of resets, and of changes of access."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from canvas_collab.database.errors import DatabaseUnavailable
 from canvas_collab.database.pool import Database
 from canvas_collab.persistence.statements import LOG_CHANNEL, RESET_CHANNEL
 from canvas_collab.timeouts import wait_at_most
+
+#: The channel on which the application notifies that the access of users may have changed.
+ACCESS_CHANNEL = "collab_access_changed"
 
 #: The payloads of the notifications by which the daemon tests whether it receives any begin with this.
 _TEST = "check"
@@ -71,6 +74,7 @@ class Notifications(Service):
         on_append: Callable[[AppendNotification], None],
         on_gap: Callable[[], None],
         on_reset: Callable[[str], None],
+        on_access_change: Callable[[str], None] = lambda payload: None,
     ) -> None:
         """:param url: where to listen: the URL of the database itself, not of a transaction pooler.
         :param database: the pool that sends the test notifications.
@@ -78,6 +82,7 @@ class Notifications(Service):
         :param on_append: called for every append, those of this daemon included.
         :param on_gap: called when notifications may have been missed.
         :param on_reset: called with the id of every document that was reset.
+        :param on_access_change: called with the payload of every notification of a change of access.
         """
         self._reactor = reactor
         self._url = url
@@ -85,6 +90,7 @@ class Notifications(Service):
         self._on_append = on_append
         self._on_gap = on_gap
         self._on_reset = on_reset
+        self._on_access_change = on_access_change
         #: Why notifications are not received; None if they are.
         self.problem: str | None = None
         # By their nonces, the test notifications that have not arrived yet.
@@ -129,7 +135,8 @@ class Notifications(Service):
         await self._test()
 
     def _listen(self) -> Deferred[Any]:
-        listening: Deferred[Any] = self._connection.runOperation(f"LISTEN {LOG_CHANNEL}; LISTEN {RESET_CHANNEL}")
+        channels = (LOG_CHANNEL, RESET_CHANNEL, ACCESS_CHANNEL)
+        listening: Deferred[Any] = self._connection.runOperation("; ".join(f"LISTEN {name}" for name in channels))
         return listening
 
     async def _test(self) -> None:
@@ -168,6 +175,9 @@ class Notifications(Service):
     def _notified(self, notification: Any) -> None:
         if notification.channel == RESET_CHANNEL:
             self._on_reset(notification.payload)
+            return
+        if notification.channel == ACCESS_CHANNEL:
+            self._on_access_change(notification.payload)
             return
         kind, _, rest = notification.payload.partition(" ")
         if kind == _TEST and rest in self._tests:

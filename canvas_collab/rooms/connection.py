@@ -63,14 +63,15 @@ class Connection:
 
     __slots__ = (
         "_drop_logged_at",
-        "_has_left",
         "_has_sent_awareness",
         "_journal",
         "_limits",
         "_uncommitted_size",
         "access",
+        "change_count",
         "channel",
         "credential",
+        "has_left",
         "offer",
         "room",
         "user_id",
@@ -83,8 +84,11 @@ class Connection:
         authorization: Authorization,
         journal: JournalState,
         limits: ConnectionLimits,
+        change_count: int = 0,
     ) -> None:
-        """:param authorization: what the connection's access is based on, until it is renewed."""
+        """:param authorization: what the connection's access is based on, until it is renewed.
+        :param change_count: how many changes of access had been notified when the authorization began.
+        """
         self.channel = channel
         # Called for every message to every connection, so it is the channel's method itself.
         self.offer = channel.offer
@@ -97,7 +101,9 @@ class Connection:
         # About how many bytes of updates were accepted since reading was last paused for a commit.
         self._uncommitted_size = 0
         self._has_sent_awareness = False
-        self._has_left = False
+        self.change_count = change_count
+        #: Whether the client has disconnected.
+        self.has_left = False
         self._drop_logged_at = float("-inf")
 
     @property
@@ -131,8 +137,15 @@ class Connection:
 
     def leave(self) -> None:
         """Leave the room, as the client has disconnected."""
-        self._has_left = True
+        self.has_left = True
         self.room.leave(self)
+
+    def set_access(self, access: Access) -> None:
+        """Change what the client may do from now on, and tell it where its protocol can."""
+        if access is not self.access:
+            self.log.info("access changed", room=self.room.name, user=self.user_id, access=access.name.lower())
+            self.access = access
+            self.channel.access_changed()
 
     def reset(self) -> None:
         """Close the connection, as the document was replaced by one without some of the content that the client has."""
@@ -183,7 +196,7 @@ class Connection:
         encoded = update.encoded
         is_small = encoded is not None and len(encoded) < SMALL_UPDATE
         added = len(encoded) if encoded is not None and is_small else (yield from update.compute_weight())
-        if self._has_left:
+        if self.has_left:
             return EditResult.NONE
         if not self.may_write:
             # The role has changed between the steps.
@@ -239,7 +252,7 @@ class Connection:
             for entry in entries:
                 if len(entry.state) > LONG_STATE:
                     yield from check_long_json(entry.state)
-            if self._has_left:
+            if self.has_left:
                 return
             result = room.awareness.apply(entries, self, self.user_id, room.now, is_opening)
             if result.corrections:

@@ -1,4 +1,4 @@
-"""Opening connections: authorizing the client, loading the room; and rechecking and closing open connections."""
+"""Opening connections: authorizing the client, and loading the room; and renewing and closing open connections."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from twisted.logger import Logger
 from canvas_collab.access.authentication import Credential, Source
 from canvas_collab.access.authorization import Authorization, Authorizer, Denied, Request
 from canvas_collab.access.fair_semaphore import FairSemaphore, Requester
-from canvas_collab.access.roles import MAX_ROOM_NAME_LENGTH, Access
+from canvas_collab.access.roles import MAX_ROOM_NAME_LENGTH
 from canvas_collab.config.connections import ConnectionLimits
 from canvas_collab.counters import Counters
 from canvas_collab.database.errors import DatabaseUnavailable
@@ -18,6 +18,7 @@ from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.rooms.channel import Channel
 from canvas_collab.rooms.commits import JournalState
 from canvas_collab.rooms.connection import Connection
+from canvas_collab.rooms.rechecks import Rechecks
 from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
 
@@ -30,7 +31,7 @@ MAX_LOGGED_DENIALS = 100
 
 
 class ConnectionOpener:
-    """Opens connections for authorized clients, and authorizes them again while they are open."""
+    """Opens connections for authorized clients, and lets them be renewed with other tokens."""
 
     log = Logger()
 
@@ -38,28 +39,23 @@ class ConnectionOpener:
         self,
         reactor: IReactorTime,
         authorizer: Authorizer,
-        recheck_authorizer: Authorizer,
+        rechecks: Rechecks,
         rooms: Rooms,
         journal: JournalState,
         limits: ConnectionLimits,
         counters: Counters,
         max_waiting_loads: int,
-        renew_before: float,
     ) -> None:
-        """:param recheck_authorizer: authorizes open connections; its lookups do not wait for those of `authorizer`.
-        :param max_waiting_loads: how many documents may wait to be loaded.
-        :param renew_before: how many seconds before its session expires a client is asked for a new token.
-        """
+        """:param max_waiting_loads: how many documents may wait to be loaded."""
         #: The documents that could not be loaded because their snapshot is damaged.
         self.damaged: set[str] = set()
         self._authorizer = authorizer
-        self._recheck_authorizer = recheck_authorizer
+        self._rechecks = rechecks
         self._rooms = rooms
         self._journal = journal
         self._limits = limits
         self._counters = counters
         self._loads = FairSemaphore(LOADS_AT_ONCE, max_waiting_loads)
-        self._renew_before = renew_before
         self._denial_log_limiter = LogRateLimiter(
             reactor,
             MAX_LOGGED_DENIALS_EACH,
@@ -76,6 +72,7 @@ class ConnectionOpener:
         :param token: takes precedence over the credential that the handshake carries, unless it is empty.
         :raises Denied: if the client is not authorized, or the room cannot be loaded.
         """
+        change_count = self._rechecks.change_count
         try:
             authorization = await self._authorizer.authorize(
                 room, self._credential(handshake, token), channel.requester
@@ -89,7 +86,7 @@ class ConnectionOpener:
             unexpected = Denied(500, CloseCode.INTERNAL_ERROR, "internal error", type(error).__name__)
             self.log_denial(unexpected, room, channel.client)
             raise unexpected from error
-        return Connection(channel, entered, authorization, self._journal, self._limits)
+        return Connection(channel, entered, authorization, self._journal, self._limits, change_count)
 
     def carries_credential(self, handshake: Request) -> bool:
         """Return whether a handshake carries a credential."""
@@ -143,6 +140,7 @@ class ConnectionOpener:
             protocol=connection.channel.protocol,
         )
         connection.join()
+        self._rechecks.authorized(connection, connection.change_count)
         if connection.room.is_discarded:
             # The room was discarded after the connection was created, and before it was among the room's members.
             connection.reset()
@@ -170,37 +168,6 @@ class ConnectionOpener:
             room = room[:MAX_ROOM_NAME_LENGTH]
             self.log.info("connection denied", reason=denied.reason, room=room, user=denied.user_id, client=client)
 
-    async def recheck(self, connection: Connection) -> None:
-        """Look up session and role again; close the connection or change its access accordingly."""
-        credential = connection.credential
-        result = await self._reauthorize(connection)
-        if connection.credential is not credential:
-            # A newer token was accepted meanwhile, and may have been looked up before this recheck. One that is
-            # accepted during the second lookup is looked up later, as the tokens of a connection are looked up in turn.
-            credential = connection.credential
-            result = await self._reauthorize(connection)
-        if result is None or connection.credential is not credential:
-            return
-        if isinstance(result, Denied):
-            connection.channel.close(result)
-            return
-        self._set_access(connection, result.access)
-        if result.session.expires_in < self._renew_before:
-            connection.channel.ask_for_token()
-
-    async def _reauthorize(self, connection: Connection) -> Authorization | Denied | None:
-        """Authorize the credential of an open connection; return None if the lookup fails."""
-        try:
-            return await self._recheck_authorizer.authorize(
-                connection.room.name, connection.credential, connection.channel.requester
-            )
-        except Denied as denied:
-            return None if denied.code is CloseCode.TRY_AGAIN_LATER else denied
-        except Exception:
-            # The rechecks of other connections must go on.
-            self.log.failure("recheck failed", room=connection.room.name, user=connection.user_id)
-            return None
-
     async def renew(self, connection: Connection, handshake: Request, token: str) -> None:
         """Base a connection's access on another token, which its client has sent.
 
@@ -208,16 +175,10 @@ class ConnectionOpener:
             is then.
         """
         credential = self._credential(handshake, token)
+        change_count = self._rechecks.change_count
         authorization = await self._authorizer.authorize(connection.room.name, credential, connection.channel.requester)
         if authorization.session.user_id != connection.user_id:
             raise Denied(401, CloseCode.UNAUTHORIZED, "unauthorized", "another user's token", connection.user_id)
         connection.credential = authorization.credential
-        self._set_access(connection, authorization.access)
-
-    def _set_access(self, connection: Connection, access: Access) -> None:
-        if access is not connection.access:
-            self.log.info(
-                "access changed", room=connection.room.name, user=connection.user_id, access=access.name.lower()
-            )
-            connection.access = access
-            connection.channel.access_changed()
+        connection.set_access(authorization.access)
+        self._rechecks.authorized(connection, change_count)

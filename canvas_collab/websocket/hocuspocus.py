@@ -134,12 +134,6 @@ class Hocuspocus:
         for address in list(self._documents):
             self._remove_document(address, code, reason)
 
-    async def recheck(self) -> None:
-        """Check whether the client is still authorized for each of its documents."""
-        for document in list(self._documents.values()):
-            if not document.is_closed:
-                await self.opener.recheck(document.connection)
-
     def _auth_timed_out(self) -> None:
         self.socket.close(CloseCode.TIMEOUT, "no document was opened in time")
 

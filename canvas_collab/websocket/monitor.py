@@ -1,4 +1,4 @@
-"""Periodic work for all client connections: keep-alive, rechecks, and closing them when the daemon stops."""
+"""Periodic keep-alive of all client connections, and closing them when the daemon stops."""
 
 from __future__ import annotations
 
@@ -23,42 +23,33 @@ CLIENTS_TIMEOUT = 1.5
 
 
 class ConnectionMonitor(Service):
-    """Pings silent clients, rechecks the authorization of all clients, and closes every connection when it stops."""
+    """Pings silent clients, and closes every connection when it stops."""
 
     log = Logger()
 
-    def __init__(self, reactor: Any, factory: ServerFactory, recheck_interval: float, ping_interval: float) -> None:
+    def __init__(self, reactor: Any, factory: ServerFactory, ping_interval: float) -> None:
         self._reactor = reactor
         self._factory = factory
-        self._loops = {
-            LoopingCall(self._recheck_all): recheck_interval,
-            LoopingCall(self._keep_all_alive): ping_interval,
-        }
+        self._ping_interval = ping_interval
+        self._pinging = LoopingCall(self._keep_all_alive)
+        self._pinging.clock = reactor
 
     def startService(self) -> None:
-        """Start pinging and rechecking; log a warning if the process may not open enough file descriptors."""
+        """Start pinging; log a warning if the process may not open enough file descriptors."""
         Service.startService(self)
         wanted, allowed = self._factory.settings.max_connections + OTHER_DESCRIPTORS, raise_descriptor_limit()
         if allowed < wanted:
             self.log.warn("too few file descriptors", allowed=allowed, wanted=wanted)
-        for loop, interval in self._loops.items():
-            loop.clock = self._reactor
-            loop.start(interval, now=False)
+        self._pinging.start(self._ping_interval, now=False)
 
     def _keep_all_alive(self) -> None:
         for client in list(self._factory.clients):
             client.keep_alive()
 
-    async def _recheck_all(self) -> None:
-        """Recheck one client after the other, so that the database has time for other work."""
-        for client in list(self._factory.clients):
-            await client.recheck()
-
     def stopService(self) -> Deferred[None]:
         """Close every connection with 1012; abort those that are still open after :data:`CLIENTS_TIMEOUT` seconds."""
         Service.stopService(self)
-        for loop in self._loops:
-            loop.stop()
+        self._pinging.stop()
         return Deferred.fromCoroutine(self._close_all())
 
     async def _close_all(self) -> None:

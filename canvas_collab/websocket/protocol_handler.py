@@ -78,6 +78,3 @@ class ProtocolHandler(Protocol):
 
     def closed(self, code: int | None, reason: str | None) -> None:
         """Called when the socket is closed, or is about to be closed by the server."""
-
-    async def recheck(self) -> None:
-        """Check whether the client is still authorized for what it has open."""

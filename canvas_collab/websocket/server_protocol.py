@@ -291,8 +291,3 @@ class ServerProtocol(Receiver):
             # Less than the interval, or the client could be sent nothing for almost two intervals.
             self._handler.keep_alive(self.factory.settings.ping_interval / 4)
         self._liveness.check()
-
-    async def recheck(self) -> None:
-        """Check whether the client is still authorized."""
-        if self._handler is not None:
-            await self._handler.recheck()

@@ -107,11 +107,6 @@ class YWebsocket:
         if connection is not None:
             self._opener.close(connection, code, reason)
 
-    async def recheck(self) -> None:
-        """Check whether the client is still authorized."""
-        if self._connection is not None:
-            await self._opener.recheck(self._connection)
-
     # Channel
 
     @property

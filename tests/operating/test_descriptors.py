@@ -44,7 +44,7 @@ def test_too_few_descriptors_are_logged(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(monitor, "raise_descriptor_limit", lambda: 100)
     settings = WebSocketSettings(max_connections=50)
     factory = ServerFactory(Clock(), settings, None, None, None, Counters())  # type: ignore[arg-type]
-    monitoring = ConnectionMonitor(Clock(), factory, 60, 20)
+    monitoring = ConnectionMonitor(Clock(), factory, 20)
     with capturedLogs() as events:
         monitoring.startService()
     assert [(event["log_format"], event["allowed"], event["wanted"]) for event in events] == [

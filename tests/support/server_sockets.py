@@ -73,9 +73,6 @@ class RecordingHandler:
             self.closed_after = len(self.messages)
         self.closed_with.append((code, reason))
 
-    async def recheck(self) -> None:
-        pass
-
 
 class OpenSocket:
     """A WebSocket after its handshake, on a transport in memory."""

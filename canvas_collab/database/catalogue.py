@@ -42,12 +42,14 @@ class Catalogue:
     `session_query` takes a session's token and returns the user's id and the seconds until the session expires.
     `role_query` takes the parameters ``diagram`` and ``user``, both ids, and returns the user's roles.
     `user_table` is the table of users, and `user_id_type` the type of its ids.
+    `migrations` has the names of the migrations that were applied at this start.
     """
 
     session_query: str
     role_query: str
     user_table: str
     user_id_type: str
+    migrations: tuple[str, ...] = ()
 
 
 def find_auth_tables(connection: Connection) -> list[str]:

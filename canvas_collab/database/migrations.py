@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import attrs
 import psycopg2
 from attrs import frozen
 from psycopg2.extensions import connection as Connection
@@ -64,13 +65,14 @@ def prepare_database(url: str, migrate: bool) -> Catalogue:
         missing = find_auth_tables(connection)
         if missing:
             raise UnsuitableDatabase(missing)
-        _migrate(connection, migrate)
-        return read_catalogue(connection)
+        applied = _migrate(connection, migrate)
+        return attrs.evolve(read_catalogue(connection), migrations=tuple(applied))
     finally:
         connection.close()
 
 
-def _migrate(connection: Connection, allowed: bool) -> None:
+def _migrate(connection: Connection, allowed: bool) -> list[str]:
+    """Apply the migrations that the database lacks; return their names."""
     migrations = available_migrations()
     applied = _applied_numbers(connection)
     unknown = sorted(applied - {migration.number for migration in migrations})
@@ -85,8 +87,7 @@ def _migrate(connection: Connection, allowed: bool) -> None:
     if outstanding and not allowed:
         names = ", ".join(f"{migration.number:04}_{migration.name}" for migration in outstanding)
         raise UnsuitableDatabase([f"The database lacks the migrations {names}. Start once with MIGRATE=on."])
-    for migration in outstanding:
-        _apply(connection, migration)
+    return [f"{migration.number:04}_{migration.name}" for migration in outstanding if _apply(connection, migration)]
 
 
 def _applied_numbers(connection: Connection) -> set[int]:
@@ -98,7 +99,8 @@ def _applied_numbers(connection: Connection) -> set[int]:
         return {number for (number,) in cursor.fetchall()}
 
 
-def _apply(connection: Connection, migration: Migration) -> None:
+def _apply(connection: Connection, migration: Migration) -> bool:
+    """Apply a migration; return False if another daemon has applied it in the meantime."""
     connection.autocommit = False
     try:
         # psycopg2's connection as a context manager is a transaction, and does not close.
@@ -107,13 +109,13 @@ def _apply(connection: Connection, migration: Migration) -> None:
             cursor.execute(_CREATE_MIGRATION_TABLE)
             cursor.execute("SELECT FROM collab_migration WHERE number = %s", (migration.number,))
             if cursor.fetchall():
-                # Another daemon has applied it in the meantime.
-                return
+                return False
             cursor.execute(migration.statements)
             cursor.execute(
                 "INSERT INTO collab_migration (number, name) VALUES (%s, %s)",
                 (migration.number, migration.name),
             )
+            return True
     except psycopg2.Error as error:
         reason = (error.diag.message_primary or str(error)).strip()
         hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""

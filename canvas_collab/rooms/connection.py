@@ -254,8 +254,8 @@ class Connection:
 
     def _log_dropped(self, reason: str) -> None:
         if self.should_log_drop():
-            client = self.channel.client
-            self.log.info("awareness dropped", reason=reason, room=self.room.name, user=self.user_id, client=client)
+            room, client = self.room.name, self.channel.client
+            self.log.info("awareness dropped", reason=reason, room=room, user=self.user_id, client=client, code=None)
 
     def should_log_drop(self) -> bool:
         """Return whether to log a dropped message of this client, at most once in :data:`LOG_AGAIN_AFTER` seconds."""

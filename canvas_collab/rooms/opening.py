@@ -148,11 +148,11 @@ class ConnectionOpener:
         """Called when a connection has ended, by either side, whether or not it has joined its room."""
         self.log.info(
             "connection closed",
+            reason=reason,
             room=connection.room.name,
             user=connection.user_id,
-            code=code,
-            reason=reason,
             client=connection.channel.client,
+            code=code,
         )
         connection.leave()
         if not connection.room.is_discarded:
@@ -164,7 +164,15 @@ class ConnectionOpener:
         address = client.rpartition(":")[0] or client
         if self._denial_log_limiter.admits((address, denied.user_id)):
             room = room[:MAX_ROOM_NAME_LENGTH]
-            self.log.info("connection denied", reason=denied.reason, room=room, user=denied.user_id, client=client)
+            self.log.info(
+                "connection denied",
+                reason=denied.reason,
+                room=room,
+                user=denied.user_id,
+                client=client,
+                code=int(denied.code),
+                status=denied.status,
+            )
 
     async def recheck(self, connection: Connection) -> None:
         """Look up session and role again; close the connection or change its access accordingly."""
@@ -213,7 +221,13 @@ class ConnectionOpener:
     def _set_access(self, connection: Connection, access: Access) -> None:
         if access is not connection.access:
             self.log.info(
-                "access changed", room=connection.room.name, user=connection.user_id, access=access.name.lower()
+                "access changed",
+                reason="another role",
+                room=connection.room.name,
+                user=connection.user_id,
+                client=connection.channel.client,
+                code=None,
+                access=access.name.lower(),
             )
             connection.access = access
             connection.channel.access_changed()

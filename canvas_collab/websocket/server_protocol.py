@@ -204,7 +204,7 @@ class ServerProtocol(Receiver):
             return
         room, user = self._handler.log_context if self._handler else (None, None)
         client = self.client_address
-        self.events.info("connection ended", reason=reason, code=int(code), room=room, user=user, client=client)
+        self.events.info("connection ended", reason=reason, room=room, user=user, client=client, code=int(code))
         if abort:
             self.dropConnection(abort=True)
         else:

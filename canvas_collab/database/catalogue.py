@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import psycopg2
-from attrs import frozen
+from attrs import field, frozen
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
@@ -49,7 +49,7 @@ class Catalogue:
     role_query: str
     user_table: str
     user_id_type: str
-    migrations: tuple[str, ...] = ()
+    migrations: tuple[str, ...] = field(default=(), eq=False)
 
 
 def find_auth_tables(connection: Connection) -> list[str]:

@@ -47,14 +47,23 @@ class EmbeddedPostgres:
     :ivar url: the libpq URL of its database ``postgres``.
     """
 
-    def __init__(self, url: str, users: Path, descriptor: int, guard: subprocess.Popen[bytes] | None) -> None:
+    def __init__(
+        self,
+        url: str,
+        users: Path,
+        descriptor: int,
+        guard: subprocess.Popen[bytes] | None = None,
+        sockets: Path | None = None,
+    ) -> None:
         """:param users: the FIFO, which is open for writing as `descriptor`.
         :param guard: the process that runs the server, if this process has started it.
+        :param sockets: the temporary directory of its socket, if it has one.
         """
         self.url = url
         self._users = users
         self._descriptor = descriptor
         self._guard = guard
+        self._sockets = sockets
 
     def release(self) -> None:
         """Stop using the server.  If no other process uses it, it stops; the process that started it waits for that."""
@@ -63,6 +72,8 @@ class EmbeddedPostgres:
         with suppress(OSError, subprocess.TimeoutExpired), _locked(self._users.parent / LOCK):
             if self._guard is not None and not _is_used(self._users):
                 self._guard.wait(PATIENCE)
+                if self._sockets is not None:
+                    self._sockets.rmdir()
 
 
 def _is_used(users: Path) -> bool:
@@ -93,7 +104,7 @@ def start_postgres(directory: Path) -> EmbeddedPostgres:
         if url is not None:
             with suppress(OSError):
                 # Fails if nobody reads, which is so if nothing stops this server when its users have ended.
-                return EmbeddedPostgres(url, users, os.open(users, os.O_WRONLY | os.O_NONBLOCK), None)
+                return EmbeddedPostgres(url, users, os.open(users, os.O_WRONLY | os.O_NONBLOCK))
             with suppress(PostgresError):
                 # Fails if the server has stopped meanwhile.
                 cluster.run("pg_ctl", "stop", "-D", str(cluster.data), "-m", "fast", "-w", "-t", str(int(PATIENCE)))
@@ -144,7 +155,7 @@ def _start(cluster: Cluster, users: Path, log: Path) -> EmbeddedPostgres:
             **cluster.identity,
         )
     os.close(reader)
-    started = EmbeddedPostgres(_url(sockets), users, writer, guard)
+    started = EmbeddedPostgres(_url(sockets), users, writer, guard, sockets if sockets != cluster.data else None)
     deadline = time.monotonic() + PATIENCE
     while not _accepts_connections(started.url):
         if guard.poll() is not None or time.monotonic() > deadline:

@@ -7,6 +7,7 @@ import re
 import signal
 import stat
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -81,15 +82,20 @@ def test_it_runs_until_its_last_user_releases_it(directory: Path) -> None:
     wait_until(lambda: not is_running(pid))
 
 
-def test_what_is_stored_is_there_again_and_a_long_path_is_no_obstacle(directory: Path) -> None:
+def test_what_is_stored_is_there_again_and_a_long_path_is_no_obstacle(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nested = directory / ("long" * 20) / ("longer" * 10)
     nested.mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
     server = start_postgres(nested)
     query(server, "CREATE TABLE kept AS SELECT 1 AS one")
     server.release()
     server = start_postgres(nested)
     assert query(server, "SELECT one FROM kept") == [(1,)]
+    assert len(list(directory.iterdir())) == 2
     server.release()
+    assert [path.name for path in directory.iterdir()] == ["long" * 20]
 
 
 def test_it_stops_when_the_daemon_is_killed(checkout: Path) -> None:

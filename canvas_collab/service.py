@@ -190,6 +190,7 @@ def collaboration_service(
             "version": __version__,
             "clients": ws_endpoint,
             "health": health_endpoint,
+            "migrations": " ".join(catalogue.migrations),
             "settings": " ".join(f"{name}={value}" for name, value in settings.changed().items()),
         },
         [

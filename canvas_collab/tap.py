@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import psycopg2
 from twisted.application.service import IService, MultiService
 from twisted.internet.endpoints import serverFromString
 from twisted.logger import ILogObserver
@@ -15,12 +16,12 @@ from twisted.python.logfile import LogFile
 
 from canvas_collab import development
 from canvas_collab.clock import use_monotonic_clock
-from canvas_collab.config.application import ListenSettings
+from canvas_collab.config.application import ListenSettings, ProcessSettings
 from canvas_collab.config.settings import ConfigurationError, Settings
 from canvas_collab.database.blocking import connect
 from canvas_collab.database.errors import UnsuitableDatabase
 from canvas_collab.database.migrations import prepare_database
-from canvas_collab.logs import log_observer
+from canvas_collab.logs import FORMATS, log_observer
 from canvas_collab.service import collaboration_service
 
 
@@ -56,11 +57,11 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     use_monotonic_clock(reactor)
+    embedded: development.EmbeddedDatabase | None = None
     try:
         settings = Settings.from_environment(os.environ)
         _require_endpoints(reactor, options)
         _require_ports(settings.listen, options)
-        embedded: development.EmbeddedDatabase | None = None
         if not settings.database.url:
             settings, embedded = development.start_embedded_database(settings)
             development.create_auth_tables(settings.database.url)
@@ -74,6 +75,11 @@ def makeService(options: Options) -> IService:
         raise SystemExit("\n  ".join(["canvas-collab cannot start:", *error.problems])) from error
     except development.DevelopmentError as error:
         raise SystemExit(f"canvas-collab cannot start: {error}") from error
+    except psycopg2.Error as error:
+        if embedded is None:
+            raise
+        reason = " ".join(str(error).split())
+        raise SystemExit(f"canvas-collab cannot start: the embedded database cannot be prepared: {reason}") from error
     service = collaboration_service(
         reactor,
         settings,
@@ -85,16 +91,18 @@ def makeService(options: Options) -> IService:
     if embedded:
         # twistd turns writes to sys.stdout into log events.
         reactor.callWhenRunning(print, development.banner(settings, users), file=sys.__stdout__, flush=True)
-    return _RootService(service, _observer(options, settings.process.log_level))
+    return _RootService(service, _observer(options, settings.process))
 
 
-def _observer(options: Options, level: str) -> ILogObserver | None:
+def _observer(options: Options, settings: ProcessSettings) -> ILogObserver | None:
     """Return an observer that writes the event log to twistd's log file or standard output; None for syslog."""
     twistd: Mapping[str, Any] = options.parent or {}
     if twistd.get("syslog"):
         return None
     name = twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
-    return log_observer(level, sys.stdout if name == "-" else LogFile.fromFullPath(name))
+    stream = sys.stdout if name == "-" else LogFile.fromFullPath(name)
+    log_format = settings.log_format or ("text" if name == "-" and sys.stdout.isatty() else "json")
+    return log_observer(settings.log_level, stream, FORMATS[log_format])
 
 
 def _require_endpoints(reactor: Any, options: Options) -> None:

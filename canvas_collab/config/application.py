@@ -11,6 +11,7 @@ from canvas_collab.config.database_url import database_url
 from canvas_collab.config.setting import setting
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "critical")
+LOG_FORMATS = ("json", "text")
 
 
 @frozen
@@ -29,6 +30,13 @@ class ProcessSettings:
         "info",
         variables.one_of(*LOG_LEVELS),
         "The least severe events to log: `debug`, `info`, `warn`, `error` or `critical`.",
+    )
+    log_format: str = setting(
+        "LOG_FORMAT",
+        "",
+        variables.one_of(*LOG_FORMATS),
+        "How events are written: `json`, an object a line, or `text`, a line to read. Empty: `text` on a terminal, "
+        "otherwise `json`.",
     )
     data_dir: Path = setting(
         "DATA_DIR",

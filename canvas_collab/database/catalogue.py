@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import psycopg2
-from attrs import frozen
+from attrs import field, frozen
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 
@@ -55,6 +55,7 @@ class Catalogue:
     pair whose session exists its number from 1 on, the user's id, the seconds until the session expires, and the
     user's roles as a list.
     `user_table` is the table of users, and `user_id_type` the type of its ids.  `tables` are the daemon's own.
+    `migrations` has the names of the migrations that were applied at this start.
     """
 
     session_query: str
@@ -63,6 +64,7 @@ class Catalogue:
     user_table: str
     user_id_type: str
     tables: Tables
+    migrations: tuple[str, ...] = field(default=(), eq=False)
 
 
 def find_auth_tables(connection: Connection, schemas: Schemas) -> list[str]:

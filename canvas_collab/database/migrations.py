@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import attrs
 import psycopg2
 import psycopg2.errors
 from attrs import frozen
@@ -69,15 +70,16 @@ def prepare_database(url: str, migrate: bool, schema: str = DEFAULT_SCHEMA) -> C
         problems = find_auth_tables(connection, schemas) + find_missing_rights(connection, schemas.own)
         if problems:
             raise UnsuitableDatabase(problems)
-        _migrate(connection, migrate, schemas)
-        return read_catalogue(connection, schemas)
+        applied = _migrate(connection, migrate, schemas)
+        return attrs.evolve(read_catalogue(connection, schemas), migrations=tuple(applied))
     except psycopg2.Error as error:
         raise UnsuitableDatabase([f"The database of DATABASE_URL cannot be used: {_reason_of(error)}."]) from error
     finally:
         connection.close()
 
 
-def _migrate(connection: Connection, allowed: bool, schemas: Schemas) -> None:
+def _migrate(connection: Connection, allowed: bool, schemas: Schemas) -> list[str]:
+    """Apply the migrations that the database lacks; return their names."""
     migrations = available_migrations()
     applied = _applied_numbers(connection, schemas)
     unknown = sorted(applied - {migration.number for migration in migrations})
@@ -92,8 +94,9 @@ def _migrate(connection: Connection, allowed: bool, schemas: Schemas) -> None:
     if outstanding and not allowed:
         names = ", ".join(f"{migration.number:04}_{migration.name}" for migration in outstanding)
         raise UnsuitableDatabase([f"The database lacks the migrations {names}. Start once with MIGRATE=on."])
-    for migration in outstanding:
-        _apply(connection, migration, schemas)
+    return [
+        f"{migration.number:04}_{migration.name}" for migration in outstanding if _apply(connection, migration, schemas)
+    ]
 
 
 def _applied_numbers(connection: Connection, schemas: Schemas) -> set[int]:
@@ -110,7 +113,8 @@ def _applied_numbers(connection: Connection, schemas: Schemas) -> set[int]:
         return {number for (number,) in cursor.fetchall()}
 
 
-def _apply(connection: Connection, migration: Migration, schemas: Schemas) -> None:
+def _apply(connection: Connection, migration: Migration, schemas: Schemas) -> bool:
+    """Apply a migration; return False if another daemon has applied it in the meantime."""
     connection.autocommit = False
     try:
         # psycopg2's connection as a context manager is a transaction, and does not close.
@@ -122,13 +126,13 @@ def _apply(connection: Connection, migration: Migration, schemas: Schemas) -> No
             cursor.execute(_CREATE_MIGRATION_TABLE)
             cursor.execute("SELECT FROM collab_migration WHERE number = %s", (migration.number,))
             if cursor.fetchall():
-                # Another daemon has applied it in the meantime.
-                return
+                return False
             cursor.execute(migration.statements)
             cursor.execute(
                 "INSERT INTO collab_migration (number, name) VALUES (%s, %s)",
                 (migration.number, migration.name),
             )
+            return True
     except psycopg2.Error as error:
         hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
         raise UnsuitableDatabase(

@@ -143,7 +143,15 @@ class Connection:
     def set_access(self, access: Access) -> None:
         """Change what the client may do from now on, and tell it where its protocol can."""
         if access is not self.access:
-            self.log.info("access changed", room=self.room.name, user=self.user_id, access=access.name.lower())
+            self.log.info(
+                "access changed",
+                reason="another role",
+                room=self.room.name,
+                user=self.user_id,
+                client=self.channel.client,
+                code=None,
+                access=access.name.lower(),
+            )
             self.access = access
             self.channel.access_changed()
 
@@ -268,8 +276,8 @@ class Connection:
 
     def _log_dropped(self, reason: str) -> None:
         if self.should_log_drop():
-            client = self.channel.client
-            self.log.info("awareness dropped", reason=reason, room=self.room.name, user=self.user_id, client=client)
+            room, client = self.room.name, self.channel.client
+            self.log.info("awareness dropped", reason=reason, room=room, user=self.user_id, client=client, code=None)
 
     def should_log_drop(self) -> bool:
         """Return whether to log a dropped message of this client, at most once in :data:`LOG_AGAIN_AFTER` seconds."""

@@ -149,11 +149,11 @@ class ConnectionOpener:
         """Called when a connection has ended, by either side, whether or not it has joined its room."""
         self.log.info(
             "connection closed",
+            reason=reason,
             room=connection.room.name,
             user=connection.user_id,
-            code=code,
-            reason=reason,
             client=connection.channel.client,
+            code=code,
         )
         connection.leave()
         if not connection.room.is_discarded:
@@ -166,7 +166,15 @@ class ConnectionOpener:
         address = client.rpartition(":")[0] or client
         if self._denial_log_limiter.admits((address, denied.user_id)):
             room = room[:MAX_ROOM_NAME_LENGTH]
-            self.log.info("connection denied", reason=denied.reason, room=room, user=denied.user_id, client=client)
+            self.log.info(
+                "connection denied",
+                reason=denied.reason,
+                room=room,
+                user=denied.user_id,
+                client=client,
+                code=int(denied.code),
+                status=denied.status,
+            )
 
     async def renew(self, connection: Connection, handshake: Request, token: str) -> None:
         """Base a connection's access on another token, which its client has sent.

@@ -180,7 +180,7 @@ class Hocuspocus:
         """Called when no token was received for a pending document in time."""
         room = envelope.document_of(address)[:MAX_ROOM_NAME_LENGTH]
         client = self.socket.client_address
-        self.log.info("document not opened", room=room, client=client, reason="no token in time")
+        self.log.info("document not opened", reason="no token in time", room=room, user=None, client=client, code=None)
         self._remove_pending(address)
 
     def _remove_pending(self, address: str) -> None:

@@ -103,8 +103,10 @@ class OpenDocument:
 
     def _log_dropped(self, reason: str) -> None:
         if self.connection.should_log_drop():
-            where = {"room": self.connection.room.name, "user": self.connection.user_id}
-            self.log.info("stateless message dropped", reason=reason, client=self.client, **where)
+            room, user = self.connection.room.name, self.connection.user_id
+            self.log.info(
+                "stateless message dropped", reason=reason, room=room, user=user, client=self.client, code=None
+            )
 
     # Renewed tokens
 

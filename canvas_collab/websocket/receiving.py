@@ -96,7 +96,15 @@ class Receiver(WebSocketServerProtocol):
             self.inbound.received(data)
         elif len(self.data) + len(data) > MAX_HANDSHAKE_SIZE:
             client = self.client_address
-            self.events.info("connection denied", reason="handshake too large", room="", user=None, client=client)
+            self.events.info(
+                "connection denied",
+                reason="handshake too large",
+                room="",
+                user=None,
+                client=client,
+                code=None,
+                status=None,
+            )
             self.dropConnection(abort=True)
         else:
             super().dataReceived(data)

@@ -207,7 +207,7 @@ class ServerProtocol(Receiver):
         room, user = self._handler.log_context if self._handler else (None, None)
         client = self.client_address
         self.factory.counters.closed[int(code)] += 1
-        self.events.info("connection ended", reason=reason, code=int(code), room=room, user=user, client=client)
+        self.events.info("connection ended", reason=reason, room=room, user=user, client=client, code=int(code))
         if abort:
             self.dropConnection(abort=True)
         else:

@@ -115,4 +115,11 @@ def test_only_the_composition_and_the_commands_are_given_all_settings() -> None:
         if path.parent.name != "config"
         and "Settings" in {n.id for n in ast.walk(parse(path)) if isinstance(n, ast.Name)}
     }
-    assert given == {"cli/context.py", "cli/group.py", "development.py", "service.py", "tap.py"}
+    assert given == {
+        "cli/context.py",
+        "cli/doctor/command.py",
+        "cli/doctor/environment.py",
+        "development.py",
+        "service.py",
+        "tap.py",
+    }

@@ -18,6 +18,9 @@ from canvas_collab.access.fair_semaphore import FairSemaphore
 from canvas_collab.access.origins import OriginPolicy
 from canvas_collab.access.roles import AccessList
 from canvas_collab.config.settings import Settings
+from canvas_collab.control.drain import Drain
+from canvas_collab.control.listener import ControlFactory, ControlListener, control_path
+from canvas_collab.control.requests import RequestHandler
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database
 from canvas_collab.document.document import Document
@@ -149,6 +152,17 @@ def collaboration_service(
         )
 
     health = Health(reactor, reserved, status)
+
+    def drain_started() -> None:
+        health.stopping = True
+
+    clients = strports.service(ws_endpoint, factory, reactor=reactor)
+    requests = RequestHandler(factory, rooms, Drain(reactor, factory, clients, drain_started))
+    control = ControlListener(
+        reactor,
+        control_path(settings.listen.control_socket, os.environ),
+        ControlFactory(reactor, requests, cooperator),
+    )
     return CollaborationService(
         health,
         {
@@ -172,7 +186,8 @@ def collaboration_service(
             rooms,
             ShutdownFlush(reactor, journal, snapshots),
             ConnectionMonitor(reactor, factory, settings.auth.recheck_interval, settings.websocket.ping_interval),
-            strports.service(ws_endpoint, factory, reactor=reactor),
+            clients,
+            control,
             SystemdNotifier(reactor, os.environ, health.readiness),
         ],
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from canvas_collab.cli import backup, control, edit, inspect, rebuild
+from canvas_collab.cli import backup, completion, control, edit, inspect, rebuild
 from canvas_collab.cli.doctor import command as doctor
 from canvas_collab.cli.group import cli
 
-__all__ = ["backup", "cli", "control", "doctor", "edit", "inspect", "main", "rebuild"]
+__all__ = ["backup", "cli", "completion", "control", "doctor", "edit", "inspect", "main", "rebuild"]
 
 
 def main() -> None:

@@ -11,6 +11,8 @@ from canvas_collab.cli.doctor.finding import Finding, ok, problem
 from canvas_collab.config.application import AuthSettings
 from canvas_collab.database.catalogue import Catalogue
 
+CHECK = "session"
+
 #: The name of the session cookie, without the prefix.
 _COOKIE = ".session_token"
 
@@ -28,7 +30,7 @@ _REMEDIES = {
         "Copy the cookie better-auth.session_token from the browser's developer tools.",
     ),
     "unknown session": (
-        "The signature is right, and there is no such session in the database.",
+        "There is no such session in the database.",
         "Sign in again; if that does not help, DATABASE_URL leads to another database than the application's.",
     ),
     "expired session": ("The session has expired.", "Sign in again, and paste the new cookie."),
@@ -51,18 +53,15 @@ def parse_pasted(text: str, cookie_prefix: str) -> Credential | str:
     return credential or next(name for name in names if name.endswith("session_token"))
 
 
-def check_credential(
-    connection: Connection, catalogue: Catalogue, auth: AuthSettings, pasted: str
-) -> tuple[str | None, Finding]:
-    """Check a pasted cookie or token as the daemon does; return the user's id as well, or None."""
-    check = "session"
+def check_signature(auth: AuthSettings, pasted: str) -> tuple[str | None, Finding]:
+    """Check the signature of a pasted cookie or token; return the session's token as well, or None."""
     credential = parse_pasted(pasted, auth.cookie_prefix)
     if isinstance(credential, str):
         if not credential:
-            return None, problem(check, *_REMEDIES["malformed token"])
+            return None, problem(CHECK, *_REMEDIES["malformed token"])
         prefix = credential.removeprefix("__Secure-").removesuffix("session_token").rstrip("._-")
         return None, problem(
-            check,
+            CHECK,
             f"The cookie's name is {credential}, and the daemon looks for {auth.cookie_prefix}{_COOKIE}.",
             f"Set BETTER_AUTH_COOKIE_PREFIX={prefix}."
             if credential.endswith(_COOKIE)
@@ -70,27 +69,33 @@ def check_credential(
         )
     if credential.text.startswith("eyJ"):
         return None, problem(
-            check,
+            CHECK,
             "This is a JSON web token or the cookie session_data, and not a session's token.",
             "Copy the cookie better-auth.session_token; pages pass the session's token, not one of the plugin jwt.",
         )
     if "." in credential.text and not auth.secret:
-        return None, problem(
-            check, "There is no BETTER_AUTH_SECRET to check the cookie with.", _REMEDIES["bad signature"][1]
-        )
+        remedy = _REMEDIES["bad signature"][1]
+        return None, problem(CHECK, "There is no BETTER_AUTH_SECRET to check the cookie with.", remedy)
     try:
         token = verified_token(credential, auth.secret)
-        with connection.cursor() as cursor:
-            cursor.execute(catalogue.session_query, (token,))
-            found = cursor.fetchall()
-        if not found:
-            raise Unauthenticated("unknown session")
-        [(user_id, expires_in)] = found
-        if not expires_in > 0:
-            raise Unauthenticated("expired session")
     except Unauthenticated as error:
-        return None, problem(check, *_REMEDIES[error.reason])
-    return str(user_id), ok(check, f"The session is the user {user_id}'s, for another {expires_in / 3600:.1f} hours.")
+        return None, problem(CHECK, *_REMEDIES[error.reason])
+    if token == credential.text:
+        return token, ok(CHECK, "A token without a signature was given: the secret is not checked.")
+    return token, ok(CHECK, "The session was signed with this BETTER_AUTH_SECRET.")
+
+
+def check_session(connection: Connection, catalogue: Catalogue, token: str) -> tuple[str | None, Finding]:
+    """Look a session up as the daemon does; return the user's id as well, or None."""
+    with connection.cursor() as cursor:
+        cursor.execute(catalogue.session_query, (token,))
+        found = cursor.fetchall()
+    if not found:
+        return None, problem(CHECK, *_REMEDIES["unknown session"])
+    [(user_id, expires_in)] = found
+    if not expires_in > 0:
+        return None, problem(CHECK, *_REMEDIES["expired session"])
+    return str(user_id), ok(CHECK, f"The session is the user {user_id}'s, for another {expires_in / 3600:.1f} hours.")
 
 
 def check_role(connection: Connection, catalogue: Catalogue, prefix: str, user: str, room: str) -> Finding:

@@ -12,7 +12,7 @@ import psycopg2
 
 from canvas_collab.cli.context import Context, as_json, pass_context, room_name
 from canvas_collab.cli.doctor import access, database, environment, machine, public_url, schema, server
-from canvas_collab.cli.doctor.finding import Finding, Level, problem
+from canvas_collab.cli.doctor.finding import Finding, Level, ok, problem
 from canvas_collab.cli.formatting import plural
 from canvas_collab.cli.group import cli
 from canvas_collab.config.settings import Settings
@@ -71,10 +71,15 @@ def _all_findings(
 ) -> Iterator[Finding]:
     settings, _ = Settings.read(context.environment)
     yield from environment.check_environment(context.environment)
+    token = None
+    if pasted:
+        token, found = access.check_signature(settings.auth, pasted)
+        yield found
     if settings.database.url:
-        yield from _database_findings(
-            settings, pasted, user, room_name(room, settings.routing.room_prefix) if room else None
-        )
+        name = room_name(room, settings.routing.room_prefix) if room else None
+        yield from _database_findings(settings, token, user, name)
+    else:
+        yield ok("database", "Without DATABASE_URL the daemon has its embedded database, which is not checked.")
     for check in (
         lambda: server.check_ports(settings.listen, settings.routing),
         lambda: server.check_daemon(settings.listen),
@@ -88,7 +93,7 @@ def _all_findings(
         )
 
 
-def _database_findings(settings: Settings, pasted: str, user: str | None, room: str | None) -> Iterator[Finding]:
+def _database_findings(settings: Settings, token: str | None, user: str | None, room: str | None) -> Iterator[Finding]:
     connection, found = database.connect(settings.database.url)
     yield found
     if connection is None:
@@ -113,8 +118,8 @@ def _database_findings(settings: Settings, pasted: str, user: str | None, room: 
         yield from _guarded(view)
         if catalogue is None:
             return
-        if pasted:
-            owner, found = access.check_credential(connection, catalogue, settings.auth, pasted)
+        if token is not None:
+            owner, found = access.check_session(connection, catalogue, token)
             yield found
             user = user or owner
         if user and room:

@@ -11,6 +11,7 @@ from urllib.parse import SplitResult
 
 from attrs import field, frozen
 
+from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.hocuspocus import PING, PONG
 
 #: How long a server may take to answer, in seconds.
@@ -18,6 +19,8 @@ TIMEOUT = 10.0
 
 #: How many bytes of an answer are read.
 MAX_HEAD = 16 * 1024
+
+_PONG_FRAME = b"\x82" + bytes([len(PONG)]) + PONG
 
 
 class Unreachable(Exception):
@@ -98,19 +101,23 @@ def _exchange(connection: socket.socket, url: SplitResult, path: str, ping: bool
     if not version.startswith("HTTP/") or not status.isdigit():
         raise Unreachable("the connection was closed without an answer" if not received else "the answer is not HTTP")
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    answers = _answers_ping(connection, rest) if ping and status == "101" else None
-    return Answer(int(status), reason, headers, answers)
+    if not ping or status != "101":
+        return Answer(int(status), reason, headers)
+    received = _answer_to_ping(connection, rest)
+    if received[:1] == b"\x88" and received[2:4] == CloseCode.UNAUTHORIZED.to_bytes(2, "big"):
+        # What the daemon does with REJECT_WITH=close.
+        return Answer(401, received[4:].decode(errors="replace"), headers)
+    return Answer(int(status), reason, headers, _PONG_FRAME in received)
 
 
-def _answers_ping(connection: socket.socket, received: bytes) -> bool:
-    """Send a ping of Hocuspocus, in a masked frame, and return whether the pong arrives."""
+def _answer_to_ping(connection: socket.socket, received: bytes) -> bytes:
+    """Send a ping of Hocuspocus, in a masked frame, and return what is received up to the pong or a close frame."""
     # A mask of zeros leaves the payload as it is.
     connection.sendall(b"\x82" + bytes([0x80 | len(PING)]) + bytes(4) + PING)
-    pong = b"\x82" + bytes([len(PONG)]) + PONG
     with suppress(TimeoutError):
-        while pong not in received and len(received) < MAX_HEAD:
+        while _PONG_FRAME not in received and received[:1] != b"\x88" and len(received) < MAX_HEAD:
             data = connection.recv(4096)
             if not data:
                 break
             received += data
-    return pong in received
+    return received

@@ -103,9 +103,11 @@ def _check(parts: SplitResult, routing: RoutingSettings, trusted_proxies: int, v
 def _wrong_path(parts: SplitResult, routing: RoutingSettings, verify: bool) -> Finding:
     """Tell a proxy that strips the path from a daemon with another ``WS_PATH_PREFIX``."""
     prefix, expected = parts.path, routing.ws_path_prefix
-    # A proxy that takes the prefix away once makes of this what the daemon expects.
-    doubled = handshake(parts, f"{prefix}{expected}{routing.hocuspocus_path.rstrip('/')}", ping=True, verify=verify)
-    if doubled.answers_ping:
+    expected_path = expected + routing.hocuspocus_path.rstrip("/")
+    # A proxy that takes the prefix away once makes of one of these what the daemon expects; which one depends on
+    # whether it replaces the prefix by nothing or by a slash.
+    doubled = (prefix + expected_path, prefix + expected_path.removeprefix("/"))
+    if prefix and expected and any(handshake(parts, path, ping=True, verify=verify).answers_ping for path in doubled):
         return problem(
             CHECK,
             f"The reverse proxy takes {prefix} away from the path, and WS_PATH_PREFIX={expected} expects it.",

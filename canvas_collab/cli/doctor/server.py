@@ -161,7 +161,9 @@ def _get(url: str) -> dict[str, Any]:
     :raises OSError: if there is no answer.
     """
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
+        # Not through a proxy that the environment names for other hosts.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=TIMEOUT) as response:
             body = json.load(response)
     except urllib.error.HTTPError as error:
         body = json.load(error)

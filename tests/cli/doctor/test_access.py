@@ -27,6 +27,16 @@ def test_a_secret_other_than_the_applications_is_named(doctor: Doctor, owner: Us
     assert owner.signed_token not in found.output
 
 
+def test_the_signature_is_checked_without_the_database(doctor: Doctor, owner: User) -> None:
+    url = "postgresql://127.0.0.1:1/app"
+    assert (
+        "signed with this BETTER_AUTH_SECRET"
+        in doctor("--cookie", given=owner.cookie.encode(), DATABASE_URL=url).output
+    )
+    found = doctor("--cookie", given=owner.cookie.encode(), DATABASE_URL=url, BETTER_AUTH_SECRET="y" * 32)
+    found.one("session", "problem", "not signed with this BETTER_AUTH_SECRET", "Copy BETTER_AUTH_SECRET")
+
+
 def test_another_prefix_of_the_cookie_is_named(doctor: Doctor, owner: User) -> None:
     pasted = f"Cookie: theme=dark; {owner.cookie.replace('better-auth', '__Secure-app')}"
     found = doctor("--cookie", given=pasted.encode())

@@ -10,6 +10,7 @@ import pytest
 from canvas_collab.cli.doctor.database import clock_finding, version_finding, without_password
 from canvas_collab.cli.doctor.finding import Level
 from tests.cli.doctor.conftest import Doctor, required
+from tests.operating.test_database_rights import documented_grants
 from tests.support.databases import SECRET, TestDatabase
 from tests.support.pooler import PgBouncer, find_pgbouncer
 
@@ -73,6 +74,12 @@ def test_a_file_with_a_secret_that_everybody_can_read_is_named(doctor: Doctor, t
 
 def test_development_beside_a_database_is_a_warning(doctor: Doctor) -> None:
     doctor(APP_ENV="development").one("environment", "warning", "APP_ENV is development", "APP_ENV=production")
+
+
+def test_without_a_database_in_development_the_embedded_one_is_not_checked(doctor: Doctor) -> None:
+    found = doctor(APP_ENV="development", DATABASE_URL="")
+    assert found.status == 0
+    assert "embedded database" in found.output
 
 
 # The connection
@@ -184,6 +191,13 @@ def test_every_missing_right_is_named_with_its_grant(doctor: Doctor, role: Calla
     found.one("rights", "problem", "lacks DELETE on yjs_update_log", 'GRANT DELETE ON "yjs_update_log" TO limited;')
     found.one("rights", "problem", "lacks SELECT on session", "GRANT SELECT")
     found.one("access view", "problem", "permission denied", "collab_access")
+
+
+def test_the_documented_rights_are_all_that_is_needed(doctor: Doctor, role: Callable[..., str]) -> None:
+    url = role(documented_grants().replace("collab;", "limited;"))
+    found = doctor(DATABASE_URL=url, MIGRATE="off")
+    assert found.status == 0, found.output
+    assert not found.of("rights")
 
 
 def test_row_level_security_is_named(doctor: Doctor, database: TestDatabase, role: Callable[..., str]) -> None:

@@ -42,6 +42,11 @@ def test_a_running_daemon_is_recognised(doctor: Doctor, served: Daemon) -> None:
     assert "The daemon is ready, with" in found.output
 
 
+def test_the_health_port_is_not_asked_through_a_proxy_of_the_environment(doctor: Doctor, served: Daemon) -> None:
+    found = doctor(daemon=served, WS_PATH_PREFIX="/collab", http_proxy="http://127.0.0.1:1")
+    assert not found.of("daemon")
+
+
 def test_a_daemon_with_other_settings_is_named(doctor: Doctor, served: Daemon) -> None:
     doctor(daemon=served).one("ports", "problem", "other paths than /", "Restart the daemon")
 
@@ -143,6 +148,18 @@ def test_what_a_reverse_proxy_gets_wrong_is_named(
     with StagedNginx(nginx, tmp_path, locations) as proxy:
         found = doctor("--url", proxy.url, daemon=served, WS_PATH_PREFIX="/collab")
         found.one("public URL", "problem", text, remedy)
+
+
+def test_a_daemon_that_rejects_by_closing_is_checked_as_well(
+    doctor: Doctor, database: TestDatabase, start_daemon: StartDaemon, nginx: str, tmp_path: Path
+) -> None:
+    settings = {"WS_PATH_PREFIX": "/collab", "REJECT_WITH": "close"}
+    daemon = start_daemon(database, **settings)
+    assert not doctor("--url", f"{daemon.ws_url}/collab", daemon=daemon, **settings).of("public URL")
+    location = f"location /collab {{ proxy_pass http://127.0.0.1:{daemon.ws_port}/; {UPGRADE} }}"
+    with StagedNginx(nginx, tmp_path, location) as proxy:
+        found = doctor("--url", proxy.url, daemon=daemon, **settings)
+        found.one("public URL", "problem", "takes /collab away", "without a path or slash")
 
 
 def test_a_daemon_without_the_prefix_of_the_url_is_named(

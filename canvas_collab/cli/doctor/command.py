@@ -71,12 +71,12 @@ def _all_findings(
 ) -> Iterator[Finding]:
     settings, _ = Settings.read(context.environment)
     yield from environment.check_environment(context.environment)
+    name = room_name(room, settings.routing.room_prefix) if room else None
     token = None
     if pasted:
         token, found = access.check_signature(settings.auth, pasted)
         yield found
     if settings.database.url:
-        name = room_name(room, settings.routing.room_prefix) if room else None
         yield from _database_findings(settings, token, user, name)
     else:
         yield ok("database", "Without DATABASE_URL the daemon has its embedded database, which is not checked.")
@@ -89,7 +89,9 @@ def _all_findings(
         yield from _guarded(check)
     if url:
         yield from _guarded(
-            lambda: public_url.check_public_url(url, settings.routing, settings.websocket.trusted_proxies)
+            lambda: public_url.check_public_url(
+                url, settings.routing, settings.websocket.trusted_proxies, name or "", token or ""
+            )
         )
 
 

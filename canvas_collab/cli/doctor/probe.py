@@ -47,12 +47,13 @@ class Answer:
     answers_ping: bool | None = None
 
 
-def handshake(url: SplitResult, path: str, ping: bool = False, verify: bool = True) -> Answer:
-    """Request an upgrade of a path, without a credential.
+def handshake(url: SplitResult, path: str, ping: bool = False, verify: bool = True, token: str = "") -> Answer:
+    """Request an upgrade of a path.
 
     :param url: says where: ``ws`` or ``wss``, host and port.
     :param ping: whether to send a Hocuspocus ping if the handshake is accepted.
     :param verify: whether the certificate has to be valid.
+    :param token: of a session, which is sent in a header, as proxies log URLs; empty for none.
     :raises Unreachable: if no HTTP answer was received.
     """
     host = url.hostname or ""
@@ -60,14 +61,14 @@ def handshake(url: SplitResult, path: str, ping: bool = False, verify: bool = Tr
     try:
         with socket.create_connection((host, port), TIMEOUT) as plain:
             if url.scheme != "wss":
-                return _exchange(plain, url, path, ping)
+                return _exchange(plain, url, path, ping, token)
             context = ssl.create_default_context()
             if not verify:
                 context.check_hostname = False
                 context.verify_mode = ssl.CERT_NONE
             context.set_alpn_protocols(["http/1.1"])
             with context.wrap_socket(plain, server_hostname=host) as encrypted:
-                return _exchange(encrypted, url, path, ping)
+                return _exchange(encrypted, url, path, ping, token)
     except ssl.SSLCertVerificationError as error:
         raise UntrustedCertificate(error.verify_message) from error
     except ssl.SSLError as error:
@@ -80,12 +81,13 @@ def handshake(url: SplitResult, path: str, ping: bool = False, verify: bool = Tr
         raise Unreachable(error.strerror or str(error)) from error
 
 
-def _exchange(connection: socket.socket, url: SplitResult, path: str, ping: bool) -> Answer:
+def _exchange(connection: socket.socket, url: SplitResult, path: str, ping: bool, token: str) -> Answer:
     key = base64.b64encode(os.urandom(16)).decode()
+    credential = f"Authorization: Bearer {token}\r\n" if token else ""
     connection.sendall(
         (
             f"GET {path} HTTP/1.1\r\nHost: {url.netloc.rpartition('@')[2]}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n{credential}\r\n"
         ).encode()
     )
     received = b""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from canvas_collab.cli.doctor.finding import Finding, ok, problem, warning
 from canvas_collab.cli.doctor.probe import Answer, Unreachable, UntrustedCertificate, handshake
@@ -23,8 +23,13 @@ _BOTH = (
 )
 
 
-def check_public_url(url: str, routing: RoutingSettings, trusted_proxies: int) -> list[Finding]:
-    """Check that clients of both protocols reach the daemon under a URL: ``wss://app.example.com/collab``."""
+def check_public_url(
+    url: str, routing: RoutingSettings, trusted_proxies: int, room: str = "", token: str = ""
+) -> list[Finding]:
+    """Check that clients of both protocols reach the daemon under a URL: ``wss://app.example.com/collab``.
+
+    :param room: a room to open with the session of `token`; either may be empty.
+    """
     parts = urlsplit(url.rstrip("/"))
     try:
         is_valid = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
@@ -36,6 +41,7 @@ def check_public_url(url: str, routing: RoutingSettings, trusted_proxies: int) -
     verify = True
     try:
         findings += _check(parts, routing, trusted_proxies, verify)
+        findings += _open_room(parts, room, token)
     except UntrustedCertificate as error:
         verify = False
         findings.append(
@@ -98,6 +104,29 @@ def _check(parts: SplitResult, routing: RoutingSettings, trusted_proxies: int, v
             "TRUSTED_PROXIES is 0: behind a reverse proxy, the log has the address of the proxy for every client.",
             "Set TRUSTED_PROXIES to the number of proxies that append to X-Forwarded-For; ignore this without a proxy.",
         )
+
+
+def _open_room(parts: SplitResult, room: str, token: str) -> list[Finding]:
+    """Open a room with a session, unless one of them is missing: a path that is changed may name no room."""
+    if not room or not token:
+        return []
+    path = f"{parts.path}/{quote(room, safe='')}"
+    answer = handshake(parts, path, token=token)
+    if answer.status == 101:
+        return [ok(CHECK, f"The session opens {room}.")]
+    if answer.status == 403:
+        return [
+            problem(
+                CHECK,
+                f"The session does not open {path} (403).",
+                "If its user has a role in the room, the reverse proxy changes the path, or WS_PATH_PREFIX is wrong.",
+            )
+        ]
+    if answer.status == 401:
+        remedy = "Let the proxy pass Authorization on, and restart the daemon with this environment."
+        return [problem(CHECK, f"The daemon does not accept the session at {path} (401).", remedy)]
+    # Whatever else it is has been found without the session as well.
+    return []
 
 
 def _wrong_path(parts: SplitResult, routing: RoutingSettings, verify: bool) -> Finding:

@@ -13,7 +13,7 @@ from tests.cli.doctor.conftest import Doctor, required
 from tests.conftest import StartDaemon
 from tests.support.commands import run
 from tests.support.daemons import Daemon, free_port
-from tests.support.databases import TestDatabase
+from tests.support.databases import TestDatabase, User
 from tests.support.nginx import Nginx, find_nginx
 from tests.support.staged_nginx import UPGRADE, StagedNginx
 
@@ -148,6 +148,22 @@ def test_what_a_reverse_proxy_gets_wrong_is_named(
     with StagedNginx(nginx, tmp_path, locations) as proxy:
         found = doctor("--url", proxy.url, daemon=served, WS_PATH_PREFIX="/collab")
         found.one("public URL", "problem", text, remedy)
+
+
+def test_a_room_is_opened_through_the_proxy_with_the_session(
+    doctor: Doctor, database: TestDatabase, start_daemon: StartDaemon, nginx: str, tmp_path: Path, owner: User
+) -> None:
+    daemon = start_daemon(database)
+    # The room's name becomes "/diagram-one": without a session, the daemon's answer is the same.
+    location = f"location /collab {{ proxy_pass http://127.0.0.1:{daemon.ws_port}/; {UPGRADE} }}"
+    with StagedNginx(nginx, tmp_path, location) as proxy:
+        assert not doctor("--url", proxy.url, daemon=daemon).of("public URL")
+        arguments = ("--cookie", "--room", "one", "--url")
+        found = doctor(*arguments, proxy.url, daemon=daemon, given=owner.cookie.encode())
+        found.one("public URL", "problem", "does not open /collab/diagram-one (403)", "changes the path")
+    found = doctor(*arguments, daemon.ws_url, daemon=daemon, given=owner.cookie.encode())
+    assert not found.of("public URL")
+    assert "The session opens diagram-one." in found.output
 
 
 def test_a_daemon_that_rejects_by_closing_is_checked_as_well(

@@ -20,6 +20,12 @@ TIMEOUT = 10.0
 #: How many bytes of an answer are read.
 MAX_HEAD = 16 * 1024
 
+# What a close frame begins with.
+_CLOSE = b"\x88"
+
+# With REJECT_WITH=close the daemon sends these codes in place of a status.
+_STATUS_OF = {code.to_bytes(2, "big"): code - 4000 for code in (CloseCode.UNAUTHORIZED, CloseCode.FORBIDDEN)}
+
 _PONG_FRAME = b"\x82" + bytes([len(PONG)]) + PONG
 
 
@@ -103,21 +109,21 @@ def _exchange(connection: socket.socket, url: SplitResult, path: str, ping: bool
     if not version.startswith("HTTP/") or not status.isdigit():
         raise Unreachable("the connection was closed without an answer" if not received else "the answer is not HTTP")
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    if not ping or status != "101":
+    if status != "101" or not (ping or token):
         return Answer(int(status), reason, headers)
-    received = _answer_to_ping(connection, rest)
-    if received[:1] == b"\x88" and received[2:4] == CloseCode.UNAUTHORIZED.to_bytes(2, "big"):
-        # What the daemon does with REJECT_WITH=close.
-        return Answer(401, received[4:].decode(errors="replace"), headers)
-    return Answer(int(status), reason, headers, _PONG_FRAME in received)
+    if ping:
+        # A frame with a mask of zeros, which leave the payload as it is.
+        connection.sendall(b"\x82" + bytes([0x80 | len(PING)]) + bytes(4) + PING)
+    received = _receive_frames(connection, rest, _PONG_FRAME if ping else b"")
+    if received[:1] == _CLOSE and (rejected := _STATUS_OF.get(received[2:4])):
+        return Answer(rejected, received[4:].decode(errors="replace"), headers)
+    return Answer(int(status), reason, headers, _PONG_FRAME in received if ping else None)
 
 
-def _answer_to_ping(connection: socket.socket, received: bytes) -> bytes:
-    """Send a ping of Hocuspocus, in a masked frame, and return what is received up to the pong or a close frame."""
-    # A mask of zeros leaves the payload as it is.
-    connection.sendall(b"\x82" + bytes([0x80 | len(PING)]) + bytes(4) + PING)
+def _receive_frames(connection: socket.socket, received: bytes, awaited: bytes) -> bytes:
+    """Return what is received until that contains `awaited`, or else anything; or until a close frame."""
     with suppress(TimeoutError):
-        while _PONG_FRAME not in received and received[:1] != b"\x88" and len(received) < MAX_HEAD:
+        while not (received and awaited in received) and received[:1] != _CLOSE and len(received) < MAX_HEAD:
             data = connection.recv(4096)
             if not data:
                 break

@@ -167,11 +167,17 @@ def test_a_room_is_opened_through_the_proxy_with_the_session(
 
 
 def test_a_daemon_that_rejects_by_closing_is_checked_as_well(
-    doctor: Doctor, database: TestDatabase, start_daemon: StartDaemon, nginx: str, tmp_path: Path
+    doctor: Doctor, database: TestDatabase, start_daemon: StartDaemon, nginx: str, tmp_path: Path, owner: User
 ) -> None:
     settings = {"WS_PATH_PREFIX": "/collab", "REJECT_WITH": "close"}
     daemon = start_daemon(database, **settings)
-    assert not doctor("--url", f"{daemon.ws_url}/collab", daemon=daemon, **settings).of("public URL")
+    url = f"{daemon.ws_url}/collab"
+    assert not doctor("--url", url, daemon=daemon, **settings).of("public URL")
+    arguments = ("--cookie", "--room", "one", "--url", url)
+    assert not doctor(*arguments, daemon=daemon, given=owner.cookie.encode(), **settings).of("public URL")
+    eve = database.add_user("eve")
+    found = doctor(*arguments, daemon=daemon, given=eve.cookie.encode(), **settings)
+    found.one("public URL", "problem", "(403)", "role in the room")
     location = f"location /collab {{ proxy_pass http://127.0.0.1:{daemon.ws_port}/; {UPGRADE} }}"
     with StagedNginx(nginx, tmp_path, location) as proxy:
         found = doctor("--url", proxy.url, daemon=daemon, **settings)

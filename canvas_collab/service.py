@@ -16,6 +16,9 @@ from canvas_collab import __version__
 from canvas_collab.access.fair_semaphore import FairSemaphore
 from canvas_collab.components import make_authorizer, make_rechecks, room_factory
 from canvas_collab.config.settings import Settings
+from canvas_collab.control.drain import Drain
+from canvas_collab.control.listener import ControlFactory, ControlListener, control_path
+from canvas_collab.control.requests import RequestHandler
 from canvas_collab.counters import Counters
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database
@@ -184,6 +187,17 @@ def collaboration_service(
         )
 
     health = Health(reactor, reserved, status)
+
+    def drain_started() -> None:
+        health.stopping = True
+
+    clients = strports.service(ws_endpoint, factory, reactor=reactor)
+    requests = RequestHandler(factory, rooms, Drain(reactor, factory, clients, drain_started))
+    control = ControlListener(
+        reactor,
+        control_path(settings.listen.control_socket, os.environ),
+        ControlFactory(reactor, requests, cooperator),
+    )
     return CollaborationService(
         health,
         {
@@ -210,7 +224,8 @@ def collaboration_service(
             ShutdownFlush(reactor, journal, snapshots),
             rechecks,
             ConnectionMonitor(reactor, factory, settings.websocket.ping_interval),
-            strports.service(ws_endpoint, factory, reactor=reactor),
+            clients,
+            control,
             SystemdNotifier(reactor, os.environ, health.readiness),
         ],
     )

@@ -43,9 +43,12 @@ def _lines() -> Iterator[str]:
             folder = PACKAGE / name
             if folder.is_dir():
                 yield f"| **`{name}/`** | **{summary(folder / '__init__.py')}** |"
-                for path in sorted(folder.glob("*.py")):
+                for path in sorted(folder.rglob("*.py")):
+                    module = path.relative_to(PACKAGE).with_suffix("")
                     if path.stem != "__init__":
-                        yield f"| `{name}/{path.stem}` | {summary(path)} |"
+                        yield f"| `{module}` | {summary(path)} |"
+                    elif path.parent != folder:
+                        yield f"| `{module.parent}/` | {summary(path)} |"
             else:
                 yield f"| **`{name}`** | **{summary(PACKAGE / f'{name}.py')}** |"
 

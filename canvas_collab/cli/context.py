@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import click
-from attrs import frozen
+from attrs import field, frozen
 
 from canvas_collab.cli.errors import CommandError
 from canvas_collab.cli.repository import DocumentRepository, open_repository
@@ -18,7 +18,15 @@ from canvas_collab.development import start_embedded_database
 class Context:
     """What every command is given, as click's context object."""
 
-    settings: Settings
+    environment: Mapping[str, str] = field(repr=False)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the environment; those that only the daemon needs may be missing.
+
+        :raises ConfigurationError: if a variable cannot be used.
+        """
+        return Settings.from_environment(self.environment, for_daemon=False)
 
     @contextmanager
     def database_url(self) -> Iterator[str]:
@@ -26,12 +34,13 @@ class Context:
 
         :raises CommandError: if there is neither.
         """
-        if self.settings.database.url:
-            yield self.settings.database.url
+        settings = self.settings
+        if settings.database.url:
+            yield settings.database.url
             return
-        if not (self.settings.process.data_dir / "postgres").is_dir():
+        if not (settings.process.data_dir / "postgres").is_dir():
             raise CommandError("Set DATABASE_URL: there is no embedded database either.")
-        settings, service = start_embedded_database(self.settings)
+        settings, service = start_embedded_database(settings)
         try:
             yield settings.database.url
         finally:
@@ -45,8 +54,12 @@ class Context:
 
     def room(self, name: str) -> str:
         """Return the name of a room, given that name or the id of a diagram."""
-        prefix = self.settings.routing.room_prefix
-        return name if name.startswith(prefix) else prefix + name
+        return room_name(name, self.settings.routing.room_prefix)
+
+
+def room_name(name: str, prefix: str) -> str:
+    """Return the name of a room, given that name or the id of a diagram."""
+    return name if name.startswith(prefix) else prefix + name
 
 
 pass_context = click.make_pass_decorator(Context)

@@ -10,7 +10,7 @@ import psycopg2
 from canvas_collab import __version__
 from canvas_collab.cli.context import Context
 from canvas_collab.cli.errors import CommandError
-from canvas_collab.config.settings import ConfigurationError, Settings
+from canvas_collab.config.settings import ConfigurationError
 from canvas_collab.database.errors import UnsuitableDatabase
 from canvas_collab.development import DevelopmentError
 from canvas_collab.document.budget import BudgetExceeded
@@ -46,4 +46,4 @@ def cli(ctx: click.Context) -> None:
     The settings are those of the daemon, from the environment: DATABASE_URL above all. A ROOM is a room's name, such as
     diagram-42, or just the id of the diagram. Everything here is safe beside a running daemon.
     """
-    ctx.obj = Context(Settings.from_environment(os.environ))
+    ctx.obj = Context(os.environ)

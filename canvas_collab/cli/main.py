@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from canvas_collab.cli import backup, edit, import_all, inspect, rebuild
+from canvas_collab.cli import backup, completion, control, edit, import_all, inspect, rebuild
+from canvas_collab.cli.doctor import command as doctor
 from canvas_collab.cli.group import cli
 
-__all__ = ["backup", "cli", "edit", "import_all", "inspect", "main", "rebuild"]
+__all__ = ["backup", "cli", "completion", "control", "doctor", "edit", "import_all", "inspect", "main", "rebuild"]
 
 
 def main() -> None:

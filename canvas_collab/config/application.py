@@ -59,6 +59,13 @@ class ListenSettings:
     ws_port: int = setting("WS_PORT", 3001, variables.integer(0, 65535), "The port to listen on for WebSocket clients.")
     health_host: str = setting("HEALTH_HOST", "127.0.0.1", variables.text, "The address of `/health` and `/ready`.")
     health_port: int = setting("HEALTH_PORT", 3002, variables.integer(0, 65535), "The port of `/health` and `/ready`.")
+    control_socket: str = setting(
+        "CONTROL_SOCKET",
+        "",
+        variables.socket_path,
+        "The path of the unix socket for the [commands](command-line.md#the-running-daemon) that talk to the running "
+        "daemon; only its user and root can connect. Empty: `control.sock` in systemd's `RuntimeDirectory`, or none.",
+    )
 
 
 @frozen

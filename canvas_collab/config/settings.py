@@ -66,18 +66,30 @@ class Settings:
     replication: ReplicationSettings = _group(ReplicationSettings, "Replication")
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Settings:
+    def from_environment(cls, environment: Mapping[str, str], for_daemon: bool = True) -> Settings:
         """Read the settings; a variable that is set to the empty string counts as not set, unless it may be empty.
 
+        :param for_daemon: whether to require what only the daemon needs: the secret, and the origins of pages.
         :raises ConfigurationError: naming every variable that cannot be used, and what would be right.
+        """
+        settings, problems = cls.read(environment, for_daemon)
+        if problems:
+            raise ConfigurationError(problems)
+        return settings
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str], for_daemon: bool = True) -> tuple[Settings, list[str]]:
+        """Read the settings as :meth:`from_environment` does; return them with a sentence for each problem.
+
+        A variable that cannot be used counts as not set.
         """
         problems: list[str] = []
         groups = {field.name: _read(field.metadata["group"], environment, problems) for field in attrs.fields(cls)}
         settings = cls(**groups)
         problems.extend(settings._contradictions())
-        if problems:
-            raise ConfigurationError(problems)
-        return settings
+        if for_daemon:
+            problems.extend(settings._missing_for_daemon())
+        return settings, problems
 
     def changed(self) -> dict[str, str]:
         """The variables whose values are not the defaults, with their values as text; of secrets, ``(hidden)``."""
@@ -90,11 +102,9 @@ class Settings:
                     changed[variable.name] = "(hidden)" if variable.is_secret else as_text(value)
         return changed
 
-    def _contradictions(self) -> list[str]:
+    def _missing_for_daemon(self) -> list[str]:
         problems = []
         production, auth = self.process.production, self.auth
-        if production and not self.database.url:
-            problems.append("DATABASE_URL must be set in production: there is no embedded database there.")
         if production and len(auth.secret) < MIN_SECRET_LENGTH:
             problems.append(
                 f"BETTER_AUTH_SECRET must be the application's secret, of {MIN_SECRET_LENGTH} characters or more."
@@ -105,6 +115,12 @@ class Settings:
             problems.append(
                 "BETTER_AUTH_URL must be the application's URL, or ALLOWED_ORIGINS the origins of its pages."
             )
+        return problems
+
+    def _contradictions(self) -> list[str]:
+        problems = []
+        if self.process.production and not self.database.url:
+            problems.append("DATABASE_URL must be set in production: there is no embedded database there.")
         if self.snapshots.max_wait < self.snapshots.debounce:
             problems.append("SNAPSHOT_MAX_WAIT must not be shorter than SNAPSHOT_DEBOUNCE.")
         if self.websocket.max_receiving_total < self.websocket.max_message_size:

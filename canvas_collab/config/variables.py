@@ -8,6 +8,9 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+#: The longest path of a unix socket on every system, in bytes.
+MAX_SOCKET_PATH = 103
+
 
 def text(value: str) -> str:
     """Any text."""
@@ -92,6 +95,13 @@ def path(value: str) -> str:
     """A URL path."""
     if not value.startswith("/"):
         raise ValueError("must begin with a slash, such as /hocuspocus")
+    return value
+
+
+def socket_path(value: str) -> str:
+    """The path of a unix socket."""
+    if len(value.encode()) > MAX_SOCKET_PATH or "\0" in value:
+        raise ValueError(f"must be a path of at most {MAX_SOCKET_PATH} bytes")
     return value
 
 

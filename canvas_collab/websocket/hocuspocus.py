@@ -7,6 +7,7 @@ when it is open.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -22,6 +23,7 @@ from canvas_collab.protocol.close_codes import CloseCode, ProtocolViolation
 from canvas_collab.protocol.hocuspocus import Authentication, Body, Close
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.steps import Steps
+from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.opening import ConnectionOpener
 from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.websocket.hocuspocus_denials import DenialCounter
@@ -76,6 +78,11 @@ class Hocuspocus:
         """The room and the user id of the document that the last message was of, or else of any open document."""
         document = self._current or next(iter(self._documents.values()), None)
         return (document.connection.room.name, document.connection.user_id) if document else (None, None)
+
+    @property
+    def connections(self) -> Sequence[Connection]:
+        """The connections of the documents that are open."""
+        return [document.connection for document in self._documents.values()]
 
     async def accept_handshake(self, request: Request) -> None:
         """Accept every handshake, and keep the request for its credential."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from canvas_collab.access.authorization import Request
 from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.steps import Steps
+from canvas_collab.rooms.connection import Connection
 from canvas_collab.websocket.outbound import OutboundTransport
 
 
@@ -51,6 +52,10 @@ class ProtocolHandler(Protocol):
     @property
     def log_context(self) -> tuple[str | None, str | None]:
         """The room and the user id that log events of the socket concern."""
+
+    @property
+    def connections(self) -> Sequence[Connection]:
+        """The connections to rooms that the socket carries now."""
 
     async def accept_handshake(self, request: Request) -> None:
         """Decide whether to accept the handshake.

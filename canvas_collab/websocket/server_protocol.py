@@ -76,6 +76,11 @@ class ServerProtocol(Receiver):
         """Whether messages can be sent now."""
         return bool(self.state == self.STATE_OPEN) and not self.is_closing
 
+    @property
+    def handler(self) -> ProtocolHandler | None:
+        """What handles the messages: None before it is chosen, and after the client was closed."""
+        return self._handler
+
     # Handshake
 
     def connectionMade(self) -> None:

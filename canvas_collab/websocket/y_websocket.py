@@ -5,6 +5,8 @@ The client is authorized during the handshake.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from twisted.internet.interfaces import IReactorTime
 
 from canvas_collab.access.authorization import Denied, Request
@@ -48,6 +50,11 @@ class YWebsocket:
     def log_context(self) -> tuple[str | None, str | None]:
         """The room and the user id, for the event log."""
         return (self._connection.room.name, self._connection.user_id) if self._connection else (None, None)
+
+    @property
+    def connections(self) -> Sequence[Connection]:
+        """The connection to the room, while there is one."""
+        return [self._connection] if self._connection is not None else []
 
     async def accept_handshake(self, request: Request) -> None:
         """Authorize the client for the room that the URL names, and load the room.

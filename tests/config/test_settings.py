@@ -102,6 +102,23 @@ def test_a_database_url_requires_the_secret() -> None:
     assert sentence.startswith("BETTER_AUTH_SECRET")
 
 
+@pytest.mark.parametrize("environment", [{}, {"APP_ENV": "production"}])
+def test_commands_need_the_url_of_the_database_and_nothing_else(environment: dict[str, str]) -> None:
+    settings = Settings.from_environment({**environment, "DATABASE_URL": "postgresql://db/app"}, for_daemon=False)
+    assert settings.database.url == "postgresql://db/app"
+
+
+def test_commands_refuse_a_variable_that_cannot_be_used() -> None:
+    with pytest.raises(ConfigurationError, match="WS_PORT must be"):
+        Settings.from_environment({"WS_PORT": "http"}, for_daemon=False)
+
+
+def test_what_cannot_be_used_is_read_as_its_default_beside_the_problems() -> None:
+    settings, found = Settings.read({"WS_PORT": "http", "HEALTH_PORT": "4002"})
+    assert (settings.listen.ws_port, settings.listen.health_port) == (3001, 4002)
+    assert [sentence.split()[0] for sentence in found] == ["WS_PORT"]
+
+
 def test_the_longest_wait_for_a_snapshot_is_not_shorter_than_the_debounce() -> None:
     [sentence] = problems(SNAPSHOT_DEBOUNCE="5", SNAPSHOT_MAX_WAIT="1")
     assert sentence.startswith("SNAPSHOT_MAX_WAIT")

@@ -32,7 +32,7 @@ def run(*arguments: str, given: bytes | None = None, **environment: str) -> subp
         input=given,
         capture_output=True,
         cwd=ROOT,
-        env={**kept, "PYTHONPATH": str(ROOT), "BETTER_AUTH_SECRET": "x" * 32, **environment},
+        env={**kept, "PYTHONPATH": str(ROOT), **environment},
         timeout=60,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.task import Clock, Cooperator
@@ -13,6 +13,7 @@ from canvas_collab.config.connections import WebSocketSettings
 from canvas_collab.counters import Counters
 from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.steps import Steps
+from canvas_collab.rooms.connection import Connection
 from canvas_collab.scheduling import make_cooperator
 from canvas_collab.websocket.server import ServerFactory
 from canvas_collab.websocket.server_protocol import ServerProtocol
@@ -36,6 +37,7 @@ class RecordingHandler:
 
     too_large_code = CloseCode.TOO_LARGE
     log_context = (None, None)
+    connections: Sequence[Connection] = ()
 
     def __init__(self, clock: Clock, act: Callable[[bytes], None] | None, steps: int, step_time: float) -> None:
         #: The messages that were handled.

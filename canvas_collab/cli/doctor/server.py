@@ -1,0 +1,172 @@
+"""Checks of the ports, and of the daemon that listens on them."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import json
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from canvas_collab import __version__
+from canvas_collab.cli.doctor.finding import Finding, ok, problem, warning
+from canvas_collab.cli.doctor.probe import Unreachable, handshake
+from canvas_collab.config.application import ListenSettings, RoutingSettings
+
+#: How long the daemon may take to answer on the health port, in seconds.
+TIMEOUT = 5.0
+
+_START = "Start the daemon; if it has another address (--ws-endpoint), ignore this."
+
+
+def check_ports(listen: ListenSettings, routing: RoutingSettings) -> Iterator[Finding]:
+    """Check that each port is free, or that the daemon answers on it."""
+    check = "ports"
+    if listen.ws_port == listen.health_port and listen.ws_host == listen.health_host and listen.ws_port:
+        yield problem(check, f"WS_PORT and HEALTH_PORT are both {listen.ws_port}.", "Set them to different ports.")
+        return
+    for name, host, port in (
+        ("WS", listen.ws_host, listen.ws_port),
+        ("HEALTH", listen.health_host, listen.health_port),
+    ):
+        if _is_public(host):
+            yield warning(
+                check,
+                f"{name}_HOST is {host}: the port can be reached past the reverse proxy, without TLS.",
+                f"Set {name}_HOST=127.0.0.1 if the reverse proxy is on this machine, or let a firewall guard it.",
+            )
+        error = listening_error(host, port)
+        if error is None:
+            yield warning(
+                check, f"Nothing listens on {host} port {port}, {name}_PORT: the daemon does not run.", _START
+            )
+        elif error != errno.EADDRINUSE:
+            yield problem(
+                check,
+                f"Nothing can listen on {host} port {port}, {name}_PORT: {_error_text(error)}.",
+                f"Correct {name}_HOST and {name}_PORT; ports below 1024 need a right that the daemon does not have.",
+            )
+        elif name == "WS":
+            yield _websocket_finding(check, host, port, routing)
+
+
+def _websocket_finding(check: str, host: str, port: int, routing: RoutingSettings) -> Finding:
+    path = f"{routing.ws_path_prefix}{routing.hocuspocus_path}"
+    try:
+        answer = handshake(urlsplit(f"ws://{_authority(host, port)}"), path, ping=True)
+    except Unreachable as error:
+        reason = str(error)
+    else:
+        if answer.answers_ping:
+            return ok(check, f"The daemon answers on {host} port {port}.")
+        if answer.status == 401:
+            return problem(
+                check,
+                f"What listens on {host} port {port} is a daemon with other paths than {path} for Hocuspocus.",
+                "Restart the daemon with this environment, or run doctor with the daemon's.",
+            )
+        reason = f"it answers {answer.status} {answer.reason}"
+    return problem(
+        check,
+        f"Another program listens on {host} port {port}, WS_PORT: {reason}.",
+        f"`ss -ltnp 'sport = :{port}'` shows which one; stop it, or choose another WS_PORT.",
+    )
+
+
+def listening_error(host: str, port: int) -> int | None:
+    """Return the error number of listening on a host and port, or None if that is possible."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except socket.gaierror:
+        return errno.EADDRNOTAVAIL
+    except OSError as error:
+        return error.errno
+    return None
+
+
+def _error_text(number: int) -> str:
+    texts = {errno.EADDRNOTAVAIL: "this machine does not have that address", errno.EACCES: "permission denied"}
+    return texts.get(number, errno.errorcode.get(number, str(number)))
+
+
+def _is_public(host: str) -> bool:
+    """Return whether a host is an address that others may reach."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == ""
+    return address.is_unspecified or address.is_global
+
+
+def _authority(host: str, port: int) -> str:
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def check_daemon(listen: ListenSettings) -> Iterator[Finding]:
+    """Check what the running daemon reports of itself."""
+    check = "daemon"
+    base = f"http://{_authority(listen.health_host, listen.health_port)}"
+    try:
+        ready, health = _get(f"{base}/ready"), _get(f"{base}/health")
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        if listening_error(listen.health_host, listen.health_port) is None:
+            yield warning(check, "The daemon does not answer on the health port: it does not run.", _START)
+        else:
+            yield problem(
+                check,
+                f"/ready does not answer on port {listen.health_port}: {reason}.",
+                "Restart the daemon if it hangs, and read its log.",
+            )
+        return
+    except ValueError:
+        yield problem(
+            check,
+            f"Another program listens on port {listen.health_port}, HEALTH_PORT: its /ready is not the daemon's.",
+            f"`ss -ltnp 'sport = :{listen.health_port}'` shows which one; stop it, or choose another HEALTH_PORT.",
+        )
+        return
+    if not ready["ready"]:
+        yield problem(check, f"The daemon is not ready: {ready.get('reason')}.", "docs/health.md explains each reason.")
+    for part in ("journal", "durability", "notifications"):
+        if reason := (health.get(part) or {}).get("reason"):
+            yield warning(check, f"The daemon reports of {part}: {reason}.", "docs/health.md explains each reason.")
+    if damaged := health.get("damaged_documents"):
+        yield problem(check, f"Damaged documents: {', '.join(damaged)}.", "Run `canvas-collab repair` for each.")
+    if health.get("version") != __version__:
+        yield warning(
+            check,
+            f"The daemon is version {health.get('version')}, and this command {__version__}.",
+            "Restart the daemon after an upgrade, and use the command of the same installation.",
+        )
+    if ready["ready"]:
+        yield ok(check, f"The daemon is ready, with {health.get('connections')} connections.")
+
+
+def _get(url: str) -> dict[str, Any]:
+    """Return the JSON of a page of the health port, whatever its status.
+
+    :raises ValueError: if it has none.
+    :raises OSError: if there is no answer.
+    """
+    try:
+        # Not through a proxy that the environment names for other hosts.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=TIMEOUT) as response:
+            body = json.load(response)
+    except urllib.error.HTTPError as error:
+        body = json.load(error)
+    if not isinstance(body, dict) or not {"ready", "status"} & set(body):
+        raise ValueError("not the daemon's")
+    return body

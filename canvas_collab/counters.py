@@ -54,6 +54,7 @@ class Counters:
     :ivar snapshots: snapshots written; `compactions`, those of them that were compacted.
     :ivar compaction_failures: compactions that failed.
     :ivar denials: denied handshakes and documents, by HTTP status.
+    :ivar limits: how often a client exceeded a limit, by the name of its setting.
     :ivar closed: connections that the daemon closed, by close code.
     """
 
@@ -74,4 +75,5 @@ class Counters:
     compaction_failures: int = 0
     reactor_lateness: Histogram = Factory(Histogram)
     denials: Counter[int] = Factory(Counter)
+    limits: Counter[str] = Factory(Counter)
     closed: Counter[int] = Factory(Counter)

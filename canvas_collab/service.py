@@ -18,10 +18,12 @@ from canvas_collab.access.fair_semaphore import FairSemaphore
 from canvas_collab.access.origins import OriginPolicy
 from canvas_collab.access.roles import AccessList
 from canvas_collab.config.settings import Settings
+from canvas_collab.counters import Counters
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database
 from canvas_collab.document.document import Document
 from canvas_collab.health import Health, ServiceStatus, health_site
+from canvas_collab.limits.users import UserConnections
 from canvas_collab.memory import release_free_memory, tune_garbage_collection
 from canvas_collab.persistence.compactor import abort_compactions, compact_in_background
 from canvas_collab.persistence.durability import DurabilityCheck
@@ -42,7 +44,9 @@ from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
 from canvas_collab.scheduling import make_cooperator
 from canvas_collab.supervision import SystemdNotifier
+from canvas_collab.websocket.admission import Admission
 from canvas_collab.websocket.monitor import ConnectionMonitor
+from canvas_collab.websocket.rates import RateLimiter
 from canvas_collab.websocket.routing import HandlerRouter
 from canvas_collab.websocket.server import ServerFactory
 
@@ -69,6 +73,7 @@ def collaboration_service(
     :param before: what starts before everything else, and stops after it.
     """
     cooperator = make_cooperator(reactor)
+    counters = Counters()
 
     # The database. The reserved connections are for the journal, rechecks and health, each with one statement at a
     # time: however many clients sign in or open documents, none of these waits for a connection.
@@ -133,9 +138,18 @@ def collaboration_service(
         settings.limits,
         settings.database.max_waiting_lookups,
         settings.auth.token_renewal + settings.auth.recheck_interval,
+        UserConnections(settings.user_limits, counters.limits),
     )
     router = HandlerRouter(reactor, opener, journal, settings.routing, settings.hocuspocus)
-    factory = ServerFactory(reactor, settings.websocket, opener, router.handler, cooperator)
+    factory = ServerFactory(
+        reactor,
+        settings.websocket,
+        opener,
+        router.handler,
+        cooperator,
+        Admission(reactor, settings.websocket, settings.address_limits, counters.limits),
+        lambda socket: RateLimiter(reactor, socket, settings.rates, counters.limits),
+    )
 
     def status() -> ServiceStatus:
         return ServiceStatus(

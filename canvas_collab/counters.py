@@ -53,6 +53,7 @@ class Counters:
     :ivar commit: from when an update was queued until it was committed, in seconds; the oldest update of each commit.
     :ivar snapshots: snapshots written; `compactions`, those of them that were compacted.
     :ivar denials: denied handshakes and documents, by HTTP status.
+    :ivar limits: how often a client exceeded a limit, by the name of its setting.
     :ivar closed: connections that the daemon closed, by close code.
     """
 
@@ -72,4 +73,5 @@ class Counters:
     compactions: int = 0
     reactor_lateness: Histogram = Factory(Histogram)
     denials: Counter[int] = Factory(Counter)
+    limits: Counter[str] = Factory(Counter)
     closed: Counter[int] = Factory(Counter)

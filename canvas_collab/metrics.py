@@ -91,6 +91,12 @@ class DaemonCollector(Collector):
         for status, count in counters.denials.items():
             denials.add_metric([str(status)], count)
         yield denials
+        limits = CounterMetricFamily(
+            f"{PREFIX}limits_exceeded", "How often a client exceeded a limit, by its setting.", labels=["limit"]
+        )
+        for setting, count in counters.limits.items():
+            limits.add_metric([setting], count)
+        yield limits
         closed = CounterMetricFamily(f"{PREFIX}closed", "Connections closed by the daemon.", labels=["code"])
         for code, count in counters.closed.items():
             closed.add_metric([str(code)], count)

@@ -23,6 +23,7 @@ from canvas_collab.counters import Counters
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database
 from canvas_collab.health import Health, ServiceStatus, health_site
+from canvas_collab.limits.users import UserConnections
 from canvas_collab.memory import release_free_memory, tune_garbage_collection
 from canvas_collab.metrics import Gauges, LatenessMeter, exporter
 from canvas_collab.persistence.compactor import abort_compactions, compact_in_background
@@ -42,7 +43,9 @@ from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
 from canvas_collab.scheduling import make_cooperator
 from canvas_collab.supervision import SystemdNotifier
+from canvas_collab.websocket.admission import Admission
 from canvas_collab.websocket.monitor import ConnectionMonitor
+from canvas_collab.websocket.rates import RateLimiter
 from canvas_collab.websocket.routing import HandlerRouter
 from canvas_collab.websocket.server import ServerFactory
 
@@ -150,9 +153,19 @@ def collaboration_service(
         settings.limits,
         counters,
         settings.database.max_waiting_lookups,
+        UserConnections(settings.user_limits, counters.limits),
     )
     router = HandlerRouter(reactor, opener, journal, settings.routing, settings.hocuspocus)
-    factory = ServerFactory(reactor, settings.websocket, opener, router.handler, cooperator, counters)
+    factory = ServerFactory(
+        reactor,
+        settings.websocket,
+        opener,
+        router.handler,
+        cooperator,
+        counters,
+        Admission(reactor, settings.websocket, settings.address_limits, counters.limits),
+        lambda socket: RateLimiter(reactor, socket, settings.rates, counters.limits),
+    )
 
     def status() -> ServiceStatus:
         return ServiceStatus(

@@ -146,6 +146,8 @@ class Environment:
         self.database.query("DELETE FROM yjs_document")
         # Without a retention time, compaction deletes at once, so that every attack includes it.
         settings = {"SESSION_RECHECK": RECHECK, "HISTORY_RETENTION": 0, "TURNS_FILE": self._turns_file}
+        # What is measured is what an attack costs that no rate limits.
+        settings.update(MAX_MESSAGES_PER_SECOND=0, MAX_BYTES_PER_SECOND=0)
         environment = daemon_environment(self.database, **settings)
         for name in ("SNAPSHOT_DEBOUNCE", "SNAPSHOT_MAX_WAIT"):
             del environment[name]

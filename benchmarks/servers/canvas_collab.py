@@ -1,4 +1,7 @@
-"""This project's own server, with its default settings: it looks up sessions and roles, and journals every update."""
+"""This project's own server, with its default settings except that no user and no address has limits.
+
+It looks up sessions and roles, and journals every update.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,8 @@ class CanvasCollab(Server):
                 "INSERT INTO yjs_document (id, data, layout, checksum) VALUES ('diagram-0', %s, %s, %s)",
                 (snapshot.data, snapshot.layout, snapshot.checksum),
             )
-        environment = daemon_environment(database)
+        # Each user of the benchmarks has a connection to every document.
+        environment = daemon_environment(database, MAX_CONNECTIONS_PER_USER=0, MAX_ROOMS_PER_USER=0)
         for name in ("SNAPSHOT_DEBOUNCE", "SNAPSHOT_MAX_WAIT"):
             del environment[name]
         with testbed.cores.on_server_core():

@@ -29,7 +29,7 @@ class WebSocketSettings:
         0,
         variables.integer(0, 10),
         "How many reverse proxies in front append to `X-Forwarded-For`. The log then has the client address that the "
-        "outermost of them saw. With `0` the header is ignored.",
+        "outermost of them saw, and the limits of each address count by it. With `0` the header is ignored.",
     )
     reject_with: str = setting(
         "REJECT_WITH",

@@ -24,6 +24,7 @@ from canvas_collab.config.documents import (
     ReplicationSettings,
     SnapshotSettings,
 )
+from canvas_collab.config.limits import AddressLimits, RateLimits, UserLimits
 from canvas_collab.config.setting import Variable, as_text, variable_of
 
 #: The shortest secret that Better Auth takes for one that is not easily guessed, in characters.
@@ -58,6 +59,9 @@ class Settings:
     routing: RoutingSettings = _group(RoutingSettings, "Paths and room names")
     websocket: WebSocketSettings = _group(WebSocketSettings, "WebSocket connections")
     limits: ConnectionLimits = _group(ConnectionLimits, "What one connection may send")
+    address_limits: AddressLimits = _group(AddressLimits, "Limits of each address")
+    user_limits: UserLimits = _group(UserLimits, "Limits of each user")
+    rates: RateLimits = _group(RateLimits, "How fast one client may send")
     hocuspocus: HocuspocusSettings = _group(HocuspocusSettings, "Hocuspocus providers")
     awareness: AwarenessSettings = _group(AwarenessSettings, "Awareness")
     pacing: PacingSettings = _group(PacingSettings, "Sending edits")

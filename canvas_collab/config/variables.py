@@ -54,6 +54,20 @@ def integer(least: int, most: int) -> Callable[[str], int]:
     return parse
 
 
+def limit(least: int, most: int) -> Callable[[str], int]:
+    """A whole number within these bounds, or 0 for no limit."""
+
+    def parse(value: str) -> int:
+        if value == "0":
+            return 0
+        try:
+            return integer(least, most)(value)
+        except ValueError as error:
+            raise ValueError(f"{error}, or 0 for no limit") from None
+
+    return parse
+
+
 def switch(value: str) -> bool:
     """``on`` or ``off``."""
     return one_of("on", "off")(value) == "on"

@@ -13,6 +13,7 @@ from canvas_collab.config.connections import ConnectionLimits
 from canvas_collab.counters import Counters
 from canvas_collab.database.errors import DatabaseUnavailable
 from canvas_collab.document.folding import DocumentDamaged
+from canvas_collab.limits.users import UserConnections
 from canvas_collab.logs import LogRateLimiter
 from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.rooms.channel import Channel
@@ -28,6 +29,12 @@ LOADS_AT_ONCE = 4
 #: How many denials are logged per interval, for one user at one address and altogether.
 MAX_LOGGED_DENIALS_EACH = 5
 MAX_LOGGED_DENIALS = 100
+
+#: What a client is told when its user exceeds a limit, by the name of the setting.
+_PROBLEMS = {
+    "MAX_CONNECTIONS_PER_USER": "this user has too many connections",
+    "MAX_ROOMS_PER_USER": "this user has too many documents open",
+}
 
 
 class ConnectionOpener:
@@ -45,8 +52,11 @@ class ConnectionOpener:
         limits: ConnectionLimits,
         counters: Counters,
         max_waiting_loads: int,
+        user_connections: UserConnections,
     ) -> None:
-        """:param max_waiting_loads: how many documents may wait to be loaded."""
+        """:param max_waiting_loads: how many documents may wait to be loaded.
+        :param user_connections: limits the connections of each user.
+        """
         #: The documents that could not be loaded because their snapshot is damaged.
         self.damaged: set[str] = set()
         self._authorizer = authorizer
@@ -56,6 +66,7 @@ class ConnectionOpener:
         self._limits = limits
         self._counters = counters
         self._loads = FairSemaphore(LOADS_AT_ONCE, max_waiting_loads)
+        self._user_connections = user_connections
         self._denial_log_limiter = LogRateLimiter(
             reactor,
             MAX_LOGGED_DENIALS_EACH,
@@ -70,14 +81,15 @@ class ConnectionOpener:
         The connection has not joined the room yet: :meth:`join` does that.
 
         :param token: takes precedence over the credential that the handshake carries, unless it is empty.
-        :raises Denied: if the client is not authorized, or the room cannot be loaded.
+        :raises Denied: if the client is not authorized, its user has too many connections, or the room cannot be
+            loaded.
         """
         change_count = self._rechecks.change_count
         try:
             authorization = await self._authorizer.authorize(
                 room, self._credential(handshake, token), channel.requester
             )
-            entered = await self._enter_room(authorization, channel.requester)
+            entered = await self._enter_as_user(authorization, channel.requester)
         except Denied as denied:
             self.log_denial(denied, room, channel.client)
             raise
@@ -97,6 +109,19 @@ class ConnectionOpener:
 
     def _credential(self, handshake: Request, token: str) -> Credential | None:
         return Credential(token, Source.MESSAGE) if token else self._authorizer.credential_of(handshake)
+
+    async def _enter_as_user(self, authorization: Authorization, requester: Requester) -> Room[Connection]:
+        """Count the connection for its user, and enter the room."""
+        user_id, room = authorization.session.user_id, authorization.room
+        if (setting := self._user_connections.add(user_id, room)) is not None:
+            problem = _PROBLEMS[setting]
+            public_reason, reason = f"{problem}, try again later", f"{problem} ({setting})"
+            raise Denied(429, CloseCode.TRY_AGAIN_LATER, public_reason, reason, user_id)
+        try:
+            return await self._enter_room(authorization, requester)
+        except BaseException:
+            self._user_connections.remove(user_id, room)
+            raise
 
     async def _enter_room(self, authorization: Authorization, requester: Requester) -> Room[Connection]:
         user_id = authorization.session.user_id
@@ -156,6 +181,7 @@ class ConnectionOpener:
             code=code,
         )
         connection.leave()
+        self._user_connections.remove(connection.user_id, connection.room.name)
         if not connection.room.is_discarded:
             self._rooms.leave(connection.room.name)
 

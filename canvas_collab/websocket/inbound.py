@@ -15,6 +15,7 @@ from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from canvas_collab.limits.token_bucket import TokenBucket
 from canvas_collab.protocol.frames import read_frame, read_heartbeat
 from canvas_collab.protocol.steps import Steps
 
@@ -54,6 +55,9 @@ class InboundSocket(Protocol):
     def is_handling_paused(self) -> bool:
         """Whether received bytes stay queued; :meth:`InboundQueue.process` is called when that ends."""
 
+    def messages_used_up(self) -> bool:
+        """Called when no more messages may be handled; return whether that pauses the handling."""
+
     def handle(self, message: bytes) -> Steps[None]:
         """Handle a binary message, in steps.  Raises nothing."""
 
@@ -87,6 +91,7 @@ class InboundQueue:
         "_cooperator",
         "_data",
         "_is_processing",
+        "_messages",
         "_position",
         "_steps",
         "_websocket",
@@ -94,9 +99,12 @@ class InboundQueue:
         "_work_at_end",
     )
 
-    def __init__(self, websocket: InboundSocket, cooperator: Cooperator) -> None:
-        """:param cooperator: runs the slices of all clients."""
+    def __init__(self, websocket: InboundSocket, cooperator: Cooperator, messages: TokenBucket) -> None:
+        """:param cooperator: runs the slices of all clients.
+        :param messages: how many frames may be read now; the chunks of a large one count like frames.
+        """
         self._websocket = websocket
+        self._messages = messages
         self._cooperator = cooperator
         self._data = b""
         self._position = 0
@@ -160,6 +168,7 @@ class InboundQueue:
 
     def _process_queue(self) -> Steps[None]:
         """Process everything that is queued, and what is added meanwhile."""
+        messages = self._messages
         while True:
             while self._work:
                 yield from self._work.popleft()
@@ -168,9 +177,10 @@ class InboundQueue:
                 if not self._work_at_end:
                     return
                 yield from self._work_at_end.popleft()
-            elif self._websocket.is_handling_paused:
+            elif self._websocket.is_handling_paused or (messages.left < 1 and self._websocket.messages_used_up()):
                 return
             else:
+                messages.left -= 1
                 yield from self._read_frame()
                 yield
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from autobahn.twisted.websocket import WebSocketServerProtocol
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 
@@ -13,6 +14,7 @@ from canvas_collab.config.connections import WebSocketSettings
 from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.websocket.inbound import InboundQueue
+from canvas_collab.websocket.rates import RateLimiter, SlowedSocket
 from canvas_collab.websocket.shared_limit import SharedLimit
 
 #: How many bytes the request line and the headers of a handshake may have.
@@ -34,6 +36,9 @@ class ReceivingServer(Protocol):
     #: Limits the bytes of messages that were received by Autobahn and are not handled yet.
     receive_limit: SharedLimit
 
+    def rate_limiter_for(self, socket: SlowedSocket) -> RateLimiter:
+        """Make what limits how fast a socket may send."""
+
 
 class Receiver(WebSocketServerProtocol):
     """The receiving side of a client's WebSocket; a subclass handles the messages."""
@@ -41,6 +46,7 @@ class Receiver(WebSocketServerProtocol):
     factory: ReceivingServer
     transport: Any
     inbound: InboundQueue
+    rate_limiter: RateLimiter
     #: The event log. Autobahn logs its own messages to `log`.
     events = Logger()
 
@@ -57,8 +63,8 @@ class Receiver(WebSocketServerProtocol):
         self._frame_count = 0
         # How many bytes of the incomplete message were received.
         self._incomplete_size = 0
-        # How many calls of pause_reading() have no call of resume_reading() yet, and how many of pause_reading_until()
-        # have not ended.
+        # How many calls of pause_reading() have no call of resume_reading() yet, and how many of pause_handling()
+        # none of resume_handling().
         self._read_pauses = 0
         self._handling_pauses = 0
         self._is_lost = False
@@ -69,7 +75,17 @@ class Receiver(WebSocketServerProtocol):
         # Autobahn puts the transport's type in front, unless the address is from a proxy's header.
         return str(self.peer).removeprefix("tcp4:").removeprefix("tcp6:")
 
+    @property
+    def has_address(self) -> bool:
+        """Whether the peer has an IP address; that of a unix socket has none."""
+        return isinstance(self.transport.getPeer(), (IPv4Address, IPv6Address))
+
     # For the subclass to implement
+
+    @property
+    def log_context(self) -> tuple[str | None, str | None]:
+        """The room and the user id, for the event log."""
+        raise NotImplementedError
 
     def handle(self, message: bytes | None) -> Steps[None]:
         """Handle a message, in steps.
@@ -94,6 +110,10 @@ class Receiver(WebSocketServerProtocol):
         self.was_heard = True
         if self.state != self.STATE_CONNECTING:
             self.inbound.received(data)
+            received = self.rate_limiter.bytes
+            received.left -= len(data)
+            if received.left < 0:
+                self.rate_limiter.bytes_used_up()
         elif len(self.data) + len(data) > MAX_HANDSHAKE_SIZE:
             client = self.client_address
             self.events.info(
@@ -146,21 +166,39 @@ class Receiver(WebSocketServerProtocol):
 
         :param subscribe: takes the callback that ends the pause.
         """
-        self._handling_pauses += 1
-        self.pause_reading()
-        timer = self.factory.reactor.callLater(MAX_READ_PAUSE, self._end_pause)
+        self.pause_handling()
+        timer = self.factory.reactor.callLater(MAX_READ_PAUSE, self.resume_handling)
 
         def end_early() -> None:
             if timer.active():
                 timer.cancel()
-                self._end_pause()
+                self.resume_handling()
 
         subscribe(end_early)
 
-    def _end_pause(self) -> None:
+    def pause_handling(self) -> None:
+        """Read and handle nothing until :meth:`resume_handling` was called as often as this."""
+        self._handling_pauses += 1
+        self.pause_reading()
+
+    def resume_handling(self) -> None:
+        """Undo one call of :meth:`pause_handling`."""
         self._handling_pauses -= 1
         self.resume_reading()
         self.inbound.process()
+
+    def messages_used_up(self) -> bool:
+        """Called when no more messages may be handled; return whether that pauses the handling."""
+        return self.rate_limiter.messages_used_up()
+
+    def slowed(self, reason: str) -> None:
+        """Log that the client sends too much, and is read more slowly."""
+        room, user = self.log_context
+        self.events.info("connection slowed", reason=reason, room=room, user=user, client=self.client_address)
+
+    def rate_exceeded(self, reason: str) -> None:
+        """Close the connection: the client has sent too much for too long."""
+        self.close(CloseCode.TRY_AGAIN_LATER, f"try again later: {reason}")
 
     # Messages that Autobahn parses
 

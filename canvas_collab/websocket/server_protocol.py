@@ -5,6 +5,7 @@ What the messages mean is up to the :class:`~canvas_collab.websocket.protocol_ha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
@@ -35,15 +36,14 @@ class Server(ReceivingServer, Protocol):
     counters: Counters
 
     @property
-    def over_capacity(self) -> bool:
-        """Whether there are more clients than allowed, the one that connects included."""
-
-    @property
     def reject_by_closing(self) -> bool:
         """Whether a client is rejected by a close code after the handshake, rather than by an HTTP status."""
 
     def handler_for(self, socket: Socket, path: str) -> ProtocolHandler:
         """Make the handler of the protocol that is spoken on this URL path."""
+
+    def admit(self, client: ServerProtocol, headers: Mapping[str, str]) -> None:
+        """Count a handshake; raise :exc:`Denied` if it is over a limit on connections or handshakes."""
 
     def client_connected(self, client: ServerProtocol) -> None:
         """Called when a TCP connection was accepted."""
@@ -87,7 +87,8 @@ class ServerProtocol(Receiver):
         """Called when the TCP connection is accepted."""
         settings = self.factory.settings
         self.outbound = OutboundTransport(self.transport, self, settings.send_buffer_max)
-        self.inbound = InboundQueue(self, self.factory.cooperator)
+        self.rate_limiter = self.factory.rate_limiter_for(self)
+        self.inbound = InboundQueue(self, self.factory.cooperator, self.rate_limiter.messages)
         self._liveness = Liveness(self.factory.reactor, self, settings.stall_timeout)
         super().connectionMade()
         self.factory.client_connected(self)
@@ -112,10 +113,7 @@ class ServerProtocol(Receiver):
     async def _decide(self, connecting: ConnectionRequest) -> str | None:
         try:
             request = read_request(self.http_request_uri, connecting.headers)
-            if self.factory.over_capacity:
-                denied = Denied(503, CloseCode.TRY_AGAIN_LATER, "try again later", "too many connections")
-                self.factory.opener.log_denial(denied, "", self.client_address)
-                raise denied
+            self.factory.admit(self, connecting.headers)
             self._handler = self.factory.handler_for(self, request.path)
             await self._handler.accept_handshake(request)
             if self.is_closing:
@@ -151,6 +149,11 @@ class ServerProtocol(Receiver):
             self.transport.setTcpNoDelay(True)
 
     # Messages
+
+    @property
+    def log_context(self) -> tuple[str | None, str | None]:
+        """The room and the user id, for the event log; None before a document is open."""
+        return self._handler.log_context if self._handler is not None else (None, None)
 
     @property
     def too_large_code(self) -> CloseCode | None:
@@ -209,7 +212,7 @@ class ServerProtocol(Receiver):
         """
         if self.is_closing:
             return
-        room, user = self._handler.log_context if self._handler else (None, None)
+        room, user = self.log_context
         client = self.client_address
         self.factory.counters.closed[int(code)] += 1
         self.events.info("connection ended", reason=reason, room=room, user=user, client=client, code=int(code))

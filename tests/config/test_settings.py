@@ -41,6 +41,14 @@ def test_what_is_set_is_read_with_its_type() -> None:
     assert settings.routing.ws_path_prefix == "/collab"
 
 
+def test_0_is_no_limit_where_that_makes_sense_and_a_refusal_says_so() -> None:
+    settings = Settings.from_environment({"MAX_BYTES_PER_SECOND": "0", "MAX_ROOMS_PER_USER": "0"})
+    assert (settings.rates.max_bytes, settings.user_limits.max_rooms) == (0, 0)
+    assert problems(MAX_MESSAGES_PER_SECOND="5") == [
+        "MAX_MESSAGES_PER_SECOND must be a whole number from 10 to 1000000000, or 0 for no limit."
+    ]
+
+
 def test_an_empty_variable_counts_as_not_set() -> None:
     assert Settings.from_environment({"WS_PORT": "", "LOG_LEVEL": "  "}) == Settings()
 
@@ -79,6 +87,8 @@ def test_every_problem_is_reported_at_once_with_its_variable() -> None:
         ("SESSION_RECHECK", "nan"),
         ("FANOUT_SHARE", "1"),
         ("MAX_MESSAGE_SIZE", "1e6"),
+        ("MAX_BYTES_PER_SECOND", "1024"),
+        ("MAX_ROOMS_PER_USER", "-1"),
     ],
 )
 def test_an_invalid_value_is_refused_with_the_variables_name(name: str, value: str) -> None:

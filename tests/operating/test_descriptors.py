@@ -43,7 +43,7 @@ def test_a_system_that_refuses_leaves_the_limit_as_it_is(low_limit: int, monkeyp
 def test_too_few_descriptors_are_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(monitor, "raise_descriptor_limit", lambda: 100)
     settings = WebSocketSettings(max_connections=50)
-    factory = ServerFactory(Clock(), settings, None, None, None, Counters())  # type: ignore[arg-type]
+    factory = ServerFactory(Clock(), settings, None, None, None, Counters(), None, None)  # type: ignore[arg-type]
     monitoring = ConnectionMonitor(Clock(), factory, 20)
     with capturedLogs() as events:
         monitoring.startService()

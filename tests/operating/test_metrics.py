@@ -109,6 +109,7 @@ def names() -> set[str]:
     counters = Counters()
     counters.denials[403] += 1
     counters.closed[4400] += 1
+    counters.limits["MAX_CONNECTIONS_PER_USER"] += 1
     gauges = Gauges({"y-websocket": 1}, 0, 0, 0, 0, 0, 0, 0, 0, {"journal": False})
     found = {name.partition("{")[0] for name in samples(exporter(counters, lambda: gauges)())}
     # A histogram is named without the suffixes of its samples.

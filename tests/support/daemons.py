@@ -232,6 +232,9 @@ def daemon_environment(database: TestDatabase | None, **overrides: object) -> di
         SNAPSHOT_MAX_WAIT="1",
         # Tests close hundreds of connections, and should not wait a second for each.
         CLOSE_DELAY="0",
+        # All clients of a test have one address, and some tests make thousands of connections.
+        MAX_CONNECTIONS_PER_ADDRESS="0",
+        MAX_HANDSHAKES_PER_ADDRESS="0",
     )
     if database is not None:
         environment["DATABASE_URL"] = database.url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from twisted.internet.address import UNIXAddress
@@ -10,14 +11,19 @@ from twisted.internet.testing import StringTransport
 
 from canvas_collab.access.authorization import Request
 from canvas_collab.config.connections import WebSocketSettings
+from canvas_collab.config.limits import AddressLimits, RateLimits
 from canvas_collab.counters import Counters
 from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.rooms.connection import Connection
 from canvas_collab.scheduling import make_cooperator
+from canvas_collab.websocket.admission import Admission
+from canvas_collab.websocket.rates import RateLimiter
 from canvas_collab.websocket.server import ServerFactory
 from canvas_collab.websocket.server_protocol import ServerProtocol
 from tests.support.frames import handshake
+
+UNLIMITED = RateLimits(max_messages=0, max_bytes=0)
 
 
 class IterationClock(Clock):
@@ -87,13 +93,17 @@ class OpenSocket:
         steps: int = 1,
         step_time: float = 0.0,
         cooperator: Cooperator | None = None,
+        rates: RateLimits = UNLIMITED,
     ) -> None:
         """:param act: called with each message.
         :param steps: how many steps a message takes, of `step_time` seconds each.
         :param cooperator: shared with other sockets.
+        :param rates: how fast the client may send.
         """
         self.clock = Clock() if clock is None else clock
         self.handler = RecordingHandler(self.clock, act, steps, step_time)
+        #: How often limits were exceeded, by the names of their settings.
+        self.exceeded: Counter[str] = Counter()
         self.transport = StringTransport(hostAddress=UNIXAddress(b"socket"))
         factory = ServerFactory(
             self.clock,
@@ -102,6 +112,8 @@ class OpenSocket:
             lambda socket, path: self.handler,
             cooperator or make_cooperator(self.clock),
             Counters(),
+            Admission(self.clock, WebSocketSettings(), AddressLimits(), Counter()),
+            lambda socket: RateLimiter(self.clock, socket, rates, self.exceeded),
         )
         protocol = factory.buildProtocol(None)
         assert isinstance(protocol, ServerProtocol)

@@ -112,7 +112,7 @@ def test_a_client_that_requests_more_than_it_reads_is_disconnected(room: Room) -
 
 
 def test_a_client_that_requests_more_pongs_than_it_reads_is_disconnected(room: Room) -> None:
-    daemon = room.start(SEND_BUFFER_MAX=2**16)
+    daemon = room.start(SEND_BUFFER_MAX=2**16, MAX_MESSAGES_PER_SECOND=0)
     pings = client_frame(b"?" * 125, Opcode.PING) * 1000
     with Client(daemon, "one", room.ada) as writer, connect_without_reading(daemon, room.bob) as unread:
         unread.settimeout(30)

@@ -103,7 +103,7 @@ class ServerProtocol(Receiver):
         self.discard_incomplete()
         self.factory.client_disconnected(self)
         super().connectionLost(reason)
-        self._tell_handler_closed(None, None)
+        self.onClose(False, None, None)
 
     def onConnect(self, request: ConnectionRequest) -> Any:
         """Decide whether to accept the handshake, and fire with the subprotocol; meanwhile nothing is read."""
@@ -254,11 +254,7 @@ class ServerProtocol(Receiver):
         super().dropConnection(abort)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        """Called when the WebSocket is closed, by either side."""
-        self._tell_handler_closed(code, reason)
-
-    def _tell_handler_closed(self, code: int | None, reason: str | None) -> None:
-        """Tell the handler after the messages that were received before."""
+        """Called when the WebSocket is closed, by either side; tell the handler after it has handled all messages."""
         if self._handler is not None:
             self.inbound.add_at_end(self._handler_closed(self._handler, code, reason))
 

@@ -236,7 +236,8 @@ def test_one_connection_whose_values_make_the_query_fail_does_not_hold_up_the_ot
             CREATE FUNCTION role_of(role text, user_id text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
                 IF user_id = '{unnotified.owner.id}' THEN RAISE EXCEPTION 'broken'; END IF; RETURN role;
             END $$;
-            CREATE VIEW collab_access AS SELECT diagram_id, user_id, role_of(role, user_id) AS role FROM roles;
+            CREATE VIEW collab.collab_access AS
+                SELECT diagram_id, user_id, role_of(role, user_id) AS role FROM roles;
             """
         )
         database.revoke("sketch", unnotified.editor)

@@ -131,7 +131,7 @@ def test_the_steps_of_the_deployment_lead_to_a_daemon_that_is_ready(
     server.run(shell_blocks(DEPLOYMENT, "3. Better Auth's tables")[0])
     daemon = start_daemon(app, APP_ENV="production", BETTER_AUTH_SECRET=SECRET, **environment)
     port, health_port = {"https://app.example.com": f"http://127.0.0.1:{daemon.ws_port}"}, str(daemon.health_port)
-    ready, handshake, _, hidden = shell_blocks(DEPLOYMENT, "9. Verify")
+    ready, handshake, _, hidden, _ = shell_blocks(DEPLOYMENT, "9. Verify")
     assert server.run(ready, replacing={"3002": health_port}).startswith('{"ready": true}')
     assert server.run(handshake, replacing=port).startswith("HTTP/1.1 401 ")
     assert server.run(hidden.splitlines()[0], replacing=port) == "426\n"

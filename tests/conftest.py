@@ -14,6 +14,7 @@ from tests.support.databases import PostgreSQL, TestDatabase
 from tests.support.diagrams import Diagram
 from tests.support.hocuspocus_providers import Providers
 from tests.support.stalling_proxy import StallingProxy
+from tests.support.yjs_clients import YjsClients
 
 StartDaemon = Callable[..., Daemon]
 
@@ -85,6 +86,13 @@ def node_executable() -> str:
 def providers(node_executable: str, node_path: Path) -> Iterator[Providers]:
     """A Node process for Hocuspocus providers and Yjs clients."""
     with Providers(node_executable, node_path) as clients:
+        yield clients
+
+
+@pytest.fixture
+def yjs(node_executable: str, node_path: Path) -> Iterator[YjsClients]:
+    """A Node process for Yjs clients alone."""
+    with YjsClients(node_executable, node_path) as clients:
         yield clients
 
 

@@ -24,6 +24,19 @@ def command(database: TestDatabase) -> Command:
 
 
 @pytest.fixture
+def output_of(database: TestDatabase) -> Command:
+    """Run a subcommand on the database; it returns the standard output and the standard error."""
+
+    def run_it(*arguments: str, status: int = 0) -> str:
+        done = run(*arguments, DATABASE_URL=database.url)
+        output = (done.stdout + done.stderr).decode()
+        assert done.returncode == status, output
+        return output
+
+    return run_it
+
+
+@pytest.fixture
 def ada(database: TestDatabase) -> User:
     """A user who owns the diagrams "one" and "two"."""
     ada = database.add_user("ada")

@@ -3,30 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from tests.conftest import StartDaemon
 from tests.support.clients import Client
-from tests.support.commands import Author, edit, now, run
+from tests.support.commands import Author, Command, edit, now
 from tests.support.databases import TestDatabase
-
-#: A fixture that runs the command.
-RunCommand = Callable[..., str]
-
-
-@pytest.fixture
-def command(database: TestDatabase) -> RunCommand:
-    """A function that runs the command on the test's database, and returns its output."""
-
-    def run_it(*arguments: str, status: int = 0) -> str:
-        done = run(*arguments, DATABASE_URL=database.url)
-        assert done.returncode == status, (done.stdout + done.stderr).decode()
-        return (done.stdout + done.stderr).decode()
-
-    return run_it
 
 
 def store(database: TestDatabase, *updates: bytes, snapshot: bytes = b"\x00\x00", age: str = "2 hours") -> None:
@@ -52,9 +34,9 @@ def log_updates(database: TestDatabase) -> list[bytes]:
     return [bytes(update) for (update,) in database.query("SELECT update FROM yjs_update_log ORDER BY id")]
 
 
-def exported(command: RunCommand, *arguments: str) -> object:
+def exported(output_of: Command, *arguments: str) -> object:
     """Return the exported content of the document."""
-    return json.loads(command("export", "one", "--format", "json", *arguments))
+    return json.loads(output_of("export", "one", "--format", "json", *arguments))
 
 
 def text(content: str) -> object:
@@ -63,22 +45,22 @@ def text(content: str) -> object:
 
 
 def test_importing_what_a_document_has_already_is_no_edit(
-    database: TestDatabase, command: RunCommand, tmp_path: Path
+    database: TestDatabase, output_of: Command, tmp_path: Path
 ) -> None:
     author = Author()
     store(database, author.write("gone"), author.erase(), author.write("here"))
     file = str(tmp_path / "file")
-    command("export", "one", "-o", file)
+    output_of("export", "one", "-o", file)
     before = now()
-    assert "already" in command("import", "one", file)
+    assert "already" in output_of("import", "one", file)
     assert len(log_updates(database)) == 3
-    assert exported(command, "--at", before) == text("here")
-    assert "has the same content already" in command("restore", "one", "--at", before)
-    assert exported(command) == text("here")
+    assert exported(output_of, "--at", before) == text("here")
+    assert "has the same content already" in output_of("restore", "one", "--at", before)
+    assert exported(output_of) == text("here")
 
 
 def test_of_a_file_that_overlaps_a_document_only_the_new_part_is_logged_and_undone_by_restoring(
-    database: TestDatabase, start_daemon: StartDaemon, command: RunCommand, tmp_path: Path
+    database: TestDatabase, start_daemon: StartDaemon, output_of: Command, tmp_path: Path
 ) -> None:
     ada = database.add_user("ada")
     database.add_diagram("one", ada)
@@ -90,18 +72,18 @@ def test_of_a_file_that_overlaps_a_document_only_the_new_part_is_logged_and_undo
     file = tmp_path / "file"
     file.write_bytes(author.doc.get_update())
     with Client(daemon, "one", ada) as client:
-        output = command("import", "one", str(file))
+        output = output_of("import", "one", str(file))
         client.wait_for("here, and more")
         assert log_updates(database)[-1] == addition
         assert f"{len(addition)} bytes added to diagram-one" in output
-        assert exported(command, "--at", before) == text("here")
-        assert "10 clocks deleted" in command("restore", "one", "--at", before)
+        assert exported(output_of, "--at", before) == text("here")
+        assert "10 clocks deleted" in output_of("restore", "one", "--at", before)
         client.wait_for("here")
-    assert exported(command) == text("here")
+    assert exported(output_of) == text("here")
 
 
 def test_removing_an_import_keeps_what_the_document_had_before_even_if_that_is_older_than_the_log(
-    database: TestDatabase, command: RunCommand, tmp_path: Path
+    database: TestDatabase, output_of: Command, tmp_path: Path
 ) -> None:
     author = Author()
     author.write("here")
@@ -110,54 +92,54 @@ def test_removing_an_import_keeps_what_the_document_had_before_even_if_that_is_o
     file = tmp_path / "file"
     file.write_bytes(author.doc.get_update())
     before = now()
-    command("import", "one", str(file))
-    assert exported(command) == text("here, and more")
-    assert exported(command, "--at", before) == text("here")
+    output_of("import", "one", str(file))
+    assert exported(output_of) == text("here, and more")
+    assert exported(output_of, "--at", before) == text("here")
     [[number]] = database.query("SELECT id FROM yjs_update_log")
-    assert ": clocks 4-13" in command("rebuild", "one", "--without", str(number), "--discard")
-    assert exported(command) == text("here")
+    assert ": clocks 4-13" in output_of("rebuild", "one", "--without", str(number), "--discard")
+    assert exported(output_of) == text("here")
 
 
 def test_importing_creates_a_document_with_the_file_as_its_log_entry(
-    database: TestDatabase, command: RunCommand, tmp_path: Path
+    database: TestDatabase, output_of: Command, tmp_path: Path
 ) -> None:
     file = tmp_path / "file"
     file.write_bytes(Author().write("here"))
-    output = command("import", "one", str(file), "--user", "nobody", status=1)
+    output = output_of("import", "one", str(file), "--user", "nobody", status=1)
     assert "There is no user nobody." in output
     assert database.query("SELECT count(*) FROM yjs_document") == [(0,)]
-    assert f"{file.stat().st_size} bytes added" in command("import", "one", str(file))
+    assert f"{file.stat().st_size} bytes added" in output_of("import", "one", str(file))
     assert log_updates(database) == [file.read_bytes()]
-    assert exported(command) == text("here")
+    assert exported(output_of) == text("here")
 
 
 def test_nothing_is_imported_into_a_damaged_document(
-    database: TestDatabase, command: RunCommand, tmp_path: Path
+    database: TestDatabase, output_of: Command, tmp_path: Path
 ) -> None:
     store(database, snapshot=b"\xff")
     file = tmp_path / "file"
     file.write_bytes(Author().write("here"))
-    assert "diagram-one is damaged" in command("import", "one", str(file), status=1)
+    assert "diagram-one is damaged" in output_of("import", "one", str(file), status=1)
     assert log_updates(database) == []
 
 
-def test_what_a_later_entry_repeats_was_there_before(database: TestDatabase, command: RunCommand) -> None:
+def test_what_a_later_entry_repeats_was_there_before(database: TestDatabase, output_of: Command) -> None:
     author = Author()
     store(database, author.write("gone"), author.erase(), author.write("here"))
     author.write(", and more")
     store(database, author.doc.get_update(), age="1 minute")
-    assert exported(command) == text("here, and more")
-    assert exported(command, "--at", "1h") == text("here")
-    command("restore", "one", "--at", "1h")
-    assert exported(command) == text("here")
+    assert exported(output_of) == text("here, and more")
+    assert exported(output_of, "--at", "1h") == text("here")
+    output_of("restore", "one", "--at", "1h")
+    assert exported(output_of) == text("here")
 
 
 def test_a_malformed_entry_that_is_in_the_snapshot_does_not_prevent_restoring(
-    database: TestDatabase, command: RunCommand
+    database: TestDatabase, output_of: Command
 ) -> None:
     author = Author()
     author.write("here")
     store(database, b"\xff", snapshot=author.doc.get_update())
     database.query("UPDATE yjs_update_log SET merged_at = now()")
     store(database, author.write(", and more"), age="1 minute")
-    assert exported(command, "--at", "1h") == text("here")
+    assert exported(output_of, "--at", "1h") == text("here")

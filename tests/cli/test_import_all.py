@@ -5,43 +5,25 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-import pytest
-
 from tests.support.clients import typed
-from tests.support.commands import run
+from tests.support.commands import Command
 from tests.support.daemons import ROOT
 from tests.support.databases import TestDatabase, User
-
-#: A fixture that runs the command.
-RunCommand = Callable[..., str]
 
 DOCUMENTS = {"one": "drawn in LevelDB", "diagram-two": "ä 😀", "three/a b?": "a name that needs encoding"}
 
 
-@pytest.fixture
-def command(database: TestDatabase) -> RunCommand:
-    """A function that runs the command on the test's database, and returns all of its output."""
-
-    def run_it(*arguments: str, status: int = 0) -> str:
-        done = run(*arguments, DATABASE_URL=database.url)
-        assert done.returncode == status, (done.stdout + done.stderr).decode()
-        return (done.stdout + done.stderr).decode()
-
-    return run_it
-
-
-def text_of(command: RunCommand, room: str) -> str:
+def text_of(output_of: Command, room: str) -> str:
     """The shared text of a stored document."""
-    content = json.loads(command("export", room, "--format", "json", "--text", "text"))
+    content = json.loads(output_of("export", room, "--format", "json", "--text", "text"))
     return "".join(part["insert"] for part in content["text"]["text"])
 
 
 def test_documents_of_y_websocket_are_exported_from_its_leveldb_and_imported(
-    command: RunCommand, ada: User, node_executable: str, node_path: Path, tmp_path: Path
+    output_of: Command, ada: User, node_executable: str, node_path: Path, tmp_path: Path
 ) -> None:
     def node(*arguments: str) -> str:
         done = subprocess.run(
@@ -53,15 +35,15 @@ def test_documents_of_y_websocket_are_exported_from_its_leveldb_and_imported(
     level, exported = tmp_path / "level", tmp_path / "exported"
     node("write_leveldb.mjs", json.dumps({"directory": str(level), "documents": DOCUMENTS}))
     assert node(str(ROOT / "deploy" / "export-leveldb.mjs"), str(level), str(exported)).startswith("3 documents")
-    assert "3 documents imported, 0 unchanged, 0 failed" in command("import-all", "--directory", str(exported))
+    assert "3 documents imported, 0 unchanged, 0 failed" in output_of("import-all", "--directory", str(exported))
     for name, text in DOCUMENTS.items():
-        assert text_of(command, name) == text
+        assert text_of(output_of, name) == text
     # Importing again adds nothing.
-    assert "0 documents imported, 3 unchanged" in command("import-all", "--directory", str(exported))
+    assert "0 documents imported, 3 unchanged" in output_of("import-all", "--directory", str(exported))
 
 
 def test_documents_of_hocuspocus_are_imported_from_its_sqlite_database(
-    command: RunCommand, database: TestDatabase, ada: User, tmp_path: Path
+    output_of: Command, database: TestDatabase, ada: User, tmp_path: Path
 ) -> None:
     file = tmp_path / "db.sqlite"
     with sqlite3.connect(file) as connection:
@@ -69,40 +51,40 @@ def test_documents_of_hocuspocus_are_imported_from_its_sqlite_database(
         for name in ("canvas.one", "canvas.two"):
             connection.execute("INSERT INTO documents VALUES (?, ?)", (name, typed(name)))
     connection.close()
-    said = command("import-all", "--sqlite", str(file), "--strip", "canvas.", "--user", ada.id, "--dry-run")
+    said = output_of("import-all", "--sqlite", str(file), "--strip", "canvas.", "--user", ada.id, "--dry-run")
     assert "2 documents would be imported" in said
     assert database.query("SELECT count(*) FROM yjs_update_log") == [(0,)]
-    command("import-all", "--sqlite", str(file), "--strip", "canvas.", "--user", ada.id)
-    assert text_of(command, "diagram-one") == "canvas.one"
+    output_of("import-all", "--sqlite", str(file), "--strip", "canvas.", "--user", ada.id)
+    assert text_of(output_of, "diagram-one") == "canvas.one"
     assert database.query("SELECT DISTINCT user_id FROM yjs_update_log") == [(ada.id,)]
 
 
 def test_documents_are_imported_from_a_table_of_the_application(
-    command: RunCommand, database: TestDatabase, ada: User
+    output_of: Command, database: TestDatabase, ada: User
 ) -> None:
     database.query("CREATE TABLE canvas (id text, state bytea)")
     database.query("INSERT INTO canvas VALUES ('one', %s), ('empty', %s)", (typed("from a table"), b"\0\0"))
-    said = command("import-all", "--query", "SELECT id, state FROM canvas")
+    said = output_of("import-all", "--query", "SELECT id, state FROM canvas")
     assert "1 document imported, 1 unchanged, 0 failed" in said
-    assert text_of(command, "one") == "from a table"
+    assert text_of(output_of, "one") == "from a table"
 
 
 def test_a_document_that_is_no_update_is_reported_and_the_others_are_imported(
-    command: RunCommand, ada: User, tmp_path: Path
+    output_of: Command, ada: User, tmp_path: Path
 ) -> None:
     (tmp_path / "one.update").write_bytes(b"\xff")
     (tmp_path / f"{quote('two')}.update").write_bytes(typed("good"))
-    said = command("import-all", "--directory", str(tmp_path), status=1)
+    said = output_of("import-all", "--directory", str(tmp_path), status=1)
     assert "diagram-one: not a Yjs update" in said
     assert "1 document imported, 0 unchanged, 1 failed" in said
-    assert text_of(command, "two") == "good"
+    assert text_of(output_of, "two") == "good"
 
 
-def test_a_source_that_cannot_be_read_is_named(command: RunCommand, ada: User, tmp_path: Path) -> None:
+def test_a_source_that_cannot_be_read_is_named(output_of: Command, ada: User, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("no database")
-    assert "has no files *.update" in command("import-all", "--directory", str(tmp_path), status=1)
-    assert "is not a database of Hocuspocus" in command("import-all", "--sqlite", str(file), status=1)
-    assert "must return two columns" in command("import-all", "--query", "SELECT 1", status=1)
-    assert "PostgreSQL" in command("import-all", "--query", "SELECT nothing", status=1)
-    assert "Choose one source" in command("import-all", status=2)
+    assert "has no files *.update" in output_of("import-all", "--directory", str(tmp_path), status=1)
+    assert "is not a database of Hocuspocus" in output_of("import-all", "--sqlite", str(file), status=1)
+    assert "must return two columns" in output_of("import-all", "--query", "SELECT 1", status=1)
+    assert "PostgreSQL" in output_of("import-all", "--query", "SELECT nothing", status=1)
+    assert "Choose one source" in output_of("import-all", status=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,6 @@ from tests.support.yjs_values import mapping
 DEPTH = 5000
 
 Command = Callable[..., str]
-
-
-@pytest.fixture
-def yjs(node_executable: str, node_path: Path) -> Iterator[YjsClients]:
-    with YjsClients(node_executable, node_path) as clients:
-        yield clients
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import subprocess
 import sys
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from canvas_collab.protocol.lib0 import encode_var_uint
 from canvas_collab.protocol.struct_info import Kind
 from canvas_collab.protocol.update import Update, clocks_of, decode_update, encode_update
 from tests.support.stored_poison import CLIENT, circle, item, string, update_of
+from tests.support.yjs_dialogue import converse
 
 FIRST_SEED = int(os.environ.get("HISTORY_SEED", "1"))
 HISTORIES = int(os.environ.get("COMPACTION_HISTORIES", "400"))
@@ -40,17 +40,12 @@ def compacted(updates: list[bytes]) -> bytes:
 
 def test_yjs_makes_the_same_of_a_compacted_document(node_executable: str, node_path: Path) -> None:
     command = [node_executable, str(node_path / "compaction.mjs"), str(FIRST_SEED), str(HISTORIES)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as node:
-        assert node.stdin is not None
-        assert node.stdout is not None
-        for line in node.stdout:
-            message = json.loads(line)
-            if "problems" in message:
-                break
-            first, second = ([b64decode(update) for update in message[part]] for part in ("first", "second"))
-            answer = {"first": compacted(first), "whole": compacted(first + second)}
-            print(json.dumps({name: b64encode(data).decode() for name, data in answer.items()}), file=node.stdin)
-            node.stdin.flush()
+
+    def answer(message: dict[str, Any]) -> dict[str, bytes]:
+        first, second = ([b64decode(update) for update in message[part]] for part in ("first", "second"))
+        return {"first": compacted(first), "whole": compacted(first + second)}
+
+    message = converse(command, answer)
     assert not message["problems"], json.dumps(message["problems"][:3], indent=1)
     counts, sizes = message["counts"], message["sizes"]
     assert counts["histories"] == HISTORIES

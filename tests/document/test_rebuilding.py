@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from pathlib import Path
+from typing import Any
 
 from canvas_collab.document.document import Document
 from canvas_collab.document.rebuilding import RebuildResult, rebuild_without, removal_of
 from canvas_collab.protocol.update import Update, clocks_of, decode_update
+from tests.support.yjs_dialogue import converse
 
 FIRST_SEED = int(os.environ.get("HISTORY_SEED", "1"))
 HISTORIES = int(os.environ.get("REBUILT_HISTORIES", "300"))
@@ -30,23 +31,18 @@ def test_a_rebuilt_document_is_the_same_for_new_and_for_reconnecting_clients(
     node_executable: str, node_path: Path
 ) -> None:
     command = [node_executable, str(node_path / "rebuilding.mjs"), str(FIRST_SEED), str(HISTORIES)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as node:
-        assert node.stdin is not None
-        assert node.stdout is not None
-        for line in node.stdout:
-            message = json.loads(line)
-            if "problems" in message:
-                break
-            updates = [decode_update(b64decode(update)) for update in message["updates"]]
-            without = set(message["without"])
-            results = {"rebuilt": rebuild(updates, without), "bare": rebuild(updates, without, keep_placeholders=False)}
-            whole = clocks_of(Document(updates).as_update())
-            for result in results.values():
-                # There are no gaps.
-                assert clocks_of(result.document.as_update()).covers(whole)
-            answer = {name: b64encode(result.document.encode()).decode() for name, result in results.items()}
-            print(json.dumps(answer), file=node.stdin)
-            node.stdin.flush()
+
+    def answer(message: dict[str, Any]) -> dict[str, bytes]:
+        updates = [decode_update(b64decode(update)) for update in message["updates"]]
+        without = set(message["without"])
+        results = {"rebuilt": rebuild(updates, without), "bare": rebuild(updates, without, keep_placeholders=False)}
+        whole = clocks_of(Document(updates).as_update())
+        for result in results.values():
+            # There are no gaps.
+            assert clocks_of(result.document.as_update()).covers(whole)
+        return {name: result.document.encode() for name, result in results.items()}
+
+    message = converse(command, answer)
     assert not message["problems"], json.dumps(message["problems"][:2], indent=1) + str(len(message["problems"]))
     counts = message["counts"]
     assert counts["changed"] > HISTORIES / 2

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from canvas_collab.document.document import Document
 from canvas_collab.document.restoring import document_before, restoring_update
 from canvas_collab.protocol.update import EMPTY_UPDATE, Update, decode_update
 from tests.support.updates import document_of
+from tests.support.yjs_dialogue import converse
 
 FIRST_SEED = int(os.environ.get("HISTORY_SEED", "1"))
 HISTORIES = int(os.environ.get("RESTORED_HISTORIES", "300"))
@@ -41,16 +41,11 @@ def test_a_restored_document_shows_what_it_showed_and_restoring_is_undone_by_res
     node_executable: str, node_path: Path
 ) -> None:
     command = [node_executable, str(node_path / "restoring.mjs"), str(FIRST_SEED), str(HISTORIES)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as node:
-        assert node.stdin is not None
-        assert node.stdout is not None
-        for line in node.stdout:
-            message = json.loads(line)
-            if "problems" in message:
-                break
-            answer = restored([decode_update(b64decode(update)) for update in message["updates"]], message["cut"])
-            print(json.dumps({name: b64encode(data).decode() for name, data in answer.items()}), file=node.stdin)
-            node.stdin.flush()
+
+    def answer(message: dict[str, Any]) -> dict[str, bytes]:
+        return restored([decode_update(b64decode(update)) for update in message["updates"]], message["cut"])
+
+    message = converse(command, answer)
     assert not message["problems"], json.dumps(message["problems"][:2], indent=1)
     counts = message["counts"]
     assert counts["changed"] > HISTORIES / 2

@@ -7,14 +7,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import StartDaemon
 from tests.support.daemons import ROOT
-from tests.support.databases import TestDatabase
 from tests.support.diagrams import Diagram, headers_of
 from tests.support.sync_clients import PycrdtClient
 from tests.support.yjs_clients import VERSIONS, Version, YjsClient, YjsClients
@@ -29,17 +26,6 @@ from tests.support.yjs_values import (
     text,
     xml_text,
 )
-
-
-@pytest.fixture
-def diagram(database: TestDatabase, start_daemon: StartDaemon) -> Diagram:
-    return Diagram(database, start_daemon)
-
-
-@pytest.fixture
-def yjs(node_executable: str, node_path: Path) -> Iterator[YjsClients]:
-    with YjsClients(node_executable, node_path) as clients:
-        yield clients
 
 
 class YpyProcess:

@@ -16,7 +16,8 @@ from tests.support.daemons import free_port
 from tests.support.databases import TestDatabase
 from tests.support.diagrams import Diagram, headers_of
 from tests.support.hocuspocus_providers import PROVIDER_VERSIONS, Providers, ProviderVersion
-from tests.support.nginx import Nginx, find_nginx
+from tests.support.nginx import Nginx
+from tests.support.nginx_process import find_nginx
 from tests.support.yjs_clients import VERSIONS, Version
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from pycrdt import Doc, Map, Text, get_state
@@ -17,17 +16,6 @@ from tests.support.databases import TestDatabase
 from tests.support.diagrams import Diagram
 from tests.support.sync_clients import RawConnection, updates_in
 from tests.support.yjs_clients import VERSIONS, Version, YjsClients
-
-
-@pytest.fixture
-def diagram(database: TestDatabase, start_daemon: StartDaemon) -> Diagram:
-    return Diagram(database, start_daemon)
-
-
-@pytest.fixture
-def yjs(node_executable: str, node_path: Path) -> Iterator[YjsClients]:
-    with YjsClients(node_executable, node_path) as clients:
-        yield clients
 
 
 def wait_until(holds: Callable[[], bool], timeout: float = 5) -> None:

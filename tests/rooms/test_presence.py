@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 
 from canvas_collab.rooms.awareness import CLOCK_OFFSET
-from tests.conftest import StartDaemon
-from tests.support.databases import TestDatabase, User
+from tests.support.databases import User
 from tests.support.diagrams import Diagram
 from tests.support.sync_clients import AWARENESS, RawConnection, read_awareness
 from tests.support.yjs_clients import VERSIONS, Version, YjsClients
@@ -27,17 +25,6 @@ CURSOR = {"cursor": {"x": 10, "y": 20}}
 
 #: The clock at which the first state of a client is broadcast, which it has sent at its own clock 1.
 FIRST = 1 + CLOCK_OFFSET
-
-
-@pytest.fixture
-def diagram(database: TestDatabase, start_daemon: StartDaemon) -> Diagram:
-    return Diagram(database, start_daemon)
-
-
-@pytest.fixture
-def yjs(node_executable: str, node_path: Path) -> Iterator[YjsClients]:
-    with YjsClients(node_executable, node_path) as clients:
-        yield clients
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from tests.conftest import StartDaemon
 from tests.support.commands import run
 from tests.support.daemons import Daemon, free_port
 from tests.support.databases import TestDatabase, User
-from tests.support.nginx import Nginx, find_nginx
+from tests.support.nginx import Nginx
+from tests.support.nginx_process import find_nginx
 from tests.support.staged_nginx import UPGRADE, StagedNginx
 
 

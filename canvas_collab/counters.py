@@ -52,6 +52,7 @@ class Counters:
     :ivar commits: group commits; `committed_updates`, the updates in them; `commit_failures`, those that failed.
     :ivar commit: from when an update was queued until it was committed, in seconds; the oldest update of each commit.
     :ivar snapshots: snapshots written; `compactions`, those of them that were compacted.
+    :ivar reactor_lateness: how late the reactor runs timers, in seconds.
     :ivar denials: denied handshakes and documents, by HTTP status.
     :ivar limits: how often a client exceeded a limit, by the name of its setting.
     :ivar closed: connections that the daemon closed, by close code.

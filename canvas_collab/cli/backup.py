@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import click
 from attrs import field, frozen
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from canvas_collab.cli.context import Context, pass_context
 from canvas_collab.cli.errors import CommandError
@@ -64,12 +66,13 @@ def _candidates(name: str) -> list[str]:
     return candidates + [str(path) for path in sorted(embedded)]
 
 
-def _run(arguments: list[str]) -> bytes:
+def _run(arguments: list[str], **environment: str) -> bytes:
     """Run a program, and return its standard output.
 
+    :param environment: further environment variables of the program.
     :raises CommandError: with its standard error, if it fails.
     """
-    completed = subprocess.run(arguments, capture_output=True)
+    completed = subprocess.run(arguments, capture_output=True, env={**os.environ, **environment})
     if completed.returncode != 0:
         reason = " ".join(completed.stderr.decode(errors="replace").split())
         raise CommandError(f"{Path(arguments[0]).name} failed: {reason}")
@@ -88,7 +91,11 @@ def backup(context: Context, file: str) -> None:
         program = find_program("pg_dump", url)
         # pg_dump relies on settings of its session, which a transaction pooler does not keep.
         direct_url = context.settings.database.listen_url or url
-        _run([program, "--format=custom", "--no-owner", *tables, f"--file={file}", libpq_url(direct_url)])
+        parameters = parse_dsn(libpq_url(direct_url))
+        # Every user of the machine can read the arguments of a process, but not its environment.
+        password = {"PGPASSWORD": parameters.pop("password")} if "password" in parameters else {}
+        target = f"--dbname={make_dsn(**parameters)}"
+        _run([program, "--format=custom", "--no-owner", *tables, f"--file={file}", target], **password)
     click.echo(f"Written to {file}: {Path(file).stat().st_size} bytes.")
 
 

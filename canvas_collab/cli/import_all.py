@@ -7,14 +7,24 @@ from pathlib import Path
 
 import click
 
+from canvas_collab.access.roles import room_name_problem
 from canvas_collab.cli import sources
-from canvas_collab.cli.context import Context, pass_context
+from canvas_collab.cli.context import Context, pass_context, room_name
 from canvas_collab.cli.errors import CommandError
 from canvas_collab.cli.formatting import plural
 from canvas_collab.cli.group import cli
-from canvas_collab.cli.repository import DocumentRepository
+from canvas_collab.cli.repository import DocumentRepository, open_repository
+from canvas_collab.config.database_url import database_url
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import decode_update
+
+
+def _checked_url(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """Check the URL of an option, whose error does not show the password."""
+    try:
+        return value and database_url(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.") from error
 
 
 @cli.command("import-all")
@@ -25,7 +35,12 @@ from canvas_collab.protocol.update import decode_update
     help="The database of Hocuspocus's SQLite extension.",
 )
 @click.option("--query", metavar="SQL", help="A query that returns names and updates, such as of your own table.")
-@click.option("--source", metavar="URL", help="The PostgreSQL database of the query; default: DATABASE_URL.")
+@click.option(
+    "--source",
+    metavar="URL",
+    callback=_checked_url,
+    help="The PostgreSQL database of the query; default: DATABASE_URL.",
+)
 @click.option("--strip", metavar="PREFIX", default="", help="Remove this from the beginning of each name.")
 @click.option("--user", metavar="ID", help="The user to name in the log.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be imported.")
@@ -49,10 +64,14 @@ def import_all(
     if sum(option is not None for option in (directory, sqlite, query)) != 1:
         raise click.UsageError("Choose one source: --directory, --sqlite or --query.")
     failed = imported = unchanged = 0
-    with context.repository() as repository:
-        for name, update in _documents(directory, sqlite, query, source or context.settings.database.url):
-            room = context.room(name.removeprefix(strip))
+    settings = context.settings
+    prefix = settings.routing.room_prefix
+    with context.database_url() as url, open_repository(url, settings.database.schema) as repository:
+        for name, update in _documents(directory, sqlite, query, source or url):
+            room = room_name(name.removeprefix(strip), prefix)
             try:
+                if problem := room_name_problem(room, prefix):
+                    raise CommandError(f"{problem}.")
                 size = _import(repository, room, update, user, dry_run)
             except CommandError as error:
                 failed += 1

@@ -46,8 +46,10 @@ def database_url(value: str) -> str:
     """
     if not value.lower().startswith(("postgres://", "postgresql://")):
         raise ValueError("must be a URL that begins with postgresql://")
-    problem = f"{_SHAPE}, {_ENCODE}"
+    problem = ""
     for candidate in (value, _with_encoded_password(value)):
+        # Only of the last one: what looks like a parameter in the text as it is may be a part of the password.
+        problem = f"{_SHAPE}, {_ENCODE}"
         if not _AUTHORITY.fullmatch(re.split(r"[/?]", candidate.partition("://")[2], maxsplit=1)[0]):
             continue
         if unknown := _select_parameters(candidate, lambda name: name != "schema" and not _is_known(name)):

@@ -59,5 +59,5 @@ def as_text(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, float):
-        return f"{value:g}"
+        return str(int(value)) if value.is_integer() else str(value)
     return ",".join(value) if isinstance(value, tuple) else str(value)

@@ -15,7 +15,7 @@ CONNECT_TIMEOUT = 10
 def connect(url: str, application_name: str, variable: str = "DATABASE_URL") -> Connection:
     """Connect to a database.
 
-    :param variable: the setting with the URL, which the error names.
+    :param variable: the setting or option with the URL, which the error names.
     :raises UnsuitableDatabase: if the database cannot be reached.
     """
     try:

@@ -154,8 +154,13 @@ def _create_schema(cursor: Cursor, name: str) -> None:
         cursor.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(name)))
     except psycopg2.errors.InsufficientPrivilege as error:
         role = cursor.connection.info.user
-        remedy = f"Let an owner of the database run: CREATE SCHEMA {name} AUTHORIZATION {role}"
-        raise UnsuitableDatabase([f"The role {role} may not create the schema {name}. {remedy}"]) from error
+        remedy = sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(sql.Identifier(name), sql.Identifier(role))
+        raise UnsuitableDatabase(
+            [
+                f"The role {role} may not create the schema {name}. "
+                f"Let an owner of the database run: {remedy.as_string(cursor)}"
+            ]
+        ) from error
 
 
 def _reason_of(error: psycopg2.Error) -> str:

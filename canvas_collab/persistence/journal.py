@@ -78,7 +78,8 @@ class Journal(Service):
         self._call: IDelayedCall | None = None
         # When the next commit of the queue is due; None if the queue has nothing but what is being committed.
         self._due: float | None = None
-        # When the oldest update of the queue was queued; of those that came in during a commit, when that began.
+        # When the oldest update of the queue was queued; of those that came in during a commit, when that began; None
+        # if the queue is empty.
         self._oldest: float | None = None
         self._backoff = Backoff(FIRST_RETRY_DELAY, LONGEST_RETRY_DELAY)
         self._batch_entries = BATCH_ENTRIES
@@ -234,7 +235,7 @@ class Journal(Service):
         if postponed is None:
             if self._oldest is not None:
                 self._counters.commit.observe(self._reactor.seconds() - self._oldest)
-            self._oldest = self._commit_began if len(batch) < len(self._queue) else None
+            self._oldest = self._commit_began
             del self._queue[: len(batch)]
             self._advance()
         else:
@@ -277,4 +278,6 @@ class Journal(Service):
         self._advance()
 
     def _advance(self) -> None:
+        if not self._queue:
+            self._oldest = None
         self._callbacks.advance(self._queue[0].position if self._queue else self._appended)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from psycopg2.extensions import parse_dsn
+
 from tests.conftest import StartDaemon
 from tests.support.clients import Client
-from tests.support.commands import Author, Command, edit
+from tests.support.commands import Author, Command, edit, run
 from tests.support.databases import TestDatabase, User
 
 
@@ -76,3 +78,20 @@ def test_a_backup_is_restored_into_whichever_schema_the_tables_are_in(
     command("restore-backup", again, "--replace")
     database.query("INSERT INTO yjs_update_log (document_id, update) SELECT id, data FROM yjs_document")
     assert database.query("SELECT count(*), max(id) > min(id) FROM yjs_update_log") == [(2, True)]
+
+
+def test_the_password_is_not_among_the_arguments_of_pg_dump(database: TestDatabase, tmp_path: Path) -> None:
+    program, backup = tmp_path / "pg_dump", tmp_path / "backup"
+    program.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = --version ] && echo "pg_dump (PostgreSQL) 99" && exit\n'
+        f"""printf '%s\\n' "$@" > '{backup}'; printf %s "$PGPASSWORD" > '{tmp_path / "password"}'\n"""
+    )
+    program.chmod(0o755)
+    # The embedded database takes any password.
+    url = database.url.replace(":@", ":the%20own%20password@", 1)
+    done = run("backup", str(backup), DATABASE_URL=url, PATH=f"{tmp_path}:/usr/bin:/bin")
+    assert done.returncode == 0, done.stderr.decode()
+    [*_, target] = backup.read_text().splitlines()
+    assert parse_dsn(target.removeprefix("--dbname=")) == parse_dsn(database.url)
+    assert (tmp_path / "password").read_text() == "the own password"

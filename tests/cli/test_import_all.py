@@ -8,6 +8,9 @@ import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
+import pytest
+from psycopg2.extensions import parse_dsn
+
 from tests.support.clients import typed
 from tests.support.commands import Command
 from tests.support.daemons import ROOT
@@ -78,6 +81,61 @@ def test_a_document_that_is_no_update_is_reported_and_the_others_are_imported(
     assert "diagram-one: not a Yjs update" in said
     assert "1 document imported, 0 unchanged, 1 failed" in said
     assert text_of(output_of, "two") == "good"
+
+
+def test_a_name_that_no_client_can_open_is_reported_and_the_others_are_imported(
+    output_of: Command, database: TestDatabase, ada: User, tmp_path: Path
+) -> None:
+    for name in ("a%00b", "%ff", "x" * 248, "one"):
+        (tmp_path / f"{name}.update").write_bytes(typed("drawn"))
+    said = output_of("import-all", "--directory", str(tmp_path), status=1)
+    assert said.count("the name of a room has only printable characters") == 2
+    assert said.count("the name of a room has at most 255 characters") == 1
+    assert "1 document imported, 0 unchanged, 3 failed" in said
+    assert database.query("SELECT id FROM yjs_document") == [("diagram-one",)]
+
+
+def test_the_url_of_a_source_is_written_as_applications_write_it(
+    output_of: Command, database: TestDatabase, ada: User
+) -> None:
+    database.query("CREATE TABLE canvas (id text, state bytea)")
+    database.query("INSERT INTO canvas VALUES ('one', %s)", (typed("from a table"),))
+    parts = parse_dsn(database.url)
+    # The embedded database takes any password.
+    place = f"{parts['dbname']}?host={quote(parts['host'], safe='')}&schema=public&pgbouncer=true"
+    source = f"postgresql://{parts['user']}:50%off/@/{place}"
+    said = output_of("import-all", "--query", "SELECT id, state FROM canvas", "--source", source)
+    assert "1 document imported" in said
+
+
+@pytest.mark.parametrize(
+    ("url", "status", "sentence"),
+    [
+        ("postgresql://app:secret@[::1/app", 2, "must be a URL such as"),
+        ("postgresql://app:secret@127.0.0.1:port/app", 2, "must be a URL such as"),
+        ("postgresql://app:secret@127.0.0.1:1/app", 1, "The database of --source cannot be reached"),
+    ],
+)
+def test_the_password_of_a_source_that_cannot_be_reached_is_not_shown(
+    output_of: Command, ada: User, url: str, status: int, sentence: str
+) -> None:
+    said = output_of("import-all", "--query", "SELECT id, state FROM canvas", "--source", url, status=status)
+    assert sentence in said
+    assert "secret" not in said
+
+
+def test_rows_that_are_no_documents_are_named(
+    output_of: Command, database: TestDatabase, ada: User, tmp_path: Path
+) -> None:
+    file = tmp_path / "db.sqlite"
+    with sqlite3.connect(file) as connection:
+        connection.execute("CREATE TABLE documents (name, data)")
+        connection.execute("INSERT INTO documents VALUES ('one', NULL)")
+    connection.close()
+    assert "the data is no blob" in output_of("import-all", "--sqlite", str(file), status=1)
+    query = "SELECT NULL, '\\x0000'::bytea"
+    assert "must return two columns" in output_of("import-all", "--query", query, status=1)
+    assert database.query("SELECT count(*) FROM yjs_document") == [(0,)]
 
 
 def test_a_source_that_cannot_be_read_is_named(output_of: Command, ada: User, tmp_path: Path) -> None:

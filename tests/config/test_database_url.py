@@ -72,6 +72,7 @@ def test_parameters_of_other_clients_are_not_passed_to_libpq() -> None:
         ("mysql://app@db/app", "must be a URL that begins with postgresql://"),
         ("postgresql://app:secret@db/app?sslaccept=strict&x=1", "has the parameter sslaccept, x, which"),
         ("postgresql://app:secret@db:port/app", "must be a URL such as postgresql://user:password@host:5432/name"),
+        ("postgresql://app:1?secret=x&y@db:port/app", "must be a URL such as"),
         ("postgresql://app:secret@[::1/app", "must be a URL such as"),
         ("postgresql://50%@db/app", "must be a URL such as"),
     ],

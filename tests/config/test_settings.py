@@ -181,6 +181,12 @@ def test_secrets_are_in_no_representation_of_the_settings() -> None:
     assert PRODUCTION["BETTER_AUTH_SECRET"] not in repr(settings)
 
 
+@pytest.mark.parametrize("written", ["1234567", "1234567.5", "0.05", "10000000000"])
+def test_a_number_is_listed_as_it_was_set(written: str) -> None:
+    settings = Settings.from_environment({"HISTORY_RETENTION": written})
+    assert settings.changed() == {"HISTORY_RETENTION": written}
+
+
 def test_what_is_not_at_its_default_is_listed_and_secrets_are_hidden() -> None:
     settings = Settings.from_environment({**PRODUCTION, "MIGRATE": "off", "WS_PORT": "3001", "FLUSH_MAX_MS": "5"})
     assert settings.changed() == {

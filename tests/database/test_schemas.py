@@ -101,17 +101,17 @@ def test_prismas_parameter_names_the_schema_of_the_applications_tables(empty_dat
 
 
 def test_a_role_that_may_not_create_the_schema_is_told_what_an_owner_must_run(auth_database: TestDatabase) -> None:
-    auth_database.query('CREATE ROLE drawer LOGIN; GRANT REFERENCES, SELECT ON "user", session TO drawer')
-    url = auth_database.url.replace("//postgres:", "//drawer:", 1)
+    auth_database.query('CREATE ROLE "draw-er" LOGIN; GRANT REFERENCES, SELECT ON "user", session TO "draw-er"')
+    url = auth_database.url.replace("//postgres:", "//draw-er:", 1)
     try:
         with pytest.raises(UnsuitableDatabase) as caught:
             prepare_database(url, migrate=True)
         [sentence] = caught.value.problems
-        assert sentence.startswith("The role drawer may not create the schema collab.")
+        assert sentence.startswith("The role draw-er may not create the schema collab.")
         auth_database.query(sentence.split("run: ")[1])
         assert prepare_database(url, migrate=True).tables == Tables("collab")
     finally:
-        auth_database.query("DROP OWNED BY drawer CASCADE; DROP ROLE drawer")
+        auth_database.query('DROP OWNED BY "draw-er" CASCADE; DROP ROLE "draw-er"')
 
 
 def test_the_documented_statements_move_the_tables_of_an_earlier_version(

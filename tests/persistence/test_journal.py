@@ -239,6 +239,20 @@ def test_a_refused_update_delays_no_other(stage: Stage) -> None:
     assert stage.journal.unsaved == 0
 
 
+@pytest.mark.parametrize("failure", [ValuesRefused("no"), DocumentsLocked(["room"])])
+def test_an_update_that_is_postponed_does_not_count_in_the_latency_of_later_commits(
+    stage: Stage, failure: Exception
+) -> None:
+    stage.write(b"1")
+    stage.clock.advance(INTERVAL)
+    stage.log.commits[0].errback(failure)
+    stage.clock.advance(FIRST_LOCKED_RETRY_DELAY / 2)
+    stage.write(b"2", room="other")
+    stage.clock.advance(INTERVAL)
+    stage.log.commits[1].callback(None)
+    assert stage.counters.commit.total == pytest.approx(INTERVAL)
+
+
 def test_callbacks_for_the_document_of_a_refused_update_wait_and_no_others(stage: Stage) -> None:
     before = stage.journal.when_committed("bad")
     assert before.called

@@ -72,8 +72,13 @@ class Receiver(WebSocketServerProtocol):
     @property
     def client_address(self) -> str:
         """The client's IP address and port, for the event log."""
-        # Autobahn puts the transport's type in front, unless the address is from a proxy's header.
-        return str(self.peer).removeprefix("tcp4:").removeprefix("tcp6:")
+        # Autobahn puts the transport's type in front, unless the address is from a proxy's header. It does not put an
+        # IPv6 address in brackets, without which the port cannot be told from it.
+        kind, _, address = str(self.peer).partition(":")
+        if kind == "tcp6":
+            host, _, port = address.rpartition(":")
+            return f"[{host}]:{port}"
+        return address if kind == "tcp4" else str(self.peer)
 
     @property
     def has_address(self) -> bool:

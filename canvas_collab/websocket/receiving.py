@@ -194,7 +194,9 @@ class Receiver(WebSocketServerProtocol):
 
     def messages_used_up(self) -> bool:
         """Called when no more messages may be handled; return whether that pauses the handling."""
-        return self.rate_limiter.messages_used_up()
+        # What has arrived before the connection was lost is handled without waiting: there is nobody to slow down or to
+        # close, and the protocol handler is told of the end only after that.
+        return not self._is_lost and self.rate_limiter.messages_used_up()
 
     def slowed(self, reason: str) -> None:
         """Log that the client sends too much, and is read more slowly."""

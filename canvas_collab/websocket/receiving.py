@@ -72,8 +72,13 @@ class Receiver(WebSocketServerProtocol):
     @property
     def client_address(self) -> str:
         """The client's IP address and port, for the event log."""
-        # Autobahn puts the transport's type in front, unless the address is from a proxy's header.
-        return str(self.peer).removeprefix("tcp4:").removeprefix("tcp6:")
+        # Autobahn puts the transport's type in front, unless the address is from a proxy's header. It does not put an
+        # IPv6 address in brackets, without which the port cannot be told from it.
+        kind, _, address = str(self.peer).partition(":")
+        if kind == "tcp6":
+            host, _, port = address.rpartition(":")
+            return f"[{host}]:{port}"
+        return address if kind == "tcp4" else str(self.peer)
 
     @property
     def has_address(self) -> bool:
@@ -189,7 +194,9 @@ class Receiver(WebSocketServerProtocol):
 
     def messages_used_up(self) -> bool:
         """Called when no more messages may be handled; return whether that pauses the handling."""
-        return self.rate_limiter.messages_used_up()
+        # What has arrived before the connection was lost is handled without waiting: there is nobody to slow down or to
+        # close, and the protocol handler is told of the end only after that.
+        return not self._is_lost and self.rate_limiter.messages_used_up()
 
     def slowed(self, reason: str) -> None:
         """Log that the client sends too much, and is read more slowly."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from twisted.internet.address import UNIXAddress
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.task import Clock, Cooperator
 from twisted.internet.testing import StringTransport
 
@@ -94,17 +94,19 @@ class OpenSocket:
         step_time: float = 0.0,
         cooperator: Cooperator | None = None,
         rates: RateLimits = UNLIMITED,
+        peer: IPv4Address | IPv6Address | None = None,
     ) -> None:
         """:param act: called with each message.
         :param steps: how many steps a message takes, of `step_time` seconds each.
         :param cooperator: shared with other sockets.
         :param rates: how fast the client may send.
+        :param peer: the client's address.
         """
         self.clock = Clock() if clock is None else clock
         self.handler = RecordingHandler(self.clock, act, steps, step_time)
         #: How often limits were exceeded, by the names of their settings.
         self.exceeded: Counter[str] = Counter()
-        self.transport = StringTransport(hostAddress=UNIXAddress(b"socket"))
+        self.transport = StringTransport(hostAddress=UNIXAddress(b"socket"), peerAddress=peer)
         factory = ServerFactory(
             self.clock,
             WebSocketSettings(),

@@ -113,6 +113,21 @@ def test_a_large_message_counts_as_several() -> None:
     assert [len(message) for message in client.messages] == [2**20]
 
 
+def test_a_client_that_leaves_while_it_is_slowed_down_has_left_and_what_it_has_sent_is_handled() -> None:
+    client = OpenSocket(rates=MESSAGES)
+    client.receive(client_frame(b"x") * 100)
+    # The next pause would be one too many, and close a connection that is still open.
+    while client.clock.seconds() < MESSAGES.patience:
+        client.clock.advance(PAUSE)
+        client.receive(client_frame(b"x") * AFTER_A_PAUSE)
+    client.receive(client_frame(b"x") * 100)
+    sent = 100 + int(MESSAGES.patience / PAUSE) * AFTER_A_PAUSE + 100
+    assert len(client.messages) < sent
+    client.protocol.connectionLost()
+    client.clock.advance(PAUSE)
+    assert len(client.messages) == client.handler.closed_after == sent
+
+
 def test_the_end_of_a_paused_connection_ends_the_pause_without_harm() -> None:
     client = OpenSocket(rates=MESSAGES)
     client.receive(client_frame(b"x") * 100)

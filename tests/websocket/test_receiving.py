@@ -5,14 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from twisted.internet.address import IPv4Address, IPv6Address
 from websockets.frames import Opcode
 
 from canvas_collab.config.connections import WebSocketSettings
+from canvas_collab.limits.addresses import network_of
 from canvas_collab.websocket import receiving
 from canvas_collab.websocket.receiving import MAX_READ_PAUSE
 from canvas_collab.websocket.shared_limit import SharedLimit
 from tests.support.frames import client_frame
 from tests.support.server_sockets import IterationClock, OpenSocket
+
+
+@pytest.mark.parametrize(
+    ("peer", "text", "network"),
+    [
+        (IPv4Address("TCP", "192.0.2.1", 50000), "192.0.2.1:50000", "192.0.2.1"),
+        (IPv6Address("TCP", "2001:db8::1", 50000), "[2001:db8::1]:50000", "2001:db8::/64"),
+        (IPv6Address("TCP", "2001:db8:1:2:3:4:5:6", 443), "[2001:db8:1:2:3:4:5:6]:443", "2001:db8:1:2::/64"),
+        # An IPv4 client of a socket that listens on both.
+        (IPv6Address("TCP", "::ffff:192.0.2.1", 50000), "[::ffff:192.0.2.1]:50000", "192.0.2.1"),
+    ],
+)
+def test_the_address_of_a_client_without_its_port_is_what_its_limits_count(
+    peer: IPv4Address | IPv6Address, text: str, network: str
+) -> None:
+    address = OpenSocket(peer=peer).protocol.client_address
+    assert address == text
+    assert network_of(address) == network
 
 
 def test_a_message_in_too_many_frames_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import http.client
 import ipaddress
 import json
 import socket
@@ -118,7 +119,7 @@ def check_daemon(listen: ListenSettings) -> Iterator[Finding]:
     check = "daemon"
     base = f"http://{_authority(listen.health_host, listen.health_port)}"
     try:
-        ready, health = _get(f"{base}/ready"), _get(f"{base}/health")
+        ready, health = _get(f"{base}/ready", "ready"), _get(f"{base}/health", "status")
     except OSError as error:
         reason = getattr(error, "reason", error)
         if listening_error(listen.health_host, listen.health_port) is None:
@@ -130,7 +131,7 @@ def check_daemon(listen: ListenSettings) -> Iterator[Finding]:
                 "Restart the daemon if it hangs, and read its log.",
             )
         return
-    except ValueError:
+    except (ValueError, http.client.HTTPException):
         yield problem(
             check,
             f"Another program listens on port {listen.health_port}, HEALTH_PORT: its /ready is not the daemon's.",
@@ -154,10 +155,12 @@ def check_daemon(listen: ListenSettings) -> Iterator[Finding]:
         yield ok(check, f"The daemon is ready, with {health.get('connections')} connections.")
 
 
-def _get(url: str) -> dict[str, Any]:
+def _get(url: str, key: str) -> dict[str, Any]:
     """Return the JSON of a page of the health port, whatever its status.
 
-    :raises ValueError: if it has none.
+    :param key: what the daemon's page has.
+    :raises ValueError: if that is not there, or the page is not JSON.
+    :raises HTTPException: if the answer is not HTTP.
     :raises OSError: if there is no answer.
     """
     try:
@@ -167,6 +170,6 @@ def _get(url: str) -> dict[str, Any]:
             body = json.load(response)
     except urllib.error.HTTPError as error:
         body = json.load(error)
-    if not isinstance(body, dict) or not {"ready", "status"} & set(body):
+    if not isinstance(body, dict) or key not in body:
         raise ValueError("not the daemon's")
     return body

@@ -203,6 +203,15 @@ def test_the_documented_rights_are_all_that_is_needed(doctor: Doctor, role: Call
     assert not found.of("rights")
 
 
+def test_a_table_of_the_other_name_that_is_not_used_needs_no_right(
+    doctor: Doctor, database: TestDatabase, role: Callable[..., str]
+) -> None:
+    url = role(ALL_RIGHTS)
+    database.query("CREATE TABLE public.sessions (sid text)")
+    found = doctor(DATABASE_URL=url)
+    assert not found.of("rights"), found.output
+
+
 def test_row_level_security_is_named(doctor: Doctor, database: TestDatabase, role: Callable[..., str]) -> None:
     database.query("ALTER TABLE session ENABLE ROW LEVEL SECURITY")
     doctor(DATABASE_URL=role(ALL_RIGHTS)).one("rights", "warning", "Row-level security of session", "BYPASSRLS")

@@ -17,6 +17,7 @@ from canvas_collab import __version__
 from canvas_collab.cli.doctor.finding import Finding, ok, problem, warning
 from canvas_collab.cli.doctor.probe import Unreachable, handshake
 from canvas_collab.config.application import ListenSettings, RoutingSettings
+from canvas_collab.listening import authority, listening_error
 
 #: How long the daemon may take to answer on the health port, in seconds.
 TIMEOUT = 5.0
@@ -45,7 +46,7 @@ def check_ports(listen: ListenSettings, routing: RoutingSettings) -> Iterator[Fi
             yield warning(
                 check, f"Nothing listens on {host} port {port}, {name}_PORT: the daemon does not run.", _START
             )
-        elif error != errno.EADDRINUSE:
+        elif error.errno != errno.EADDRINUSE:
             yield problem(
                 check,
                 f"Nothing can listen on {host} port {port}, {name}_PORT: {_error_text(error)}.",
@@ -58,7 +59,7 @@ def check_ports(listen: ListenSettings, routing: RoutingSettings) -> Iterator[Fi
 def _websocket_finding(check: str, host: str, port: int, routing: RoutingSettings) -> Finding:
     path = f"{routing.ws_path_prefix}{routing.hocuspocus_path}"
     try:
-        answer = handshake(urlsplit(f"ws://{_authority(host, port)}"), path, ping=True)
+        answer = handshake(urlsplit(f"ws://{_local_authority(host, port)}"), path, ping=True)
     except Unreachable as error:
         reason = str(error)
     else:
@@ -78,26 +79,11 @@ def _websocket_finding(check: str, host: str, port: int, routing: RoutingSetting
     )
 
 
-def listening_error(host: str, port: int) -> int | None:
-    """Return the error number of listening on a host and port, or None if that is possible."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)
-    except socket.gaierror:
-        return errno.EADDRNOTAVAIL
-    except OSError as error:
-        return error.errno
-    return None
-
-
-def _error_text(number: int) -> str:
-    texts = {errno.EADDRNOTAVAIL: "this machine does not have that address", errno.EACCES: "permission denied"}
-    return texts.get(number, errno.errorcode.get(number, str(number)))
+def _error_text(error: OSError) -> str:
+    # The error numbers of a name that is not found are not those of errno.
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return "this machine does not have that address"
+    return (error.strerror or str(error)).lower()
 
 
 def _is_public(host: str) -> bool:
@@ -109,15 +95,15 @@ def _is_public(host: str) -> bool:
     return address.is_unspecified or address.is_global
 
 
-def _authority(host: str, port: int) -> str:
-    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _local_authority(host: str, port: int) -> str:
+    """Return the host and port, for a URL, by which this machine reaches what listens on them."""
+    return authority({"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)
 
 
 def check_daemon(listen: ListenSettings) -> Iterator[Finding]:
     """Check what the running daemon reports of itself."""
     check = "daemon"
-    base = f"http://{_authority(listen.health_host, listen.health_port)}"
+    base = f"http://{_local_authority(listen.health_host, listen.health_port)}"
     try:
         ready, health = _get(f"{base}/ready", "ready"), _get(f"{base}/health", "status")
     except OSError as error:

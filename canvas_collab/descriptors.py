@@ -5,6 +5,10 @@ from __future__ import annotations
 import resource
 import sys
 
+#: How many file descriptors are needed for other things than clients: the event log, the database, the listening
+#: sockets, compaction.
+OTHER_DESCRIPTORS = 64
+
 
 def raise_descriptor_limit() -> int:
     """Raise this process's soft limit of open files to its hard limit, and return the limit that applies then."""

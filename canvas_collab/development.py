@@ -6,7 +6,6 @@ All of it is stored in ``DATA_DIR``, so that documents are there again after a r
 from __future__ import annotations
 
 import secrets
-import socket
 from pathlib import Path
 
 import attrs
@@ -18,6 +17,7 @@ from canvas_collab.config.settings import Settings
 from canvas_collab.database.tables import Tables
 from canvas_collab.embedded_cluster import PostgresError, PostgresMissing
 from canvas_collab.embedded_postgres import EmbeddedPostgres, start_postgres
+from canvas_collab.listening import authority
 
 #: The id of the diagram that the demo users share.
 DEMO_DIAGRAM = "demo"
@@ -159,14 +159,14 @@ def create_demo_data(url: str, tables: Tables) -> list[DemoUser]:
 def banner(settings: Settings, users: list[DemoUser]) -> str:
     """Return the text that is printed when the daemon runs: its URLs, the demo users' tokens, and an example."""
     listen, routing = settings.listen, settings.routing
-    server = f"ws://{_authority(listen.ws_host, listen.ws_port)}{routing.ws_path_prefix}"
+    server = f"ws://{authority(listen.ws_host, listen.ws_port)}{routing.ws_path_prefix}"
     room = routing.room_prefix + DEMO_DIAGRAM
     lines = [
         "",
         "Canvas Collab is running for development, on its embedded PostgreSQL.",
         "",
         f"  WebSocket  {server}/{room}",
-        f"  Health     http://{_authority(listen.health_host, listen.health_port)}/health",
+        f"  Health     http://{authority(listen.health_host, listen.health_port)}/health",
         "",
     ]
     lines += [f"  {user.name} ({user.role})  token {user.token}" for user in users]
@@ -205,27 +205,3 @@ def _snippet(server: str, room: str, users: list[DemoUser]) -> list[str]:
         "  for (const provider of [editor, viewer]) { provider.destroy(); provider.doc.destroy() }",
         "})",
     ]
-
-
-def _authority(host: str, port: int) -> str:
-    """Return the host and port as they are written in a URL."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def port_problem(name: str, host: str, port: int) -> str | None:
-    """Return a sentence if nothing can listen on that host and port, else None.
-
-    :param name: the setting of the port, which the sentence names.
-    """
-    if not port:
-        return None
-    try:
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = addresses[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)
-    except OSError as error:
-        return f"{name}: nothing can listen on {host} port {port}: {error.strerror or error}."
-    return None

@@ -68,11 +68,13 @@ def find_cluster(directory: Path) -> Cluster:
     data = directory / "postgres"
     if os.geteuid() != 0:
         return Cluster(data, _programs(data), {})
-    account = pwd.getpwnam("nobody")
-    if data.exists() and data.stat().st_uid != 0:
-        # PostgreSQL insists on owning its data.
-        account = pwd.getpwuid(data.stat().st_uid)
-    identity = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    if data.exists() and (owner := data.stat()).st_uid != 0:
+        # PostgreSQL insists on owning its data. In a container, the owner may have no account.
+        user, group = owner.st_uid, owner.st_gid
+    else:
+        nobody = pwd.getpwnam("nobody")
+        user, group = nobody.pw_uid, nobody.pw_gid
+    identity = {"user": user, "group": group, "extra_groups": []}
     try:
         if not _succeeds(["/bin/sh", "-c", 'test -x "$1"', "sh", directory], identity):
             _move_to_shared_directory(data, identity)

@@ -86,7 +86,9 @@ def fields_of(event: LogEvent) -> dict[str, object]:
 
 def format_json(event: LogEvent) -> str:
     """Format an event as a JSON object, on one line."""
-    return json.dumps(fields_of(event), ensure_ascii=False)
+    line = json.dumps(fields_of(event), ensure_ascii=False)
+    # A surrogate without its other half cannot be written as UTF-8; this writes it as JSON does, \ud800.
+    return line.encode("utf-8", "backslashreplace").decode()
 
 
 def format_text(event: LogEvent) -> str:

@@ -21,6 +21,7 @@ from canvas_collab.config.settings import ConfigurationError, Settings
 from canvas_collab.database.blocking import connect
 from canvas_collab.database.errors import UnsuitableDatabase
 from canvas_collab.database.migrations import prepare_database
+from canvas_collab.listening import listening_error
 from canvas_collab.logs import FORMATS, log_observer
 from canvas_collab.service import collaboration_service
 
@@ -124,13 +125,18 @@ def _require_endpoints(reactor: Any, options: Options) -> None:
 
 def _require_ports(listen: ListenSettings, options: Options) -> None:
     """Raise :class:`ConfigurationError` unless the ports that are to be listened on are free."""
-    problems = []
+    ports = []
     if not options["ws-endpoint"]:
-        problems.append(development.port_problem("WS_PORT", listen.ws_host, listen.ws_port))
+        ports.append(("WS_PORT", listen.ws_host, listen.ws_port))
     if not options["health-endpoint"]:
-        problems.append(development.port_problem("HEALTH_PORT", listen.health_host, listen.health_port))
-    if any(problems):
-        raise ConfigurationError([problem for problem in problems if problem])
+        ports.append(("HEALTH_PORT", listen.health_host, listen.health_port))
+    problems = [
+        f"{name}: nothing can listen on {host} port {port}: {error.strerror or error}."
+        for name, host, port in ports
+        if port and (error := listening_error(host, port))
+    ]
+    if problems:
+        raise ConfigurationError(problems)
 
 
 def _tcp(host: str, port: int) -> str:

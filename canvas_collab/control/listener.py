@@ -184,8 +184,12 @@ def _remove_unused(path: str) -> None:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise OSError(errno.EEXIST, "there is a file of that name, which is not a socket")
         with socket.socket(socket.AF_UNIX) as probe:
+            # A daemon that hangs does not accept connections, and connecting would wait for it.
+            probe.setblocking(False)
             try:
                 probe.connect(path)
+            except BlockingIOError:
+                pass
             except ConnectionRefusedError:
                 os.unlink(path)
                 return

@@ -9,14 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from canvas_collab.descriptors import raise_descriptor_limit
+from canvas_collab.descriptors import OTHER_DESCRIPTORS, raise_descriptor_limit
 from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.timeouts import wait_at_most
 from canvas_collab.websocket.server import ServerFactory
-
-#: How many file descriptors are needed for other things than clients: the event log, the database, the listening
-#: sockets, compaction.
-OTHER_DESCRIPTORS = 64
 
 #: How long stopping waits for clients to close, in seconds.
 CLIENTS_TIMEOUT = 1.5

@@ -176,6 +176,18 @@ def test_the_socket_of_a_killed_daemon_is_replaced_and_that_of_a_running_one_is_
     assert control("rooms") == ""
 
 
+def test_the_socket_of_a_daemon_that_hangs_does_not_stop_another_one_from_starting(
+    database: TestDatabase, start_daemon: StartDaemon, bob: User, path: str
+) -> None:
+    with socket.socket(socket.AF_UNIX) as hanging, socket.socket(socket.AF_UNIX) as waiting:
+        hanging.bind(path)
+        # One connection that is not accepted fills the queue.
+        hanging.listen(0)
+        waiting.connect(path)
+        daemon = start_daemon(database, CONTROL_SOCKET=path)
+        assert daemon.wait_for_event("control socket not opened")["reason"] == "another daemon listens on it"
+
+
 def test_a_file_that_is_no_socket_is_left_alone(
     database: TestDatabase, start_daemon: StartDaemon, bob: User, path: str
 ) -> None:

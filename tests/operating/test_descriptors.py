@@ -11,9 +11,9 @@ from twisted.logger import capturedLogs
 
 from canvas_collab.config.connections import WebSocketSettings
 from canvas_collab.counters import Counters
-from canvas_collab.descriptors import raise_descriptor_limit
+from canvas_collab.descriptors import OTHER_DESCRIPTORS, raise_descriptor_limit
 from canvas_collab.websocket import monitor
-from canvas_collab.websocket.monitor import OTHER_DESCRIPTORS, ConnectionMonitor
+from canvas_collab.websocket.monitor import ConnectionMonitor
 from canvas_collab.websocket.server import ServerFactory
 
 

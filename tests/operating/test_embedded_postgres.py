@@ -206,6 +206,20 @@ def test_data_that_root_stored_before_its_directory_became_private_is_moved(
 
 
 @as_root
+def test_data_of_a_user_without_an_account_is_used(directory: Path, shared_directory: Path) -> None:
+    server = start_postgres(directory)
+    query(server, "CREATE TABLE kept AS SELECT 1 AS one")
+    server.release()
+    data = directory / "postgres"
+    # As in a container, where a user of the host has stored them.
+    for path in (data, *data.rglob("*")):
+        os.chown(path, 54321, 54321)
+    server = start_postgres(directory)
+    assert query(server, "SELECT one FROM kept") == [(1,)]
+    server.release()
+
+
+@as_root
 def test_programs_that_only_root_can_reach_are_copied(
     directory: Path, shared_directory: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

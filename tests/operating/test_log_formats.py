@@ -54,6 +54,14 @@ def test_text_quotes_what_would_be_ambiguous_or_move_the_cursor(value: str) -> N
     assert json.loads(line.partition(" room=")[2]) == value
 
 
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_half_of_a_surrogate_pair_can_be_written(format_name: str) -> None:
+    line = written(format_name, "connections kicked", user="Größe \ud800")
+    assert r"\ud800" in line.encode().decode()
+    if format_name == "json":
+        assert json.loads(line)["user"] == "Größe \ud800"
+
+
 def test_text_keeps_names_that_are_printable_and_a_failure_on_its_line() -> None:
     assert written("text", "connection denied", room="diagram-Größe").endswith(" room=diagram-Größe\n")
     stream = io.StringIO()

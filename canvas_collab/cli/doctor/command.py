@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 import attrs
 import click
 import psycopg2
+from psycopg2.extensions import connection as Connection
 
 from canvas_collab.cli.context import Context, as_json, pass_context, room_name
 from canvas_collab.cli.doctor import access, database, environment, machine, public_url, schema, server
@@ -17,6 +18,7 @@ from canvas_collab.cli.formatting import plural
 from canvas_collab.cli.group import cli
 from canvas_collab.config.settings import Settings
 from canvas_collab.database.errors import UnsuitableDatabase
+from canvas_collab.database.schemas import Schemas
 
 #: How many characters of a pasted cookie or token are read.
 MAX_PASTED = 16 * 1024
@@ -116,33 +118,33 @@ def _database_findings(settings: Settings, token: str | None, user: str | None, 
             lambda: schema.check_rights(connection, schemas),
         ):
             yield from _guarded(check)
-        catalogue = None
-
-        def view() -> Iterable[Finding]:
-            nonlocal catalogue
-            catalogue, findings = schema.check_access_view(connection, schemas)
-            return findings
-
-        yield from _guarded(view)
-        if catalogue is None:
-            return
-        if token is not None:
-            owner, found = access.check_session(connection, catalogue, token)
-            yield found
-            user = user or owner
-        if user and room:
-            yield access.check_role(connection, catalogue, settings.routing.room_prefix, user, room)
+        yield from _guarded(
+            lambda: _access_findings(connection, schemas, settings.routing.room_prefix, token, user, room)
+        )
     finally:
         connection.close()
 
 
-def _guarded(check: Callable[[], Iterable[Finding]]) -> list[Finding]:
+def _access_findings(
+    connection: Connection, schemas: Schemas, prefix: str, token: str | None, user: str | None, room: str | None
+) -> Iterator[Finding]:
+    catalogue, findings = schema.check_access_view(connection, schemas)
+    yield from findings
+    if catalogue is None:
+        return
+    if token is not None:
+        owner, found = access.check_session(connection, catalogue, token)
+        yield found
+        user = user or owner
+    if user and room:
+        yield access.check_role(connection, catalogue, prefix, user, room)
+
+
+def _guarded(check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
     """Run a check; what stops it is a problem as well."""
     try:
-        return list(check())
+        yield from check()
     except (psycopg2.Error, OSError) as error:
         primary = error.diag.message_primary if isinstance(error, psycopg2.Error) else str(error)
         reason = " ".join((primary or str(error)).split())
-        return [
-            problem("checks", f"A check could not be made: {reason}.", "Solve the problems above, and run it again.")
-        ]
+        yield problem("checks", f"A check could not be made: {reason}.", "Solve the problems above, and run it again.")

@@ -8,9 +8,7 @@ import shutil
 from pathlib import Path
 
 from canvas_collab.cli.doctor.finding import Finding, ok, problem, warning
-
-#: How many descriptors the daemon needs besides those of clients.
-OTHER_DESCRIPTORS = 64
+from canvas_collab.descriptors import OTHER_DESCRIPTORS
 
 #: Below so many free bytes there is a warning, and a problem.
 LITTLE_DISK = 2**30

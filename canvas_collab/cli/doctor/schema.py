@@ -21,6 +21,7 @@ from canvas_collab.database.catalogue import (
     read_catalogue,
 )
 from canvas_collab.database.migrations import available_migrations
+from canvas_collab.database.privileges import NEEDED
 from canvas_collab.database.schemas import Schemas
 
 #: How many rows of the access view are looked at.
@@ -33,7 +34,7 @@ _MIGRATE = "Run `canvas-collab migrate` as the tables' owner, or start the daemo
 class Right:
     """A right that everyday work needs.
 
-    :ivar tables: the table, under each of the names that it may have.
+    :ivar tables: the table, under each of the names that it may have; the first that exists is used.
     :ivar privilege: as in a GRANT statement.
     """
 
@@ -45,14 +46,7 @@ RIGHTS = (
     Right(USER_TABLES, "SELECT (id)"),
     Right(SESSION_TABLES, "SELECT"),
     Right((ACCESS_VIEW,), "SELECT"),
-    Right(("collab_migration",), "SELECT"),
-    *(
-        Right((table,), right)
-        for table in ("yjs_document", "yjs_update_log")
-        for right in ("SELECT", "INSERT", "UPDATE")
-    ),
-    Right(("yjs_update_log",), "DELETE"),
-    Right(("yjs_update_log_id_seq",), "USAGE"),
+    *(Right((table,), privilege) for table, privileges in NEEDED.items() for privilege in privileges),
 )
 
 _HAS_RIGHT = """
@@ -157,6 +151,8 @@ def check_rights(connection: Connection, schemas: Schemas) -> list[Finding]:
                             f"Run as the owner: GRANT {right.privilege} ON {kind}{name} TO {role};",
                         )
                     )
+            if found:
+                break
     findings += [
         warning(
             check,

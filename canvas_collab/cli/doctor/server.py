@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import http.client
 import ipaddress
 import json
 import socket
@@ -16,6 +17,7 @@ from canvas_collab import __version__
 from canvas_collab.cli.doctor.finding import Finding, ok, problem, warning
 from canvas_collab.cli.doctor.probe import Unreachable, handshake
 from canvas_collab.config.application import ListenSettings, RoutingSettings
+from canvas_collab.listening import authority, listening_error
 
 #: How long the daemon may take to answer on the health port, in seconds.
 TIMEOUT = 5.0
@@ -44,7 +46,7 @@ def check_ports(listen: ListenSettings, routing: RoutingSettings) -> Iterator[Fi
             yield warning(
                 check, f"Nothing listens on {host} port {port}, {name}_PORT: the daemon does not run.", _START
             )
-        elif error != errno.EADDRINUSE:
+        elif error.errno != errno.EADDRINUSE:
             yield problem(
                 check,
                 f"Nothing can listen on {host} port {port}, {name}_PORT: {_error_text(error)}.",
@@ -57,7 +59,7 @@ def check_ports(listen: ListenSettings, routing: RoutingSettings) -> Iterator[Fi
 def _websocket_finding(check: str, host: str, port: int, routing: RoutingSettings) -> Finding:
     path = f"{routing.ws_path_prefix}{routing.hocuspocus_path}"
     try:
-        answer = handshake(urlsplit(f"ws://{_authority(host, port)}"), path, ping=True)
+        answer = handshake(urlsplit(f"ws://{_local_authority(host, port)}"), path, ping=True)
     except Unreachable as error:
         reason = str(error)
     else:
@@ -77,26 +79,11 @@ def _websocket_finding(check: str, host: str, port: int, routing: RoutingSetting
     )
 
 
-def listening_error(host: str, port: int) -> int | None:
-    """Return the error number of listening on a host and port, or None if that is possible."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)
-    except socket.gaierror:
-        return errno.EADDRNOTAVAIL
-    except OSError as error:
-        return error.errno
-    return None
-
-
-def _error_text(number: int) -> str:
-    texts = {errno.EADDRNOTAVAIL: "this machine does not have that address", errno.EACCES: "permission denied"}
-    return texts.get(number, errno.errorcode.get(number, str(number)))
+def _error_text(error: OSError) -> str:
+    # The error numbers of a name that is not found are not those of errno.
+    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+        return "this machine does not have that address"
+    return (error.strerror or str(error)).lower()
 
 
 def _is_public(host: str) -> bool:
@@ -108,17 +95,17 @@ def _is_public(host: str) -> bool:
     return address.is_unspecified or address.is_global
 
 
-def _authority(host: str, port: int) -> str:
-    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def _local_authority(host: str, port: int) -> str:
+    """Return the host and port, for a URL, by which this machine reaches what listens on them."""
+    return authority({"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port)
 
 
 def check_daemon(listen: ListenSettings) -> Iterator[Finding]:
     """Check what the running daemon reports of itself."""
     check = "daemon"
-    base = f"http://{_authority(listen.health_host, listen.health_port)}"
+    base = f"http://{_local_authority(listen.health_host, listen.health_port)}"
     try:
-        ready, health = _get(f"{base}/ready"), _get(f"{base}/health")
+        ready, health = _get(f"{base}/ready", "ready"), _get(f"{base}/health", "status")
     except OSError as error:
         reason = getattr(error, "reason", error)
         if listening_error(listen.health_host, listen.health_port) is None:
@@ -130,7 +117,7 @@ def check_daemon(listen: ListenSettings) -> Iterator[Finding]:
                 "Restart the daemon if it hangs, and read its log.",
             )
         return
-    except ValueError:
+    except (ValueError, http.client.HTTPException):
         yield problem(
             check,
             f"Another program listens on port {listen.health_port}, HEALTH_PORT: its /ready is not the daemon's.",
@@ -154,10 +141,12 @@ def check_daemon(listen: ListenSettings) -> Iterator[Finding]:
         yield ok(check, f"The daemon is ready, with {health.get('connections')} connections.")
 
 
-def _get(url: str) -> dict[str, Any]:
+def _get(url: str, key: str) -> dict[str, Any]:
     """Return the JSON of a page of the health port, whatever its status.
 
-    :raises ValueError: if it has none.
+    :param key: what the daemon's page has.
+    :raises ValueError: if that is not there, or the page is not JSON.
+    :raises HTTPException: if the answer is not HTTP.
     :raises OSError: if there is no answer.
     """
     try:
@@ -167,6 +156,6 @@ def _get(url: str) -> dict[str, Any]:
             body = json.load(response)
     except urllib.error.HTTPError as error:
         body = json.load(error)
-    if not isinstance(body, dict) or not {"ready", "status"} & set(body):
+    if not isinstance(body, dict) or key not in body:
         raise ValueError("not the daemon's")
     return body

@@ -11,7 +11,7 @@ from canvas_collab.cli.doctor.database import clock_finding, version_finding, wi
 from canvas_collab.cli.doctor.finding import Level
 from tests.cli.doctor.conftest import Doctor, required
 from tests.operating.test_database_rights import documented_grants
-from tests.support.databases import SECRET, TestDatabase
+from tests.support.databases import SECRET, TestDatabase, User
 from tests.support.pooler import PgBouncer, find_pgbouncer
 
 
@@ -203,9 +203,29 @@ def test_the_documented_rights_are_all_that_is_needed(doctor: Doctor, role: Call
     assert not found.of("rights")
 
 
+def test_a_table_of_the_other_name_that_is_not_used_needs_no_right(
+    doctor: Doctor, database: TestDatabase, role: Callable[..., str]
+) -> None:
+    url = role(ALL_RIGHTS)
+    database.query("CREATE TABLE public.sessions (sid text)")
+    found = doctor(DATABASE_URL=url)
+    assert not found.of("rights"), found.output
+
+
 def test_row_level_security_is_named(doctor: Doctor, database: TestDatabase, role: Callable[..., str]) -> None:
     database.query("ALTER TABLE session ENABLE ROW LEVEL SECURITY")
     doctor(DATABASE_URL=role(ALL_RIGHTS)).one("rights", "warning", "Row-level security of session", "BYPASSRLS")
+
+
+def test_a_check_that_fails_keeps_what_it_has_found(doctor: Doctor, database: TestDatabase, owner: User) -> None:
+    database.query(
+        "CREATE FUNCTION refuse() RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE 'not now'; END $$; "
+        "CREATE OR REPLACE VIEW collab_access (diagram_id, user_id, role) AS "
+        "SELECT id, owner_id, CASE WHEN current_query() LIKE '%%sample%%' THEN 'owner' ELSE refuse() END FROM diagram"
+    )
+    found = doctor("--user", owner.id, "--room", "one")
+    found.one("checks", "problem", "not now", "run it again")
+    assert "The view collab_access works" in found.output
 
 
 def test_roles_that_are_unknown_are_named(doctor: Doctor, database: TestDatabase) -> None:

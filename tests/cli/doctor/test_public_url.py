@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -52,17 +53,19 @@ def test_a_daemon_with_other_settings_is_named(doctor: Doctor, served: Daemon) -
     doctor(daemon=served).one("ports", "problem", "other paths than /", "Restart the daemon")
 
 
-@pytest.fixture
-def silent_port() -> Iterator[int]:
-    """A port on which something listens that closes every connection."""
+@contextmanager
+def serving(answer: Callable[[socket.socket], object]) -> Iterator[int]:
+    """Listen on a port, and close every connection after it was passed to a function."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
             while True:
                 try:
-                    listener.accept()[0].close()
+                    connection, _ = listener.accept()
                 except OSError:
                     return
+                with connection, suppress(OSError):
+                    answer(connection)
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
@@ -71,10 +74,25 @@ def silent_port() -> Iterator[int]:
         thread.join(10)
 
 
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port on which something listens that closes every connection."""
+    with serving(lambda connection: None) as port:
+        yield port
+
+
 def test_ports_that_another_program_uses_are_named(doctor: Doctor, silent_port: int, served: Daemon) -> None:
     doctor(WS_PORT=silent_port).one("ports", "problem", "Another program listens", "ss -ltnp")
     doctor(HEALTH_PORT=silent_port).one("daemon", "problem", "/ready does not answer", "Restart")
     doctor(HEALTH_PORT=served.ws_port).one("daemon", "problem", "/ready", "")
+
+
+@pytest.mark.parametrize(
+    "answer", [b"SSH-2.0-OpenSSH_9.6\r\n", b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"status":"UP"}']
+)
+def test_a_health_port_that_is_another_programs_is_named(doctor: Doctor, answer: bytes) -> None:
+    with serving(lambda connection: connection.sendall(answer) if connection.recv(4096) else None) as port:
+        doctor(HEALTH_PORT=port).one("daemon", "problem", "Another program listens", "ss -ltnp")
 
 
 def test_an_address_of_another_machine_is_named(doctor: Doctor) -> None:

@@ -4,9 +4,9 @@
 --
 -- It adds triggers to Better Auth's tables "user" and session (or users and sessions, with columns in camelCase or
 -- snake_case), and to the tables diagram and diagram_member that Canvas Collab's migrations create, if they exist in
--- the search path or in the schema "collab".  For tables of your own that the view collab_access reads, call
--- collab_watch_access() yourself, as at the end of this file.  collab_watch_access() can be called again with other
--- columns; collab_unwatch_access() removes the triggers of a table.
+-- the search path or in the schema "collab".  For those tables in another DATABASE_SCHEMA, and for tables of your own
+-- that the view collab_access reads, call collab_watch_access() yourself, as at the end of this file.
+-- collab_watch_access() can be called again with other columns; collab_unwatch_access() removes the triggers of a table.
 --
 -- A notification has the channel collab_access_changed, and an empty payload, which means everybody, or "user:ID" or
 -- "diagram:ID".  Every role of the database can listen to it, so never put a session's token into one.
@@ -153,5 +153,10 @@ $$;
 -- SELECT collab_watch_access('project', 'user', 'owner_id', ARRAY['id']);
 -- SELECT collab_watch_access('project_member', 'user', 'user_id', ARRAY['project_id', 'permission']);
 -- SELECT collab_watch_access('drawing', 'diagram', 'id', ARRAY['project_id', 'archived']);
+--
+-- For the tables of the migrations in another DATABASE_SCHEMA:
+--
+-- SELECT collab_watch_access('another.diagram', 'diagram', 'id', ARRAY['owner_id']);
+-- SELECT collab_watch_access('another.diagram_member', 'user', 'user_id', ARRAY['diagram_id', 'role']);
 
 COMMIT;

@@ -148,13 +148,16 @@ class Notifications(Service):
             try:
                 await self._listen()
             except Exception as error:
-                problem = " ".join(str(error).split()) or "the connection that listens is lost"
+                problem = _sentence(error) or "the connection that listens is lost"
             await self._database.execute("SELECT pg_notify(%s, %s)", (LOG_CHANNEL, f"{_TEST} {nonce}"))
             if problem is None and not await wait_at_most(self._reactor, arrival, TEST_TIMEOUT, False):
                 problem = NOT_RECEIVED
         except DatabaseUnavailable:
             # Nothing can be said now.  When the database is reachable again, so is this connection, and listens again.
             return
+        except Exception as error:
+            # Raising it would end the tests for good.
+            problem = _sentence(error)
         finally:
             del self._tests[nonce]
         if self.running:
@@ -187,3 +190,8 @@ class Notifications(Service):
         append = parse_append_notification(notification.payload)
         if append is not None:
             self._on_append(append)
+
+
+def _sentence(error: Exception) -> str:
+    """Return the message of an exception on one line."""
+    return " ".join(str(error).split())

@@ -95,6 +95,12 @@ class Rechecker:
         if isinstance(verdict, Denied):
             connection.channel.close(verdict)
             return
+        if verdict.session.user_id != connection.user_id:
+            # Edits are recorded, and changes of access are notified, with the user that the connection was opened for.
+            reason = "the session is another user's now"
+            denied = Denied(401, CloseCode.UNAUTHORIZED, "unauthorized", reason, connection.user_id)
+            connection.channel.close(denied)
+            return
         connection.set_access(verdict.access)
         if asks_for_token and verdict.session.expires_in < self._renew_before:
             connection.channel.ask_for_token()

@@ -60,10 +60,12 @@ class Rechecks(Service):
         self._prefix = room_prefix
         self._changes = AccessChanges()
         self._is_everybody_due = False
-        # The connections that are to be rechecked, and whether to ask each for a new token: first those whose access
-        # may have changed, then the others.
+        # The connections that are to be rechecked, and whether to ask each for a new token: those whose access may have
+        # changed, and the others.  If there are both, they take turns, so that however often changes are notified, all
+        # are rechecked at the interval.
         self._urgent: dict[Connection, bool] = {}
         self._waiting: dict[Connection, bool] = {}
+        self._was_urgent = False
         self._is_working = False
         self._call: IDelayedCall | None = None
         self._resting_until = 0.0
@@ -136,7 +138,8 @@ class Rechecks(Service):
     async def _recheck_batch(self) -> None:
         began = self._reactor.seconds()
         await self._find_due()
-        queue = self._urgent or self._waiting
+        self._was_urgent = bool(self._urgent) and not (self._was_urgent and self._waiting)
+        queue = self._urgent if self._was_urgent else self._waiting
         if not queue:
             return
         batch = {connection: queue.pop(connection) for connection in list(islice(queue, self._rechecker.batch_size))}

@@ -155,37 +155,42 @@ def test_with_the_triggers_access_ends_within_a_second_for_those_concerned_alone
             assert owner.flush() == []
 
 
-def test_a_notification_without_a_trigger_rechecks_the_user_the_diagram_or_everybody(unnotified: Diagram) -> None:
-    database, daemon = unnotified.database, unnotified.daemon
+@pytest.mark.parametrize("payload", ["user:{editor}", "diagram:sketch", ""])
+def test_a_notification_without_a_trigger_rechecks_the_user_the_diagram_or_everybody(
+    unnotified: Diagram, payload: str
+) -> None:
+    database, daemon, viewer = unnotified.database, unnotified.daemon, unnotified.viewer
     unnotified.add_room("other")
-    for payload in (f"user:{unnotified.editor.id}", "diagram:sketch", ""):
-        database.grant("sketch", unnotified.editor, "editor")
-        with Client(daemon, "sketch", unnotified.editor) as client:
-            database.revoke("sketch", unnotified.editor)
-            # These are about others.
-            for other in (f"user:{unnotified.owner.id}", "diagram:other", "user:nobody"):
-                database.query("SELECT pg_notify('collab_access_changed', %s)", (other,))
-            client.edit(typed("not rechecked"))
-            client.flush()
-            database.query("SELECT pg_notify('collab_access_changed', %s)", (payload,))
-            assert client.wait_for_close()[0] == 4403
+    with Client(daemon, "sketch", unnotified.editor) as client, Client(daemon, "sketch", viewer):
+        database.revoke("sketch", unnotified.editor)
+        database.grant("sketch", viewer, "editor")
+        # These are about others.  Their rechecks are over when that of the last has taken effect.
+        for other in ("diagram:other", "user:nobody", f"user:{viewer.id}"):
+            database.query("SELECT pg_notify('collab_access_changed', %s)", (other,))
+        daemon.wait_for_event("access changed", user=viewer.id, access="write")
+        client.edit(typed("not rechecked"))
+        client.flush()
+        payload = payload.format(editor=unnotified.editor.id)
+        database.query("SELECT pg_notify('collab_access_changed', %s)", (payload,))
+        assert client.wait_for_close()[0] == 4403
 
 
 def test_a_change_that_is_notified_while_a_client_is_being_let_in_ends_its_access(
     notified: Diagram, providers: Providers
 ) -> None:
     database = notified.database
+    notified.add_room("other")
     blocking = database.connect()
-    with blocking, blocking.cursor() as cursor:
+    with Client(notified.daemon, "other", notified.viewer), blocking, blocking.cursor() as cursor:
         # The client is authorized, and its document cannot be loaded yet.
         cursor.execute("BEGIN; LOCK TABLE yjs_document IN ACCESS EXCLUSIVE MODE")
         client = notified.join(providers, "client", wait=False)
         waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'yjs_document'::regclass"
         notified.daemon.wait_until(lambda: database.query(waiting) == [(1,)])
         database.revoke("sketch", notified.editor)
-        # A round trip of notifications: the daemon has handled the one of the revocation when it logs this one.
-        database.query("NOTIFY collab_access_changed, 'the end'")
-        notified.daemon.wait_for_event("access notification ignored")
+        # The recheck after the revocation is over when this one, which is notified later, has taken effect.
+        database.grant("other", notified.viewer, "editor")
+        notified.daemon.wait_for_event("access changed", user=notified.viewer.id, access="write")
         cursor.execute("COMMIT")
     blocking.close()
     assert client.wait_closed()[0] == 4403

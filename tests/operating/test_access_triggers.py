@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psycopg2
 import pytest
 
-from tests.support.access_triggers import Listener, add_access_triggers
+from tests.support.access_triggers import SCRIPT, Listener, add_access_triggers
 from tests.support.daemons import ROOT
 from tests.support.databases import TestDatabase, User
 
@@ -147,6 +147,23 @@ def test_the_tables_of_the_migrations_are_found_in_a_schema_of_their_own(databas
         assert listener.run("INSERT INTO public.diagram VALUES ('x')") == []
         assert listener.run("UPDATE collab.diagram_member SET role = 'editor'") == [f"user:{bob.id}"]
         assert listener.run("DELETE FROM collab.diagram") == sorted(["diagram:one", f"user:{bob.id}"])
+
+
+def test_the_tables_of_the_migrations_in_another_schema_can_be_watched(database: TestDatabase) -> None:
+    ada, bob = database.add_user("ada"), database.add_user("bob")
+    database.add_diagram("one", ada, viewer=bob)
+    [(schema,)] = database.query(
+        "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = 'diagram_member'::regclass"
+    )
+    database.query("CREATE SCHEMA another")
+    for table in ("diagram", "diagram_member"):
+        database.query(f"ALTER TABLE {schema}.{table} SET SCHEMA another")
+    add_access_triggers(database)
+    for watching in re.findall(r"^-- (SELECT .*'another\..*;)$", SCRIPT.read_text(encoding="utf-8"), re.MULTILINE):
+        database.query(watching)
+    with Listener(database) as listener:
+        assert listener.run("UPDATE another.diagram_member SET role = 'editor'") == [f"user:{bob.id}"]
+        assert listener.run("UPDATE another.diagram SET owner_id = %s", bob.id) == ["diagram:one"]
 
 
 def test_without_tables_of_better_auth_the_script_says_so(empty_database: TestDatabase) -> None:

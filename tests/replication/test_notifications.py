@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
+from canvas_collab.database.errors import StatementFailed
 from canvas_collab.database.pool import Database
 from canvas_collab.replication import notifications
 from canvas_collab.replication.notifications import (
@@ -38,19 +39,26 @@ class Pooler:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.passes = False
+        self.failure: Exception | None = None
 
     async def execute(self, sql: str, parameters: tuple[object, ...]) -> None:
+        if self.failure is not None:
+            raise self.failure
         if self.passes:
             await self._database.execute(sql, parameters)
 
 
+@pytest.mark.parametrize(
+    ("failure", "problem"), [(None, NOT_RECEIVED), (StatementFailed("permission denied"), "permission denied")]
+)
 @pytest_twisted.ensureDeferred
 async def test_a_gap_is_reported_when_notifications_do_not_arrive_and_when_they_arrive_again(
-    empty_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+    empty_database: TestDatabase, monkeypatch: pytest.MonkeyPatch, failure: Exception | None, problem: str
 ) -> None:
     monkeypatch.setattr(notifications, "TEST_TIMEOUT", 0.1)
     database = Database(reactor, empty_database.url, 1)
     pooler = Pooler(database)
+    pooler.failure = failure
     gap: Deferred[Any] = Deferred()
 
     def on_gap() -> None:
@@ -62,9 +70,9 @@ async def test_a_gap_is_reported_when_notifications_do_not_arrive_and_when_they_
     database.startService()
     notifications_service.startService()
     try:
-        assert await gap == NOT_RECEIVED
+        assert await gap.addTimeout(10, reactor) == problem
         gap = Deferred()
-        pooler.passes = True
+        pooler.failure, pooler.passes = None, True
         # The gap is reported again when notifications arrive, so that what was missed until then is searched for.
         assert await gap.addTimeout(10, reactor) is None
     finally:

@@ -159,6 +159,15 @@ def test_a_client_is_asked_for_a_token_if_its_session_ends_soon(
     assert calls == told
 
 
+def test_a_connection_whose_session_was_given_to_another_user_is_closed(stage: Stage) -> None:
+    verdict = permitted("token", Access.READ)
+    connection, calls = stage.connect("token", evolve(verdict, session=evolve(verdict.session, user_id="another")))
+    stage.recheck(connection, asks=True)
+    [denied] = calls
+    assert isinstance(denied, Denied)
+    assert (denied.code, denied.user_id) == (CloseCode.UNAUTHORIZED, "user")
+
+
 def test_a_verdict_about_an_older_token_has_no_effect_and_the_connection_is_due_again(stage: Stage) -> None:
     connection, calls = stage.connect("old", FORBIDDEN)
     stage.authorizers.answer = Deferred()

@@ -139,6 +139,16 @@ def test_those_concerned_are_rechecked_before_the_others(stage: Stage) -> None:
     assert sorted(flat(batches[1:])) == ["user 3", "user 4", "user 5", "user 6"]
 
 
+def test_notifications_without_end_do_not_keep_the_others_from_being_rechecked(stage: Stage) -> None:
+    stage.run(INTERVAL - 0.02)
+    others: set[str] = set()
+    for _ in range(50):
+        stage.rechecks.access_changed("user:user 6")
+        stage.run(0.02)
+        others.update(user for batch in stage.rechecker.batches for user, asks in batch.items() if asks)
+    assert others == {member.user_id for member in stage.members}
+
+
 def test_a_notification_during_a_recheck_of_the_same_connection_rechecks_it_again(stage: Stage) -> None:
     stage.rechecker.answer = Deferred()
     stage.rechecks.access_changed("user:user 1")

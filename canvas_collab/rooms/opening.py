@@ -13,6 +13,7 @@ from canvas_collab.config.connections import ConnectionLimits
 from canvas_collab.counters import Counters
 from canvas_collab.database.errors import DatabaseUnavailable
 from canvas_collab.document.folding import DocumentDamaged
+from canvas_collab.limits.addresses import network_of
 from canvas_collab.limits.users import UserConnections
 from canvas_collab.logs import LogRateLimiter
 from canvas_collab.protocol.close_codes import CloseCode
@@ -26,7 +27,7 @@ from canvas_collab.rooms.rooms import Rooms
 #: How many documents are loaded at the same time.
 LOADS_AT_ONCE = 4
 
-#: How many denials are logged per interval, for one user at one address and altogether.
+#: How many denials are logged per interval, for one user of one network and altogether.
 MAX_LOGGED_DENIALS_EACH = 5
 MAX_LOGGED_DENIALS = 100
 
@@ -188,9 +189,7 @@ class ConnectionOpener:
     def log_denial(self, denied: Denied, room: str, client: str) -> None:
         """Log that a client was denied, unless too many denials were logged lately."""
         self._counters.denials[denied.status] += 1
-        # Without the port, which differs between connections.
-        address = client.rpartition(":")[0] or client
-        if self._denial_log_limiter.admits((address, denied.user_id)):
+        if self._denial_log_limiter.admits((network_of(client), denied.user_id)):
             room = room[:MAX_ROOM_NAME_LENGTH]
             self.log.info(
                 "connection denied",

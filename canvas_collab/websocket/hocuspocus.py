@@ -120,7 +120,8 @@ class Hocuspocus:
     def backpressure_ended(self) -> Steps[None]:
         """Send the client what it has missed of each document while it did not read."""
         for document in list(self._documents.values()):
-            yield from document.connection.catch_up()
+            if not document.is_closed:
+                yield from document.connection.catch_up()
             yield
 
     def keep_alive(self, max_idle: float) -> None:
@@ -221,7 +222,7 @@ class Hocuspocus:
             try:
                 yield from document.receive(body)
             except ProtocolViolation as violation:
-                self._current = document
+                self._current = self._documents.get(document.address)
                 self.socket.close(violation.code, violation.reason)
                 break
             yield
@@ -256,9 +257,12 @@ class Hocuspocus:
 
     def _remove_document(self, address: str, code: int | None, reason: str | None) -> None:
         document = self._documents.pop(address)
+        if self._current is document:
+            self._current = None
         self._release_session(address)
-        document.is_closed = True
-        self.opener.close(document.connection, code, reason)
+        connection = document.connection
+        document.closed()
+        self.opener.close(connection, code, reason)
 
     def _send(self, address: str, message: bytes) -> None:
         self.socket.outbound.send(PreparedMessage(message), envelope.encode_address(address))

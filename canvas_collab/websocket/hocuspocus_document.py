@@ -50,6 +50,7 @@ class OpenDocument:
     """A document that is open: the channel of its connection."""
 
     log = Logger()
+    #: Until the document is closed.
     connection: Connection
     #: Whether the client is told of each of its updates whether it was saved.
     acknowledges = True
@@ -75,6 +76,7 @@ class OpenDocument:
 
         :raises ProtocolViolation: if the socket has to be closed because of the message.
         """
+        connection = self.connection
         if isinstance(body, Authentication):
             self._next_token = body.token
             if not self._is_renewing:
@@ -83,12 +85,19 @@ class OpenDocument:
         elif isinstance(body, Stateless):
             self._broadcast_stateless(body)
         elif isinstance(body, SyncReply):
-            self._acknowledge((yield from self.connection.receive(body.message)))
+            self._acknowledge((yield from connection.receive(body.message)))
         elif not isinstance(body, (Close, sync.Unknown)):
-            self._acknowledge((yield from self.connection.receive(body)))
+            self._acknowledge((yield from connection.receive(body)))
             if isinstance(body, sync.SyncStep1):
                 # Exactly one for each step 1 of the client: providers count the answers.
-                yield from self.connection.send_sync_step_1()
+                yield from connection.send_sync_step_1()
+
+    def closed(self) -> None:
+        """Called when the document is closed, by either side."""
+        self.is_closed = True
+        # The connection refers to this channel and to the room. Garbage collection is rare, and until then the cycle
+        # would keep the document in memory.
+        del self.connection
 
     def _broadcast_stateless(self, message: Stateless) -> None:
         settings = self._handler.settings
@@ -131,7 +140,7 @@ class OpenDocument:
             await handler.opener.renew(self.connection, handler.handshake, token)
         except Denied as error:
             denied = error
-            handler.count_denial(self.connection.room.name, denied)
+            handler.count_denial(envelope.document_of(self.address), denied)
         if self._next_token is not None or self.is_closed:
             return
         if denied is None:
@@ -140,11 +149,13 @@ class OpenDocument:
             self.close(denied)
 
     def _renewal_failed(self, failure: Any) -> None:
-        self.log.failure("renewal failed", failure, room=self.connection.room.name, client=self.client)
+        self.log.failure("renewal failed", failure, room=envelope.document_of(self.address), client=self.client)
 
     # Acknowledgements
 
     def _acknowledge(self, result: EditResult) -> None:
+        if self.is_closed:
+            return
         if result is EditResult.REFUSED:
             self.send(PreparedMessage(envelope.REFUSED))
         elif result is EditResult.ACCEPTED:
@@ -207,7 +218,8 @@ class OpenDocument:
 
     def access_changed(self) -> None:
         """Tell the client whether it may write."""
-        self.send(PreparedMessage(envelope.encode_authenticated(self.connection.may_write)))
+        if not self.is_closed:
+            self.send(PreparedMessage(envelope.encode_authenticated(self.connection.may_write)))
 
     def ask_for_token(self) -> None:
         """Ask the client for a newer token; older providers ignore that."""

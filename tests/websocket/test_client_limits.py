@@ -14,6 +14,7 @@ import pytest
 from pycrdt import Doc, Text
 
 from canvas_collab.protocol import sync
+from canvas_collab.rooms.opening import MAX_LOGGED_DENIALS_EACH
 from tests.conftest import StartDaemon
 from tests.support.clients import Client, Refused
 from tests.support.daemons import Daemon
@@ -112,6 +113,17 @@ def test_behind_a_trusted_proxy_the_addresses_that_it_saw_count_and_ipv6_by_64(
     daemon.wait_until(lambda: daemon.get("/health")[1]["connections"] == 0)
     with Client(daemon, "one", ada, **forwarded("192.0.2.1")):
         pass
+
+
+def test_denials_of_one_ipv6_network_are_logged_as_often_as_those_of_one_address(
+    database: TestDatabase, start_daemon: StartDaemon, ada: User
+) -> None:
+    daemon = start_daemon(database, TRUSTED_PROXIES=1)
+    for number in range(MAX_LOGGED_DENIALS_EACH + 3):
+        assert refusal(daemon, None, **forwarded(f"2001:db8:0:1::{number}:1")) == 401
+    assert refusal(daemon, None, **forwarded("2001:db8:0:2::1")) == 401
+    daemon.wait_for_event("connection denied", client="2001:db8:0:2::1")
+    assert len(daemon.events("connection denied")) == MAX_LOGGED_DENIALS_EACH + 1
 
 
 def test_clients_of_a_unix_socket_are_not_limited_by_address(

@@ -65,6 +65,30 @@ def test_documents_of_one_socket_are_independent(server: HocuspocusServer) -> No
         assert socket.content(ONE) == "first"
 
 
+def test_a_document_that_was_closed_does_not_stay_in_memory_while_its_socket_is_open(server: HocuspocusServer) -> None:
+    daemon, size, times = server.daemon, 10 * 2**20, 10
+    memory = daemon.memory
+    if memory is None:
+        pytest.skip("the memory of a process is not known here")
+
+    def is_unloaded() -> bool:
+        return bool(daemon.get("/health")[1]["documents"] == 1)
+
+    with Client(daemon, "two", server.editor) as writer:
+        writer.edit(typed("x" * size))
+        writer.flush()
+    daemon.wait_until(is_unloaded)
+    with ExitStack() as sockets:
+        for _ in range(times):
+            socket = sockets.enter_context(server.connect())
+            socket.open(TWO, server.viewer.token)
+            socket.send(TWO, b"\x07")
+            # It is loaded anew each time.
+            daemon.wait_until(is_unloaded)
+        # A large document's memory is given back some seconds later.
+        daemon.wait_until(lambda: (daemon.memory or 0) - memory < times * size / 2)
+
+
 def test_two_sessions_of_a_document_are_two_connections_each_answered_at_its_own_address(
     server: HocuspocusServer,
 ) -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import click
@@ -46,7 +47,7 @@ def _request(context: Context, path: str | None, **request: object) -> Iterator[
             connection.sendall(json.dumps(request).encode() + b"\n")
             with connection.makefile("rb") as lines:
                 for line in lines:
-                    answer = json.loads(line)
+                    answer = _decoded(line, path)
                     if "error" in answer:
                         raise CommandError(f"The daemon refuses: {answer['error']}.")
                     if "end" in answer:
@@ -62,6 +63,15 @@ def _request(context: Context, path: str | None, **request: object) -> Iterator[
                 f"No daemon listens on {path}: start it with CONTROL_SOCKET, and name that with --socket."
             ) from error
         raise CommandError(f"{path}: {error.strerror or error}; run this as root or as the daemon's user.") from error
+
+
+def _decoded(line: bytes, path: str) -> dict[str, Any]:
+    """Return a line of an answer; one that is not the daemon's raises :class:`CommandError`."""
+    with suppress(ValueError):
+        answer = json.loads(line)
+        if isinstance(answer, dict) and {"item", "end", "error"} & set(answer):
+            return answer
+    raise CommandError(f"What listens on {path} is not the daemon's control socket: name that with --socket.")
 
 
 @cli.command()

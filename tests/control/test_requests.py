@@ -253,5 +253,23 @@ def test_too_many_commands_at_once_are_refused(daemon: Daemon, path: str) -> Non
     daemon.wait_until(lambda: "end" in ask(path, b'{"request": "rooms"}\n')[-1])
 
 
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b'{"status": "UP"}\n', b"\xff\n"])
+def test_another_program_on_the_socket_is_named(control: Control, path: str, answer: bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        assert "is not the daemon's control socket" in control("rooms", status=1)
+        thread.join(10)
+
+
 def test_without_a_daemon_the_command_says_how_to_have_one(control: Control, path: str) -> None:
     assert "start it with CONTROL_SOCKET" in control("connections", status=1)

@@ -44,7 +44,9 @@ def _request(context: Context, path: str | None, **request: object) -> Iterator[
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(TIMEOUT)
             connection.connect(path)
-            connection.sendall(json.dumps(request).encode() + b"\n")
+            # A daemon with too many connections answers and closes without having read the request.
+            with suppress(BrokenPipeError):
+                connection.sendall(json.dumps(request).encode() + b"\n")
             with connection.makefile("rb") as lines:
                 for line in lines:
                     answer = _decoded(line, path)

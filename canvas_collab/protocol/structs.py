@@ -161,7 +161,9 @@ def slice_run(run: Run, start: int, end: int, client: int) -> Run:
 
 def read_structs(run: Run, client: int) -> Iterator[Struct]:
     """Iterate over the structs of a client's run, in order."""
-    return (struct for struct in read_structs_in_steps(run, client) if struct is not None)
+    for struct in read_structs_in_steps(run, client):
+        if struct is not None:
+            yield struct
 
 
 def read_structs_in_steps(run: Run, client: int) -> Iterator[Struct | None]:

@@ -9,6 +9,8 @@ PIP = $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet
 help:
 	@echo "make run     start the daemon for development, with a database of its own"
 	@echo "make test    run the tests, and measure their coverage (PYTEST_ARGS='-k health' runs some)"
+	@echo "make test-compiled   run them with compiled modules, without coverage"
+	@echo "make compile compile again after changes of the sources; until then they are interpreted"
 	@echo "make bench   measure this server beside others (BENCH_ARGS='--quick --load busy-room' is shorter)"
 	@echo "make lint    look for mistakes: ruff, mypy, which way imports run"
 	@echo "make format  put the code into the form that lint wants"
@@ -22,12 +24,31 @@ run: $(VENV)/.run
 	@given="$$(export -p)"; set -a; if [ -f .env ]; then . ./.env; fi; eval "$$given"; \
 	PYTHONPATH="$(CURDIR)" exec $(VENV)/bin/twistd --nodaemon --pidfile= canvas-collab
 
+# Coverage is that of the sources, so the tests run interpreted here, and compiled in test-compiled.
 .PHONY: test
+test: export CANVAS_COLLAB_PURE = 1
 test: $(VENV)/.test tests/node/node_modules/.installed
 	$(VENV)/bin/python -m coverage erase
 	PATH="$$(cd $(VENV) && pwd)/node:$$PATH" $(VENV)/bin/python -m coverage run -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 	$(VENV)/bin/python -m coverage combine --quiet
 	$(VENV)/bin/python -m coverage report $(if $(PYTEST_ARGS),--fail-under=0)
+
+# What these test is the same both ways: texts, configurations of other programs, building and installing.
+NOT_COMPILED = test_documentation test_architecture test_packaging test_make_run test_nginx test_pm2 test_systemd test_runbook
+.PHONY: test-compiled
+test-compiled: export CANVAS_COLLAB_PURE = 0
+test-compiled: $(VENV)/.test tests/node/node_modules/.installed compile
+	PATH="$$(cd $(VENV) && pwd)/node:$$PATH" $(VENV)/bin/python -m pytest -n auto --dist worksteal \
+	  $(NOT_COMPILED:%=--ignore=tests/operating/%.py) --ignore=tests/config $(PYTEST_ARGS)
+
+.PHONY: compile
+compile: export CANVAS_COLLAB_PURE = 0
+compile: $(VENV)/.created
+	@if ! $(VENV)/bin/python -c 'from canvas_collab.compilation import OBSTACLE; exit(OBSTACLE is not None)' 2>/dev/null; then \
+	  echo "Compiling; this takes a minute."; \
+	  $(PIP) --no-deps --editable .; \
+	fi
+	@$(VENV)/bin/python -c 'from canvas_collab.compilation import description; print("The package is", description())'
 
 # The results go to benchmarks/results; BENCH_ARGS=--help shows what else there is.
 .PHONY: bench
@@ -35,6 +56,7 @@ bench: $(VENV)/.bench benchmarks/node/node_modules/.installed
 	@PATH="$$(cd $(VENV) && pwd)/node:$$PATH" PYTHONPATH="$(CURDIR)" exec $(VENV)/bin/python -m benchmarks $(BENCH_ARGS)
 
 .PHONY: lint
+lint: export CANVAS_COLLAB_PURE = 1
 lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .

@@ -15,7 +15,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 from zope.interface import provider
 
-from canvas_collab import __version__
+from canvas_collab import __version__, compilation
 from canvas_collab.database.pool import Database
 
 #: How long the database may take to answer before it is reported as failing, in seconds.
@@ -67,6 +67,7 @@ class Health:
         return {
             "status": "stopping" if self.stopping else "ok" if can_save else "degraded",
             "version": __version__,
+            "execution": compilation.MODE,
             "uptime": round(self._reactor.seconds() - self._started, 3),
             "database": {
                 "ok": latency is not None,

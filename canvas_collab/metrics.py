@@ -14,7 +14,7 @@ from twisted.application.service import Service
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from canvas_collab import __version__
+from canvas_collab import __version__, compilation
 from canvas_collab.counters import Counters, Histogram
 
 PREFIX = "canvas_collab_"
@@ -60,7 +60,8 @@ class DaemonCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All metrics, as they are now."""
         version = InfoMetricFamily(f"{PREFIX}build", "The version of the daemon and of its interpreter.")
-        version.add_metric([], {"version": __version__, "python": platform.python_version()})
+        labels = {"version": __version__, "python": platform.python_version(), "execution": compilation.MODE}
+        version.add_metric([], labels)
         yield version
         yield from self._counted()
         yield from self._observed()

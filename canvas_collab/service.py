@@ -12,7 +12,7 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
-from canvas_collab import __version__
+from canvas_collab import __version__, compilation
 from canvas_collab.access.fair_semaphore import FairSemaphore
 from canvas_collab.components import make_authorizer, make_rechecks, room_factory
 from canvas_collab.config.settings import Settings
@@ -215,6 +215,7 @@ def collaboration_service(
         health,
         {
             "version": __version__,
+            "execution": compilation.description(),
             "clients": ws_endpoint,
             "health": health_endpoint,
             "migrations": " ".join(catalogue.migrations),

@@ -7,7 +7,7 @@ import os
 import click
 import psycopg2
 
-from canvas_collab import __version__
+from canvas_collab import __version__, compilation
 from canvas_collab.cli.context import Context
 from canvas_collab.cli.errors import CommandError
 from canvas_collab.config.settings import ConfigurationError
@@ -38,7 +38,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="canvas-collab")
+@click.version_option(__version__, message=f"canvas-collab, version %(version)s, {compilation.description()}")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Look after the documents of Canvas Collab.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from typing import final
 
 from canvas_collab.document.run_list import append_run, contiguous_end, find_gaps, insert_runs
 from canvas_collab.protocol.delete_set import DeleteSet
@@ -23,6 +24,7 @@ from canvas_collab.protocol.update import RUN_WEIGHT, Update, decode_update, enc
 MAX_DISTANCE = 4 * RUNS_PER_STEP
 
 
+@final
 class Document:
     """The structs and deletions of one document.
 

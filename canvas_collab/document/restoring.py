@@ -31,7 +31,7 @@ def document_before(document: Document, later: Iterable[Update], earlier: Iterab
     known, known_deletions = _clocks_and_deletions(earlier)
     clocks, deletions = clocks.difference(known), deletions.difference(known_deletions)
     whole = document.as_update()
-    kept: dict[int, Sequence[Run]] = {}
+    kept: dict[int, list[Run]] = {}
     for client, found in whole.runs.items():
         rest = [part for run in found for part in _without(run, client, clocks)]
         if rest:

@@ -6,8 +6,17 @@ Content stays the bytes that were received.  It is never decoded and encoded aga
 from __future__ import annotations
 
 from codecs import getincrementaldecoder
+from typing import TYPE_CHECKING, Final, final
 
-from canvas_collab.protocol.json_text import LONG, MAX_NESTING, check_json, check_long_json
+from canvas_collab.protocol.content_values import (
+    OBJECT,
+    read_bounds,
+    read_string,
+    skip_bytes,
+    skip_string,
+    skip_values,
+)
+from canvas_collab.protocol.json_text import LONG, check_json, check_long_json
 from canvas_collab.protocol.lib0 import Malformed, encode_var_string, encode_var_uint, read_var_uint
 from canvas_collab.protocol.steps import BYTES_PER_STEP, VALUES_PER_STEP, Steps, run_to_completion
 from canvas_collab.protocol.struct_info import (
@@ -23,24 +32,25 @@ from canvas_collab.protocol.struct_info import (
     TYPE,
 )
 
-#: The shared types that are followed by a name: XML elements and hooks.
-_NAMED_TYPES = (3, 5)
-_LAST_TYPE = 6
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
-#: The tags of objects and arrays in lib0's ``writeAny``.
-_OBJECT, _ARRAY = 118, 117
+#: The shared types that are followed by a name: XML elements and hooks.
+_ELEMENT: Final = 3
+_HOOK: Final = 5
+_LAST_TYPE: Final = 6
 
 #: How many JSON texts are checked in one step.
-TEXTS_PER_STEP = 200
+TEXTS_PER_STEP: Final = 200
 
 #: How many bytes of a string are decoded in one step.
 TEXT_PER_STEP = 2**18
 
 #: What :func:`skip_content` returns instead of the position after content that is too long for one step.
-UNFINISHED = -1
+UNFINISHED: Final = -1
 
 
-def skip_content(data: bytes, position: int, kind: int) -> tuple[int, int]:
+def skip_content(data: bytes, position: i64, kind: i64) -> tuple[i64, i64]:
     """Validate the content at `position`; returns its length in clocks and the position after it.
 
     The position is :data:`UNFINISHED` if the content is too long for one step; use :func:`skip_long_content` then.
@@ -50,10 +60,12 @@ def skip_content(data: bytes, position: int, kind: int) -> tuple[int, int]:
     """
     if kind == STRING:
         return _skip_text(data, position)
+    count: i64
+    pending: list[int]
     if kind == ANY:
         count, position = read_var_uint(data, position)
         pending = [count << 1]
-        position = _skip_values(data, position, pending)
+        position = skip_values(data, position, pending)
         return count, UNFINISHED if pending else position
     if kind == DELETED:
         return read_var_uint(data, position)
@@ -61,18 +73,18 @@ def skip_content(data: bytes, position: int, kind: int) -> tuple[int, int]:
         reference, position = read_var_uint(data, position)
         if reference > _LAST_TYPE:
             raise Malformed(f"there is no shared type {reference}")
-        return 1, skip_string(data, position) if reference in _NAMED_TYPES else position
+        return 1, skip_string(data, position) if reference in (_ELEMENT, _HOOK) else position
     if kind == FORMAT:
         return 1, _skip_json(data, skip_string(data, position))
     if kind == EMBED:
         return 1, _skip_json(data, position)
     if kind == BINARY:
-        return 1, _skip_bytes(data, position)
+        return 1, skip_bytes(data, position)
     if kind == JSON:
         count, position = read_var_uint(data, position)
-        limit = position + BYTES_PER_STEP
         if count > TEXTS_PER_STEP:
             return count, UNFINISHED
+        limit = position + BYTES_PER_STEP
         for _ in range(count):
             position = _skip_json(data, position, also_valid="undefined")
             if position == UNFINISHED or position > limit:
@@ -80,10 +92,10 @@ def skip_content(data: bytes, position: int, kind: int) -> tuple[int, int]:
         return count, position
     if kind == DOC:
         position = skip_string(data, position)
-        if data[position] != _OBJECT:
+        if data[position] != OBJECT:
             raise Malformed("the options of a subdocument are not an object")
         pending = [2]
-        position = _skip_values(data, position, pending)
+        position = skip_values(data, position, pending)
         return 1, UNFINISHED if pending else position
     raise Malformed(f"there is no content of kind {kind}")
 
@@ -103,7 +115,7 @@ def skip_long_content(data: bytes, position: int, kind: int) -> Steps[tuple[int,
             count, position = read_var_uint(data, position)
         pending = [count << 1]
         while pending:
-            position = _skip_values(data, position, pending)
+            position = skip_values(data, position, pending)
             yield
         return count, position
     if kind == FORMAT:
@@ -112,7 +124,7 @@ def skip_long_content(data: bytes, position: int, kind: int) -> Steps[tuple[int,
         count, position = read_var_uint(data, position)
     limit = position + BYTES_PER_STEP
     for index in range(count):
-        text, position = _string(data, position)
+        text, position = read_string(data, position)
         if len(text) > LONG:
             yield from check_long_json(text)
         elif kind != JSON or text != "undefined":
@@ -123,6 +135,7 @@ def skip_long_content(data: bytes, position: int, kind: int) -> Steps[tuple[int,
     return count, position
 
 
+@final
 class ContentSlicer:
     """Slices the content of one item, any number of times; :meth:`prepare` must have run before."""
 
@@ -140,17 +153,17 @@ class ContentSlicer:
         """Find where the content, which begins at `position`, can be cut, in steps."""
         data, kind = self._data, self._kind
         if kind == STRING:
-            self.units = _string(data, position)[0].encode("utf-16-le")
+            self.units = read_string(data, position)[0].encode("utf-16-le")
         elif kind in (ANY, JSON):
             count, position = read_var_uint(data, position)
             for index in range(count):
                 self._bounds.append(position)
                 if kind == JSON:
-                    position = _skip_bytes(data, position)
+                    position = skip_bytes(data, position)
                 else:
                     pending = [2]
                     while pending:
-                        position = _skip_values(data, position, pending)
+                        position = skip_values(data, position, pending)
                         if pending:
                             yield
                 if index % VALUES_PER_STEP == VALUES_PER_STEP - 1:
@@ -174,40 +187,16 @@ def make_content_slicer(content: bytes, kind: int) -> ContentSlicer:
     return slicer
 
 
-def _skip_bytes(data: bytes, position: int) -> int:
-    length, position = read_var_uint(data, position)
-    position += length
-    if position > len(data):
-        raise Malformed("the update ends inside a value")
-    return position
-
-
-def _bounds(data: bytes, position: int) -> tuple[int, int]:
-    """Return the positions of the first byte of a string, and after its last."""
-    length, position = read_var_uint(data, position)
-    if position + length > len(data):
-        raise Malformed("the update ends inside a string")
-    return position, position + length
-
-
-def _string(data: bytes, position: int) -> tuple[str, int]:
-    start, stop = _bounds(data, position)
-    try:
-        return data[start:stop].decode("utf-8"), stop
-    except UnicodeDecodeError:
-        raise Malformed("a string is not UTF-8") from None
-
-
-def _skip_text(data: bytes, position: int) -> tuple[int, int]:
+def _skip_text(data: bytes, position: i64) -> tuple[i64, i64]:
     """Validate a string; returns its length in UTF-16 code units, as JavaScript counts, and the position after it."""
-    start, stop = _bounds(data, position)
+    start, stop = read_bounds(data, position)
     if stop - start > TEXT_PER_STEP:
         return 0, UNFINISHED
-    return _units(_string(data, position)[0]), stop
+    return _units(read_string(data, position)[0]), stop
 
 
 def _skip_long_text(data: bytes, position: int) -> Steps[tuple[int, int]]:
-    start, stop = _bounds(data, position)
+    start, stop = read_bounds(data, position)
     decoder = getincrementaldecoder("utf-8")()
     units = 0
     for begin in range(start, stop, TEXT_PER_STEP):
@@ -224,71 +213,14 @@ def _units(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
 
 
-def skip_string(data: bytes, position: int) -> int:
-    """Validate a string; returns the position after it."""
-    return _string(data, position)[1]
-
-
-def _skip_json(data: bytes, position: int, also_valid: str | None = None) -> int:
+def _skip_json(data: bytes, position: i64, also_valid: str | None = None) -> i64:
     """Check that ``JSON.parse`` accepts a string; returns the position after it.
 
     :param also_valid: a text that Yjs accepts although it is not JSON.
     """
-    text, stop = _string(data, position)
+    text, stop = read_string(data, position)
     if len(text) > LONG:
         return UNFINISHED
     if text != also_valid:
         check_json(text)
     return stop
-
-
-def _skip_values(data: bytes, position: int, pending: list[int]) -> int:
-    """Validate values of lib0's ``writeAny``, as many as fit in one step; returns the position after the last one.
-
-    :param pending: for each level of nesting, the innermost last, how many values are left, times two, plus one if each
-        has a key in front of it.  Updated in place; empty when there are no more.
-    """
-    remaining = VALUES_PER_STEP
-    while pending and remaining:
-        level = pending[-1]
-        if level < 2:
-            pending.pop()
-            continue
-        pending[-1] = level - 2
-        if level & 1:
-            position = skip_string(data, position)
-        tag = data[position]
-        position += 1
-        remaining -= 1
-        if tag == 119:  # a string
-            position = skip_string(data, position)
-        elif tag == 125:  # a signed integer
-            position = _skip_var_int(data, position)
-        elif tag in (120, 121, 126, 127):  # true, false, null, undefined
-            continue
-        elif tag in (_OBJECT, _ARRAY):
-            count, position = read_var_uint(data, position)
-            pending.append(count << 1 | (tag == _OBJECT))
-            # The first level is the content itself.
-            if len(pending) > MAX_NESTING + 2:
-                raise Malformed("values are nested too deeply")
-        elif tag == 116:  # bytes
-            position = _skip_bytes(data, position)
-        else:
-            size = {122: 8, 123: 8, 124: 4}.get(tag)  # a 64-bit integer, a double, a float
-            if size is None:
-                raise Malformed(f"there is no value with the tag {tag}")
-            position += size
-            if position > len(data):
-                raise Malformed("the update ends inside a number")
-    while pending and pending[-1] < 2:
-        pending.pop()
-    return position
-
-
-def _skip_var_int(data: bytes, position: int) -> int:
-    """Skip a signed integer: the sign and six bits in the first byte, then seven bits in each byte, 53 in all."""
-    for index in range(8):
-        if data[position + index] < 0x80:
-            return position + index + 1
-    raise Malformed("an integer has more than 53 bits")

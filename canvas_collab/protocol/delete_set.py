@@ -6,24 +6,30 @@ clock and its length.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, final
 
 from canvas_collab.protocol.lib0 import Malformed, TooLarge, encode_var_uint, read_var_uint
 from canvas_collab.protocol.ranges import Ranges
 from canvas_collab.protocol.steps import RANGES_PER_STEP, Steps, run_to_completion, sort_descending
 from canvas_collab.protocol.structs import MAX_CLOCK
 
+if TYPE_CHECKING:
+    from mypy_extensions import i64
+
 #: The estimated memory that a client takes, and each of its ranges, in bytes.
-CLIENT_WEIGHT = 512
-RANGE_WEIGHT = 16
+CLIENT_WEIGHT: Final = 512
+RANGE_WEIGHT: Final = 16
 
 #: Reading a client takes as long as reading this many ranges.
-_RANGES_PER_CLIENT = 5
+_RANGES_PER_CLIENT: Final = 5
+
+_UNLIMITED: Final = 2**60
 
 _NO_RANGES = Ranges()
 
 
+@final
 class DeleteSet:
     """Ranges of clocks for each client: in order, without overlap, adjacent ranges joined."""
 
@@ -41,6 +47,18 @@ class DeleteSet:
         return isinstance(other, DeleteSet) and self._ranges == other._ranges
 
     __hash__ = None  # type: ignore[assignment]
+
+    def begin_client(self, client: int, has_ranges: bool) -> tuple[Ranges, bool]:
+        """Return the ranges of a client to add to, and whether there were none; for :class:`DeleteSetReader`."""
+        ranges = self._ranges.get(client)
+        if ranges is None and has_ranges:
+            ranges = self._ranges[client] = Ranges()
+            return ranges, True
+        return _NO_RANGES if ranges is None else ranges, False
+
+    def count_ranges(self, added: int) -> None:
+        """Count ranges that were added to those of :meth:`begin_client`."""
+        self._count += added
 
     @property
     def weight(self) -> int:
@@ -170,46 +188,77 @@ def read_delete_set(data: bytes, position: int, max_weight: int | None) -> Steps
     """Decode the delete set at a position, in steps.
 
     :param max_weight: the memory that it may take, in bytes; None for no limit.
-    :return: the delete set, the position after it, and whether it is encoded as :meth:`DeleteSet.encode` does it, apart
-        from the order of clients: ranges in order, without overlap, adjacent ones joined.  Only such may be sent on
-        unchanged: clients that receive overlapping ranges of clocks they do not have yet disagree on what is deleted.
+    :return: the delete set, the position after it, and :attr:`DeleteSetReader.in_order`.
     :raises Malformed: if there is none.
     :raises TooLarge: if it would take more memory.
     """
-    result = DeleteSet()
-    in_order = True
-    limit = math.inf if max_weight is None else max_weight
-    remaining = RANGES_PER_STEP
-    clients, position = read_var_uint(data, position)
-    for _ in range(clients):
-        client, position = read_var_uint(data, position)
-        count, position = read_var_uint(data, position)
-        ranges = result.ranges(client)
-        if not ranges and count:
-            ranges = result._ranges[client] = Ranges()
-        else:
-            in_order = False
-        others = result._count - len(ranges)
-        remaining -= _RANGES_PER_CLIENT
-        for _ in range(count):
-            start, position = read_var_uint(data, position)
-            length, position = read_var_uint(data, position)
-            end = start + length
-            if not length or end > MAX_CLOCK:
-                # Yjs fails on an empty range that it has to keep until the structs arrive.
-                raise Malformed("a deleted range is empty, or ends at too high a clock")
-            in_order &= ranges.add(start, end)
-            remaining -= 1
-            if remaining <= 0:
-                result._count = others + len(ranges)
-                if result.weight > limit:
+    reader = DeleteSetReader(data, position, _UNLIMITED if max_weight is None else max_weight)
+    while not reader.read_step():
+        yield
+    return reader.result, reader.position, reader.in_order
+
+
+@final
+class DeleteSetReader:
+    """Decodes a delete set, a step at a time."""
+
+    __slots__ = ("_clients", "_data", "_left", "_limit", "_ranges", "in_order", "position", "result")
+
+    def __init__(self, data: bytes, position: i64, limit: i64) -> None:
+        """:param limit: the memory that the delete set may take, in bytes.
+        :raises Malformed: if no delete set begins at `position`.
+        """
+        clients, position = read_var_uint(data, position)
+        self._data: bytes = data
+        self._limit: i64 = limit
+        # The clients that were not begun, the ranges of the present one that are left, and those that were read.
+        self._clients: i64 = clients
+        self._left: i64 = 0
+        self._ranges: Ranges = _NO_RANGES
+        #: The position of what follows.
+        self.position: i64 = position
+        #: What was read; complete after the last step.
+        self.result = DeleteSet()
+        #: Whether it is encoded as :meth:`DeleteSet.encode` does it, apart from the order of clients: ranges in order,
+        #: without overlap, adjacent ones joined.  Only such may be sent on unchanged: clients that receive overlapping
+        #: ranges of clocks they do not have yet disagree on what is deleted.
+        self.in_order = True
+
+    def read_step(self) -> bool:
+        """Read the ranges of one step, and return whether these were the last.
+
+        :raises Malformed: if the bytes are not a delete set.
+        :raises TooLarge: if it takes more memory than allowed.
+        """
+        if not self._clients and not self._left:
+            return True
+        data, result, position = self._data, self.result, self.position
+        remaining: i64 = RANGES_PER_STEP
+        while remaining > 0:
+            if not self._left:
+                if not self._clients:
                     break
-                yield
-                remaining = RANGES_PER_STEP
-        result._count = others + len(ranges)
-        if result.weight > limit:
-            raise TooLarge("the update has too many deleted ranges or clients")
-        if remaining <= 0:
-            yield
-            remaining = RANGES_PER_STEP
-    return result, position, in_order
+                self._clients -= 1
+                client, position = read_var_uint(data, position)
+                self._left, position = read_var_uint(data, position)
+                self._ranges, is_new = result.begin_client(client, self._left > 0)
+                self.in_order = self.in_order and is_new
+                remaining -= _RANGES_PER_CLIENT
+            ranges = self._ranges
+            count: i64 = len(ranges)
+            while self._left and remaining > 0:
+                start, position = read_var_uint(data, position)
+                length, position = read_var_uint(data, position)
+                end: i64 = start + length
+                if not length or end > MAX_CLOCK:
+                    # Yjs fails on an empty range that it has to keep until the structs arrive.
+                    raise Malformed("a deleted range is empty, or ends at too high a clock")
+                if not ranges.add(start, end):
+                    self.in_order = False
+                self._left -= 1
+                remaining -= 1
+            result.count_ranges(len(ranges) - count)
+            if result.weight > self._limit:
+                raise TooLarge("the update has too many deleted ranges or clients")
+        self.position = position
+        return not self._clients and not self._left

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import re
 from itertools import accumulate
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.steps import VALUES_PER_STEP, Steps
 
 #: How deeply values may be nested; a browser's stack overflows somewhere above.
-MAX_NESTING = 500
+MAX_NESTING: Final = 500
 
 #: Longer texts are checked token by token, in steps: parsing one would create objects of many times its size.
-LONG = 2**12
+LONG: Final = 2**12
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BRACKET = re.compile(r"[\[\]{}]")
@@ -109,7 +109,7 @@ def _skip_characters(text: str, position: int) -> Steps[int]:
 
 def _depth(text: str) -> int:
     brackets = _BRACKET.findall(_STRING.sub("", text))
-    return max(accumulate(1 if bracket in "[{" else -1 for bracket in brackets), default=0)
+    return max(accumulate([1 if bracket in "[{" else -1 for bracket in brackets]), default=0)
 
 
 def _refuse_constant(name: str) -> NoReturn:

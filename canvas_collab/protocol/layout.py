@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_uint
 from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, run_to_completion, sort_descending
-from canvas_collab.protocol.structs import Run, encode_skip
+from canvas_collab.protocol.structs import MAX_CLOCK, Run, encode_skip
 from canvas_collab.protocol.update import Update
 
 
@@ -70,12 +70,13 @@ def decode_with_layout(data: bytes, layout: bytes) -> Update:
             if gap and index:
                 position = _expect(data, position, encode_skip(gap))
                 end += gap
-            found.append(Run(end, end + length, count, data[position : position + size]))
-            position += size
+            stop = position + size
+            if end + length > MAX_CLOCK or stop > len(data):
+                raise Malformed("the layout extends past the end of the update")
+            found.append(Run(end, end + length, count, data[position:stop]))
+            position = stop
             end += length
     decoder.finish()
-    if position > len(data):
-        raise Malformed("the layout extends past the end of the update")
     return Update(runs, DeleteSet.decode(data, position))
 
 

@@ -7,8 +7,16 @@ is its length as such an integer, then its bytes.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Final, final
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
+
 #: The largest integer that JavaScript represents exactly; no well-formed message has a larger one.
-MAX_SAFE_INTEGER = 2**53 - 1
+MAX_SAFE_INTEGER: Final = 2**53 - 1
+
+# The encodings of the integers of one byte.
+_ONE_BYTE = [bytes((number,)) for number in range(0x80)]
 
 
 class Malformed(ValueError):
@@ -24,6 +32,8 @@ def encode_var_uint(number: int) -> bytes:
 
     :raises ValueError: if `number` is negative or above :data:`MAX_SAFE_INTEGER`.
     """
+    if 0 <= number < 0x80:
+        return _ONE_BYTE[number]
     if not 0 <= number <= MAX_SAFE_INTEGER:
         raise ValueError(f"{number} is not between 0 and 2**53 - 1")
     encoded = bytearray()
@@ -34,16 +44,17 @@ def encode_var_uint(number: int) -> bytes:
     return bytes(encoded)
 
 
-def read_var_uint(data: bytes, position: int) -> tuple[int, int]:
+def read_var_uint(data: bytes, position: i64) -> tuple[i64, i64]:
     """Read an unsigned integer of at most 53 bits; returns it and the position after it.
 
     :raises Malformed: if there is none.
     """
     try:
-        byte = data[position]
+        byte: i64 = data[position]
         if byte < 0x80:
             return byte, position + 1
-        number = byte & 0x7F
+        number: i64 = byte & 0x7F
+        shift: i64
         for shift in (7, 14, 21, 28, 35, 42, 49):
             position += 1
             byte = data[position]
@@ -69,6 +80,7 @@ def encode_var_string(text: str) -> bytes:
     return encode_var_bytes(text.encode("utf-8"))
 
 
+@final
 class Decoder:
     """Decodes one message from front to back; every method raises :exc:`Malformed` if the bytes do not allow it."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from typing import final
 
 from canvas_collab.protocol.lib0 import encode_var_uint
 from canvas_collab.protocol.steps import Steps
@@ -16,6 +17,7 @@ Range = tuple[int, int]
 BLOCK_SIZE = 512
 
 
+@final
 class _Block:
     """Consecutive ranges; `encoded` caches their encoding, and is None after a change."""
 
@@ -41,6 +43,7 @@ def _clocks(clocks: Iterable[int] = ()) -> array[int]:
     return array("I", clocks)
 
 
+@final
 class Ranges:
     """Ranges in order, without overlap, adjacent ranges joined; each takes eight bytes."""
 

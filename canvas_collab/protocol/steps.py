@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from heapq import merge
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ Steps: TypeAlias = Generator[None, None, T]
 
 #: How many structs, values, runs or ranges are processed in one step; a struct is the most expensive of these.
 STRUCTS_PER_STEP = 128
-VALUES_PER_STEP = 1000
+VALUES_PER_STEP: Final = 1000
 RUNS_PER_STEP = 256
 RANGES_PER_STEP = 1000
 
@@ -26,7 +26,7 @@ RANGES_PER_STEP = 1000
 SORTED_PER_STEP = 4096
 
 #: How many bytes of structs, or of JSON, are processed in one step.
-BYTES_PER_STEP = 2**15
+BYTES_PER_STEP: Final = 2**15
 
 
 def run_to_completion(steps: Steps[T]) -> T:

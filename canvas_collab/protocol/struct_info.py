@@ -8,8 +8,12 @@ item's *parent* follows and, if 0x20 is set, its key in the parent.
 from __future__ import annotations
 
 import enum
+from typing import Final
 
-ORIGIN, RIGHT_ORIGIN, KEY, KIND = 0x80, 0x40, 0x20, 0x1F
+ORIGIN: Final = 0x80
+RIGHT_ORIGIN: Final = 0x40
+KEY: Final = 0x20
+KIND: Final = 0x1F
 
 
 class Kind(enum.IntEnum):
@@ -30,4 +34,14 @@ class Kind(enum.IntEnum):
 
 # Plain integers for the code that runs for every struct received: comparing with a member of an enumeration takes
 # several times as long.
-GC, DELETED, JSON, BINARY, STRING, EMBED, FORMAT, TYPE, ANY, DOC, SKIP = map(int, Kind)
+GC: Final = 0
+DELETED: Final = 1
+JSON: Final = 2
+BINARY: Final = 3
+STRING: Final = 4
+EMBED: Final = 5
+FORMAT: Final = 6
+TYPE: Final = 7
+ANY: Final = 8
+DOC: Final = 9
+SKIP: Final = 10

@@ -8,37 +8,54 @@ The format is that of Yjs's update format 1 (``readClientsStructRefs`` and ``Ite
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final, final
 
-from attrs import frozen
+from canvas_collab.protocol.content_values import skip_string
+from canvas_collab.protocol.contents import UNFINISHED, ContentSlicer, skip_content, skip_long_content
+from canvas_collab.protocol.lib0 import Malformed, encode_var_uint, read_var_uint
+from canvas_collab.protocol.steps import STRUCTS_PER_STEP, Steps, run_to_completion
+from canvas_collab.protocol.struct_info import GC, KEY, KIND, ORIGIN, RIGHT_ORIGIN, SKIP
 
-from canvas_collab.protocol.contents import UNFINISHED, ContentSlicer, skip_content, skip_long_content, skip_string
-from canvas_collab.protocol.lib0 import Malformed, TooLarge, encode_var_uint, read_var_uint
-from canvas_collab.protocol.steps import BYTES_PER_STEP, STRUCTS_PER_STEP, Steps, run_to_completion
-from canvas_collab.protocol.struct_info import DELETED, GC, KEY, KIND, ORIGIN, RIGHT_ORIGIN, SKIP
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 #: The highest clock that every implementation of Yjs supports; no document edited by people comes near it.
-MAX_CLOCK = 2**32 - 1
+MAX_CLOCK: Final = 2**32 - 1
 
 #: A run ends with the struct that brings it to this many bytes, so that finding a clock in a run takes little time.
-RUN_SIZE = 16 * 2**10
-
-_GC_OR_SKIP = frozenset((GC, SKIP))
+RUN_SIZE: Final = 16 * 2**10
 
 
-@frozen
+@final
 class Run:
     """Consecutive structs of one client without a gap, from `clock` up to, not including, `end`.
 
-    `count` is the number of structs, and `data` their encoding.
+    `count` is the number of structs, and `data` their encoding.  A run never changes.
     """
 
-    clock: int
-    end: int
-    count: int
-    data: bytes
+    # Every struct received is in one: written out, this takes a fraction of the time that a class of attrs does.
+    __slots__ = ("clock", "count", "data", "end")
+
+    def __init__(self, clock: i64, end: i64, count: i64, data: bytes) -> None:
+        self.clock: Final[i64] = clock
+        self.end: Final[i64] = end
+        self.count: Final[i64] = count
+        self.data: Final[bytes] = data
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Run):
+            return NotImplemented
+        is_equal = self.clock == other.clock and self.end == other.end and self.count == other.count
+        return is_equal and self.data == other.data
+
+    def __hash__(self) -> int:
+        return hash((self.clock, self.end, self.count, self.data))
+
+    def __repr__(self) -> str:
+        return f"Run(clock={self.clock}, end={self.end}, count={self.count}, data={self.data!r})"
 
 
-@frozen
+@final
 class Struct:
     """The position of a struct in a run.
 
@@ -46,70 +63,17 @@ class Struct:
     `content`.
     """
 
-    clock: int
-    end: int
-    start: int
-    content: int
-    stop: int
+    __slots__ = ("clock", "content", "end", "start", "stop")
+
+    def __init__(self, clock: i64, end: i64, start: i64, content: i64, stop: i64) -> None:
+        self.clock: Final[i64] = clock
+        self.end: Final[i64] = end
+        self.start: Final[i64] = start
+        self.content: Final[i64] = content
+        self.stop: Final[i64] = stop
 
 
-def read_runs(
-    data: bytes,
-    position: int,
-    count: int,
-    client: int,
-    clock: int,
-    max_runs: int,
-    lists_at_keys: list[tuple[int, int, int]],
-) -> Steps[tuple[list[Run], int]]:
-    """Read `count` structs of a client, the first at `clock`, in steps.
-
-    Returns their runs, none of them much larger than :data:`RUN_SIZE`, and the position after them.
-
-    :param max_runs: the number of runs that are allowed.
-    :param lists_at_keys: the client, the first clock and the end of every item with a key and several values is
-        appended to it.
-    :raises Malformed: if the bytes are not structs, or not structs that every client can read.
-    :raises TooLarge: if there are more runs.
-    """
-    runs: list[Run] = []
-    first, first_clock, in_run = position, clock, 0
-    remaining, step_end = STRUCTS_PER_STEP, position + BYTES_PER_STEP
-    for _ in range(count):
-        start = position
-        length, content, position = _read_struct(data, position, client, clock)
-        if position == UNFINISHED:
-            length, position = yield from _skip_long_content(data, content, data[start] & KIND)
-        if not length or clock + length > MAX_CLOCK:
-            raise Malformed("a struct is empty, or its clock too high")
-        if length > 1 and _has_list_at_key(data[start]):
-            lists_at_keys.append((client, clock, clock + length))
-        if data[start] & KIND == SKIP:
-            if in_run:
-                runs.append(Run(first_clock, clock, in_run, data[first:start]))
-            first, first_clock, in_run = position, clock + length, 0
-        else:
-            in_run += 1
-        clock += length
-        if position - first >= RUN_SIZE and in_run:
-            runs.append(Run(first_clock, clock, in_run, data[first:position]))
-            first, first_clock, in_run = position, clock, 0
-        remaining -= 1
-        if not remaining or position > step_end:
-            if len(runs) > max_runs:
-                raise TooLarge("the update has too many gaps")
-            yield
-            remaining, step_end = STRUCTS_PER_STEP, position + BYTES_PER_STEP
-    if in_run:
-        runs.append(Run(first_clock, clock, in_run, data[first:position]))
-    return runs, position
-
-
-def _has_list_at_key(info: int) -> bool:
-    """Whether an item names its key itself, rather than inheriting it, and has content that can be split."""
-    return info & (ORIGIN | RIGHT_ORIGIN | KEY) == KEY and info & KIND not in (GC, DELETED)
-
-
+@final
 class RunSlicer:
     """Slices a client's run, from front to back, reading its structs once."""
 
@@ -161,7 +125,9 @@ def slice_run(run: Run, start: int, end: int, client: int) -> Run:
 
 def read_structs(run: Run, client: int) -> Iterator[Struct]:
     """Iterate over the structs of a client's run, in order."""
-    return (struct for struct in read_structs_in_steps(run, client) if struct is not None)
+    for struct in read_structs_in_steps(run, client):
+        if struct is not None:
+            yield struct
 
 
 def read_structs_in_steps(run: Run, client: int) -> Iterator[Struct | None]:
@@ -169,9 +135,9 @@ def read_structs_in_steps(run: Run, client: int) -> Iterator[Struct | None]:
     data, position, clock = run.data, 0, run.clock
     for index in range(run.count):
         start = position
-        length, content, position = _read_struct(data, position, client, clock)
+        length, content, position = read_struct(data, position, client, clock)
         if position == UNFINISHED:
-            skipping = _skip_long_content(data, content, data[start] & KIND)
+            skipping = skip_rest_of_struct(data, content, data[start] & KIND)
             while True:
                 try:
                     next(skipping)
@@ -195,17 +161,17 @@ def encode_skip(length: int) -> bytes:
     return bytes((SKIP,)) + encode_var_uint(length)
 
 
-def _read_struct(data: bytes, position: int, client: int, clock: int) -> tuple[int, int, int]:
+def read_struct(data: bytes, position: i64, client: i64, clock: i64) -> tuple[i64, i64, i64]:
     """Validate a client's struct at `position`.
 
     Returns its length in clocks, the position of its content, and the position after it, which is :data:`UNFINISHED` if
     the content is too long for one step.
     """
     try:
-        info = data[position]
-        kind = info & KIND
+        info: i64 = data[position]
+        kind: i64 = info & KIND
         position += 1
-        if kind in _GC_OR_SKIP:
+        if kind in (GC, SKIP):
             if kind == SKIP and info != SKIP:
                 raise Malformed("a skip has fields of an item")
             length, stop = read_var_uint(data, position)
@@ -226,6 +192,7 @@ def _read_struct(data: bytes, position: int, client: int, clock: int) -> tuple[i
     return length, position, stop
 
 
+@final
 class _StructSlicer:
     """Slices one struct, any number of times; :meth:`prepare` must have run before."""
 
@@ -264,7 +231,7 @@ class _StructSlicer:
         return front + encode_var_uint(start - 1) + right_origin + content
 
 
-def _skip_long_content(data: bytes, content: int, kind: int) -> Steps[tuple[int, int]]:
+def skip_rest_of_struct(data: bytes, content: int, kind: int) -> Steps[tuple[int, int]]:
     """Validate the long content of a struct; returns the struct's length in clocks, and the position after it."""
     try:
         return (yield from skip_long_content(data, content, kind))
@@ -272,11 +239,11 @@ def _skip_long_content(data: bytes, content: int, kind: int) -> Steps[tuple[int,
         raise Malformed("the update ends inside a struct") from None
 
 
-def _skip_id(data: bytes, position: int) -> int:
+def _skip_id(data: bytes, position: i64) -> i64:
     return read_var_uint(data, read_var_uint(data, position)[1])[1]
 
 
-def _skip_dependency(data: bytes, position: int, client: int, clock: int) -> int:
+def _skip_dependency(data: bytes, position: i64, client: i64, clock: i64) -> i64:
     """Skip an id that the struct of `client` at `clock` refers to; an id of the same client must be before it.
 
     Yjs waits for structs of other clients that it does not have yet, but fails on a reference to a later struct of the

@@ -7,32 +7,53 @@ the structs; then the delete set.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, final
 
-from attrs import field, frozen
-
-from canvas_collab.protocol.delete_set import DeleteSet, read_delete_set
+from canvas_collab.protocol.delete_set import DeleteSet, DeleteSetReader
 from canvas_collab.protocol.lib0 import Malformed, TooLarge, encode_var_uint, read_var_uint
-from canvas_collab.protocol.poison import check_lists_at_keys, check_runs
+from canvas_collab.protocol.poison import check_lists_at_keys, check_runs, is_harmless
+from canvas_collab.protocol.run_reader import RunReader
 from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, run_to_completion, sort_descending
-from canvas_collab.protocol.structs import MAX_CLOCK, Run, encode_skip, read_runs
+from canvas_collab.protocol.structs import MAX_CLOCK, Run, encode_skip
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64
 
 #: The update without structs and deletions.
 EMPTY_UPDATE = b"\x00\x00"
 
 #: The estimated memory that a run takes beside its data, in bytes, including its share of a list and a dictionary.
-RUN_WEIGHT = 512
+RUN_WEIGHT: Final = 512
+
+#: Updates of up to this many bytes are decoded at once: they take no longer than a step, whatever they contain.
+SMALL_UPDATE: Final = 2**11
+
+_UNLIMITED: Final = 2**60
 
 
-@frozen
+@final
 class Update:
     """A decoded update: for each client its runs, in order and without overlap, and a delete set.
 
-    `encoded` is the encoded update if it is known.
+    `encoded` is the encoded update if it is known, which does not count in comparisons.  An update never changes.
     """
 
-    runs: Mapping[int, Sequence[Run]]
-    deletions: DeleteSet
-    encoded: bytes | None = field(default=None, repr=False, eq=False)
+    __slots__ = ("deletions", "encoded", "runs")
+
+    def __init__(self, runs: dict[int, list[Run]], deletions: DeleteSet, encoded: bytes | None = None) -> None:
+        self.runs: Final[dict[int, list[Run]]] = runs
+        self.deletions: Final[DeleteSet] = deletions
+        self.encoded: Final[bytes | None] = encoded
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Update):
+            return NotImplemented
+        return self.runs == other.runs and self.deletions == other.deletions
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Update(runs={self.runs!r}, deletions={self.deletions!r})"
 
     def __bool__(self) -> bool:
         """Whether the update has any structs or deletions."""
@@ -92,7 +113,8 @@ def decode_update(data: bytes, *, reject_poison: bool = False) -> Update:
         :mod:`canvas_collab.protocol.poison`; for updates received from clients.
     :raises Malformed: if the bytes are not an update that every client can read.
     """
-    return run_to_completion(read_update(data, None, reject_poison=reject_poison))
+    update = read_small_update(data, None, reject_poison)
+    return run_to_completion(read_update(data, None, reject_poison=reject_poison)) if update is None else update
 
 
 def read_update(data: bytes, max_weight: int | None, *, reject_poison: bool = False) -> Steps[Update]:
@@ -101,37 +123,110 @@ def read_update(data: bytes, max_weight: int | None, *, reject_poison: bool = Fa
     :param max_weight: the memory that the update may take, in bytes; None for no limit.
     :raises TooLarge: if it would take more memory.
     """
-    runs: dict[int, list[Run]] = {}
-    lists_at_keys: list[tuple[int, int, int]] = []
-    has_empty = False
-    weight = 0
-    clients, position = read_var_uint(data, 0)
-    for index in range(clients):
-        count, position = read_var_uint(data, position)
+    update = read_small_update(data, max_weight, reject_poison)
+    if update is not None:
+        return update
+    reader = _UpdateReader(data, max_weight)
+    for index in range(reader.clients):
+        client = reader.begin_client()
+        if not client.read_step():
+            yield from client.read_rest()
+        if reject_poison:
+            yield from check_runs(reader.client, client.runs)
+        reader.end_client(client)
+        if index % RUNS_PER_STEP == RUNS_PER_STEP - 1:
+            yield
+    deletions = reader.begin_deletions()
+    while not deletions.read_step():
+        yield
+    if reject_poison:
+        yield from check_lists_at_keys(reader.lists_at_keys, deletions.result)
+    return reader.finish(deletions)
+
+
+def read_small_update(data: bytes, max_weight: int | None, reject_poison: bool) -> Update | None:
+    """:func:`read_update` at once; returns None if the update is too large for that, or suspect."""
+    if len(data) > SMALL_UPDATE or (reject_poison and not is_harmless(data)):
+        return None
+    reader = _UpdateReader(data, max_weight)
+    for _ in range(reader.clients):
+        client = reader.begin_client()
+        if not client.read_step():
+            return None
+        reader.end_client(client)
+    deletions = reader.begin_deletions()
+    if not deletions.read_step() or (reject_poison and reader.lists_at_keys):
+        return None
+    return reader.finish(deletions)
+
+
+@final
+class _UpdateReader:
+    """The parts of an update that were read, and the position in it."""
+
+    __slots__ = (
+        "_data",
+        "_has_empty",
+        "_max_weight",
+        "_position",
+        "_runs",
+        "_weight",
+        "client",
+        "clients",
+        "lists_at_keys",
+    )
+
+    def __init__(self, data: bytes, max_weight: int | None) -> None:
+        self._data: bytes = data
+        self._max_weight: i64 = _UNLIMITED if max_weight is None else max_weight
+        self._weight: i64 = 0
+        self._runs: dict[int, list[Run]] = {}
+        self._has_empty = False
+        #: The clients, first clocks and ends of all items with a key and several values.
+        self.lists_at_keys: list[tuple[int, int, int]] = []
+        #: The client that is being read.
+        self.client: i64 = 0
+        clients, position = read_var_uint(data, 0)
+        #: The number of clients.
+        self.clients: i64 = clients
+        self._position: i64 = position
+
+    def begin_client(self) -> RunReader:
+        """Read what stands before the next client's structs, and return the reader of these."""
+        data = self._data
+        count, position = read_var_uint(data, self._position)
         client, position = read_var_uint(data, position)
         clock, position = read_var_uint(data, position)
-        if client in runs:
+        if client in self._runs:
             raise Malformed("a client occurs twice in an update")
         if clock > MAX_CLOCK:
             raise Malformed("a clock is too high")
-        max_runs = MAX_CLOCK if max_weight is None else (max_weight - weight) // RUN_WEIGHT
-        found, position = yield from read_runs(data, position, count, client, clock, max_runs, lists_at_keys)
-        if reject_poison:
-            yield from check_runs(client, found)
-        runs[client] = found
-        weight += len(found) * RUN_WEIGHT
-        has_empty = has_empty or not found
-        if max_weight is not None and weight > max_weight:
+        self.client = client
+        max_runs: i64 = (self._max_weight - self._weight) // RUN_WEIGHT
+        return RunReader(data, position, count, client, clock, max_runs, self.lists_at_keys)
+
+    def end_client(self, reader: RunReader) -> None:
+        """Add the client's runs."""
+        found = reader.runs
+        self._position = reader.position
+        self._runs[self.client] = found
+        if not found:
+            self._has_empty = True
+        self._weight += len(found) * RUN_WEIGHT
+        if self._weight > self._max_weight:
             raise TooLarge("the update has too many clients or gaps")
-        if index % RUNS_PER_STEP == RUNS_PER_STEP - 1:
-            yield
-    if has_empty:
-        runs = {client: found for client, found in runs.items() if found}
-    max_deletions = None if max_weight is None else max_weight - weight
-    deletions, position, in_order = yield from read_delete_set(data, position, max_deletions)
-    if reject_poison:
-        yield from check_lists_at_keys(lists_at_keys, deletions)
-    return Update(runs, deletions, data[:position] if in_order and not has_empty else None)
+
+    def begin_deletions(self) -> DeleteSetReader:
+        """Return the reader of the delete set."""
+        return DeleteSetReader(self._data, self._position, self._max_weight - self._weight)
+
+    def finish(self, deletions: DeleteSetReader) -> Update:
+        """Return the update."""
+        runs = self._runs
+        if self._has_empty:
+            runs = {client: found for client, found in runs.items() if found}
+        is_canonical = deletions.in_order and not self._has_empty
+        return Update(runs, deletions.result, self._data[: deletions.position] if is_canonical else None)
 
 
 def encode_update(runs: Mapping[int, Sequence[Run]], deletions: DeleteSet) -> bytes:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from canvas_collab.document import document as document_module
 from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.document.run_list import find_gaps
-from canvas_collab.protocol import delete_set, structs, update
+from canvas_collab.protocol import delete_set, run_reader, structs, update
 from canvas_collab.protocol.ranges import Range
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.structs import Run
@@ -28,6 +28,7 @@ def one_unit_per_step(monkeypatch: pytest.MonkeyPatch) -> None:
         (update, "RUNS_PER_STEP"),
         (delete_set, "RANGES_PER_STEP"),
         (structs, "STRUCTS_PER_STEP"),
+        (run_reader, "STRUCTS_PER_STEP"),
     ):
         monkeypatch.setattr(module, name, 1)
 

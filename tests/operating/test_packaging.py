@@ -22,13 +22,25 @@ from canvas_collab import __version__
 from tests.support.daemons import PATIENCE, ROOT, daemon_environment
 from tests.support.databases import TestDatabase
 
-SOURCES = ("canvas_collab", "sql", "twisted", "setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = (
+    "canvas_collab",
+    "build_backend",
+    "sql",
+    "twisted",
+    "setup.cfg",
+    "setup.py",
+    "pyproject.toml",
+    "MANIFEST.in",
+    "README.md",
+    "LICENSE",
+)
 
 #: What earlier builds and `twistd` may have left in a checkout.
 LEFTOVERS = (
     "build/lib/canvas_collab/removed.py",
     "build/lib/canvas_collab/sql/0000_removed.sql",
     f"build/bdist.{sysconfig.get_platform()}/wheel/canvas_collab/unpacked.py",
+    f"canvas_collab/protocol/compiled{sysconfig.get_config_var('EXT_SUFFIX')}",
     "twisted/plugins/dropin.cache",
 )
 
@@ -64,7 +76,7 @@ def copy_checkout(directory: Path) -> Path:
     """Copy what is built from the checkout into a directory, and return that."""
     for name in SOURCES:
         if (ROOT / name).is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", "dropin.cache")
+            ignored = shutil.ignore_patterns("__pycache__", "dropin.cache", "*.so", "compiled.*.txt")
             shutil.copytree(ROOT / name, directory / name, ignore=ignored)
         else:
             shutil.copy(ROOT / name, directory)
@@ -85,6 +97,8 @@ def files_to_install() -> set[str]:
 def run(*command: str, cwd: Path | None = None) -> str:
     """Run a command, which must succeed, and return its output."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
+    # Compiling takes a minute; tests/operating/test_compilation.py does it.
+    environment["CANVAS_COLLAB_PURE"] = "1"
     ended = subprocess.run(
         command,
         cwd=cwd,
@@ -143,6 +157,7 @@ def test_the_wheel_holds_the_plugin_the_migrations_and_the_types_and_nothing_of_
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         metadata = archive.read(f"canvas_collab-{__version__}.dist-info/METADATA").decode()
     assert names == files_to_install()
+    assert wheel.name.endswith("-py3-none-any.whl")
     assert "Requires-Python: >=3.10" in metadata
     assert "# Canvas Collab" in metadata
 

@@ -26,7 +26,7 @@ def run(*arguments: str, given: bytes | None = None, **environment: str) -> subp
     :param environment: further environment variables.
     """
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "TMPDIR")}
-    kept.update({name: value for name, value in os.environ.items() if name.startswith("COV")})
+    kept.update({name: value for name, value in os.environ.items() if name.startswith(("COV", "CANVAS_COLLAB_PURE"))})
     return subprocess.run(
         [sys.executable, "-m", "canvas_collab", *arguments],
         input=given,

@@ -220,7 +220,7 @@ def daemon_environment(database: TestDatabase | None, **overrides: object) -> di
         name: value
         for name, value in os.environ.items()
         if name in ("PATH", "HOME", "LANG", "TMPDIR", "USER", "VIRTUAL_ENV", "XDG_RUNTIME_DIR")
-        or name.startswith(("COVERAGE", "COV_"))
+        or name.startswith(("COVERAGE", "COV_", "CANVAS_COLLAB_PURE"))
     }
     environment.update(
         PYTHONPATH=str(ROOT),

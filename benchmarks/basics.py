@@ -18,11 +18,11 @@ from websockets.sync.client import connect
 
 from benchmarks.generator.measurement import percentile
 from benchmarks.installation import installation
+from canvas_collab.access.access_list import AccessList
 from canvas_collab.access.authentication import Credential, Sessions, Source
 from canvas_collab.access.authorization import Authorizer
 from canvas_collab.access.fair_semaphore import FairSemaphore
 from canvas_collab.access.origins import OriginPolicy
-from canvas_collab.access.roles import AccessList
 from canvas_collab.config.settings import Settings
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.database.pool import Database

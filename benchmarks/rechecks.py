@@ -16,12 +16,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, react
 
 from benchmarks.installation import postgres
+from canvas_collab.access.access_list import AccessList
 from canvas_collab.access.authentication import Credential, Session, Sessions, Source
 from canvas_collab.access.authorization import Authorization, Authorizer
 from canvas_collab.access.batch_authorization import BatchAuthorizer
 from canvas_collab.access.fair_semaphore import FairSemaphore
 from canvas_collab.access.origins import OriginPolicy
-from canvas_collab.access.roles import Access, AccessList
+from canvas_collab.access.roles import Access
 from canvas_collab.config.application import RoutingSettings
 from canvas_collab.config.connections import ConnectionLimits
 from canvas_collab.counters import Counters

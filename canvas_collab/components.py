@@ -7,12 +7,12 @@ from typing import Any
 
 from twisted.internet.task import Cooperator
 
+from canvas_collab.access.access_list import AccessList
 from canvas_collab.access.authentication import Sessions
 from canvas_collab.access.authorization import Authorizer
 from canvas_collab.access.batch_authorization import BatchAuthorizer
 from canvas_collab.access.fair_semaphore import FairSemaphore
 from canvas_collab.access.origins import OriginPolicy
-from canvas_collab.access.roles import AccessList
 from canvas_collab.config.settings import Settings
 from canvas_collab.counters import Counters
 from canvas_collab.database.catalogue import Catalogue

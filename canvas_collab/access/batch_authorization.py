@@ -7,9 +7,10 @@ from typing import TypeAlias
 
 from twisted.internet.task import Cooperator
 
+from canvas_collab.access.access_list import AccessList
 from canvas_collab.access.authentication import Credential, Sessions, Unauthenticated, session_of
 from canvas_collab.access.authorization import Authorization, Denied, denied_unauthenticated, permit
-from canvas_collab.access.roles import AccessList, diagram_of
+from canvas_collab.access.roles import diagram_of
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database, Row
 from canvas_collab.protocol.steps import Steps

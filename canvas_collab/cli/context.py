@@ -40,11 +40,11 @@ class Context:
             return
         if not (settings.process.data_dir / "postgres").is_dir():
             raise CommandError("Set DATABASE_URL: there is no embedded database either.")
-        settings, service = start_embedded_database(settings)
+        settings, server = start_embedded_database(settings)
         try:
             yield settings.database.url
         finally:
-            service.stopService()
+            server.release()
 
     @contextmanager
     def repository(self) -> Iterator[DocumentRepository]:

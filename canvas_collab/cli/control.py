@@ -15,8 +15,7 @@ from canvas_collab.cli.context import Context, as_json, pass_context
 from canvas_collab.cli.errors import CommandError
 from canvas_collab.cli.formatting import format_size, plural
 from canvas_collab.cli.group import cli
-from canvas_collab.control.listener import control_path
-from canvas_collab.control.requests import MAX_DRAIN_TIME
+from canvas_collab.control.interface import MAX_DRAIN_TIME, control_path
 
 #: The socket of the daemon that runs under the unit of the repository.
 SYSTEMD_SOCKET = "/run/canvas-collab/control.sock"

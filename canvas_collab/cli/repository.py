@@ -20,7 +20,7 @@ from canvas_collab.database.schemas import find_schemas
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import DocumentDamaged, Snapshot, read_document
 from canvas_collab.document.restoring import document_before
-from canvas_collab.persistence.loading import make_snapshot
+from canvas_collab.persistence.columns import make_snapshot
 from canvas_collab.persistence.statements import APPEND, LOAD, LOCK_SNAPSHOT, RESET_CHANNEL, WRITE_SNAPSHOT
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import Update, decode_update

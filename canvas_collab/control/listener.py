@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -36,14 +36,6 @@ REQUEST_TIMEOUT = 10.0
 
 #: How many lines of an answer are made before other work has its turn.
 LINES_PER_STEP = 50
-
-
-def control_path(configured: str, environment: Mapping[str, str]) -> str:
-    """Return the path of the control socket: the configured one, or one in systemd's runtime directory, or none."""
-    if configured:
-        return configured
-    directory = environment.get("RUNTIME_DIRECTORY", "").partition(":")[0]
-    return f"{directory}/control.sock" if directory else ""
 
 
 class ControlProtocol(LineOnlyReceiver):

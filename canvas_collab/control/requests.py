@@ -8,14 +8,12 @@ from typing import Any, Protocol
 from twisted.logger import Logger
 
 from canvas_collab.access.authorization import Denied
+from canvas_collab.control.interface import MAX_DRAIN_TIME
 from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.rooms import Rooms
 from canvas_collab.websocket.server import ServerFactory
 from canvas_collab.websocket.server_protocol import ServerProtocol
-
-#: The bounds of the time that draining may take, in seconds.
-MAX_DRAIN_TIME = 3600.0
 
 #: A line of an answer, as JSON's types.
 Item = dict[str, Any]

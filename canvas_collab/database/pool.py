@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from txpostgres import txpostgres
 
 from canvas_collab.database.connection import ReconnectingConnection, with_keepalive
-from canvas_collab.database.errors import translate_error
+from canvas_collab.database.error_translation import translate_error
 from canvas_collab.timeouts import wait_at_most
 
 Parameters: TypeAlias = Sequence[object] | Mapping[str, object]

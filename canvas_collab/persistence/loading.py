@@ -15,6 +15,7 @@ from canvas_collab.database.pool import Database, Transaction
 from canvas_collab.database.tables import Tables
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import DocumentDamaged, Snapshot
+from canvas_collab.persistence.columns import make_snapshot
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import read_update
@@ -131,11 +132,6 @@ class DocumentReader:
                 after = page[-1][0]
             if len(rows) < PAGE_ENTRIES and len(page) == len(rows):
                 return
-
-
-def make_snapshot(data: bytes, layout: memoryview | None, checksum: memoryview | None) -> Snapshot:
-    """Return the snapshot that is in these columns."""
-    return Snapshot(data, None if layout is None else bytes(layout), None if checksum is None else bytes(checksum))
 
 
 class DocumentBuilder:

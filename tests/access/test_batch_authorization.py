@@ -12,12 +12,13 @@ import pytest_twisted
 from attrs import evolve
 from twisted.internet import reactor
 
+from canvas_collab.access.access_list import AccessList
 from canvas_collab.access.authentication import Credential, Sessions, Source
 from canvas_collab.access.authorization import Authorization, Authorizer, Denied
 from canvas_collab.access.batch_authorization import BatchAuthorizer, Claim
 from canvas_collab.access.fair_semaphore import FairSemaphore
 from canvas_collab.access.origins import OriginPolicy
-from canvas_collab.access.roles import Access, AccessList
+from canvas_collab.access.roles import Access
 from canvas_collab.config.application import RoutingSettings
 from canvas_collab.database.catalogue import read_catalogue
 from canvas_collab.database.pool import Database

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from canvas_collab.control.listener import MAX_CONNECTIONS, MAX_REQUEST, control_path
+from canvas_collab.control.interface import control_path
+from canvas_collab.control.listener import MAX_CONNECTIONS, MAX_REQUEST
 from tests.conftest import StartDaemon
 from tests.support.clients import Client, Refused, typed
 from tests.support.commands import run

@@ -85,9 +85,7 @@ class Stage:
 
 @pytest.fixture
 def stage(mortal: RestartablePostgreSQL, start_daemon: StartDaemon) -> Iterator[Stage]:
-    with mortal.database() as database, StallingProxy(database.url) as proxy:
-        database.create_auth_tables()
-        database.migrate()
+    with mortal.migrated_database() as database, StallingProxy(database.url) as proxy:
         yield Stage(mortal, database, proxy, start_daemon)
 
 

@@ -47,9 +47,7 @@ def wait_for_all(clients: list[Client], words: list[str], deadline: float) -> No
 def test_two_daemons_show_the_same_soon_after_postgresql_was_restarted_each_time(
     mortal: RestartablePostgreSQL, start_daemon: StartDaemon
 ) -> None:
-    with mortal.database() as database:
-        database.create_auth_tables()
-        database.migrate()
+    with mortal.migrated_database() as database:
         ada = database.add_user("ada")
         database.add_diagram("one", ada)
         daemons = [start_daemon(database) for _ in range(2)]

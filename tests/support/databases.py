@@ -120,6 +120,7 @@ class PostgreSQL:
 
     def __init__(self, server: Any) -> None:
         self._server = server
+        self._template: str | None = None
 
     def url(self, name: str) -> str:
         """Return the URL of a database."""
@@ -127,12 +128,33 @@ class PostgreSQL:
         return url
 
     @contextmanager
-    def database(self) -> Iterator[TestDatabase]:
-        """Create an empty database, and drop it at the end of the with statement."""
-        name = f"test_{secrets.token_hex(6)}"
-        administration = TestDatabase(self.url("postgres"))
-        administration.query(f"CREATE DATABASE {name}")
+    def database(self, template: str = "template1") -> Iterator[TestDatabase]:
+        """Create a database, and drop it at the end of the with statement; an empty one unless a template is given."""
+        name = self._create(template)
         try:
             yield TestDatabase(self.url(name))
         finally:
-            administration.query(f"DROP DATABASE {name} WITH (FORCE)")
+            self._administer(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @contextmanager
+    def migrated_database(self) -> Iterator[TestDatabase]:
+        """Create a database with Better Auth's tables and the daemon's, and drop it at the end of the with statement.
+
+        It is a copy of one that is made for the first test: making the tables each time would take longer.
+        """
+        if self._template is None:
+            name = self._create("template1")
+            database = TestDatabase(self.url(name))
+            database.create_auth_tables()
+            database.migrate()
+            self._template = name
+        with self.database(self._template) as database:
+            yield database
+
+    def _create(self, template: str) -> str:
+        name = f"test_{secrets.token_hex(6)}"
+        self._administer(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return name
+
+    def _administer(self, statement: str) -> None:
+        TestDatabase(self.url("postgres")).query(statement)

@@ -19,7 +19,6 @@ from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database
 from canvas_collab.document.document import Document
 from canvas_collab.persistence.journal import Journal
-from canvas_collab.persistence.store import LogEntry
 from canvas_collab.rooms.awareness import Awareness
 from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.pacing import FlushPacer
@@ -27,28 +26,27 @@ from canvas_collab.rooms.rechecking import Rechecker
 from canvas_collab.rooms.rechecks import Rechecks
 from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
+from canvas_collab.tracing.hooks import Tracing
 
 #: Awareness is sent at most once in so many seconds: screens show no more, and every client that hears it echoes it.
 AWARENESS_WINDOW = 0.005
 
 
 def room_factory(
-    reactor: Any, settings: Settings, journal: Journal, counters: Counters
+    reactor: Any, settings: Settings, journal: Journal, counters: Counters, tracing: Tracing
 ) -> Callable[[str, Document], Room[Connection]]:
     """Makes rooms from documents."""
     awareness, pacing = settings.awareness, settings.pacing
     longest_window = pacing.flush_max_ms / 1000
 
-    def append(document_id: str, user_id: str, update: bytes) -> None:
-        journal.append(LogEntry(document_id, user_id, update))
-
     def make(name: str, document: Document) -> Room[Connection]:
+        append, pacer = tracing.trace_room(journal.append, pacing.fanout_share, longest_window)
         return Room(
             reactor,
             name,
             document,
             Awareness(awareness.max_clients, awareness.max_remembered),
-            FlushPacer(pacing.fanout_share, longest_window),
+            pacer,
             FlushPacer(pacing.fanout_share / 2, longest_window, AWARENESS_WINDOW),
             append,
             counters,

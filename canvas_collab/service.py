@@ -44,6 +44,7 @@ from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
 from canvas_collab.scheduling import make_cooperator
 from canvas_collab.supervision import SystemdNotifier
+from canvas_collab.tracing.switch import make_tracing
 from canvas_collab.websocket.admission import Admission
 from canvas_collab.websocket.monitor import ConnectionMonitor
 from canvas_collab.websocket.rates import RateLimiter
@@ -71,6 +72,7 @@ def collaboration_service(
     """
     cooperator = make_cooperator(reactor)
     counters = Counters()
+    tracing = make_tracing(reactor, settings.process.tracing)
 
     # The database. The reserved connections are for the journal, rechecks and health, each with one statement at a
     # time: however many clients sign in or open documents, none of these waits for a connection.
@@ -86,7 +88,7 @@ def collaboration_service(
     snapshots = Snapshots(reactor, store.fold, settings.snapshots.debounce, settings.snapshots.max_wait, counters)
     journal = Journal(
         reactor,
-        store,
+        tracing.trace_log(store),
         settings.journal.interval_ms / 1000,
         settings.journal.queue_max,
         snapshots.changed,
@@ -106,7 +108,7 @@ def collaboration_service(
         await journal.when_committed(name)
         await snapshots.unloaded(name)
 
-    make_room = room_factory(reactor, settings, journal, counters)
+    make_room = room_factory(reactor, settings, journal, counters, tracing)
     rooms = Rooms(reactor, load, save, release_free_memory, journal.when_committed)
 
     # Rechecks of the clients in these rooms.
@@ -161,7 +163,7 @@ def collaboration_service(
         reactor,
         settings.websocket,
         opener,
-        router.handler,
+        tracing.trace_handlers(router.handler),
         cooperator,
         counters,
         Admission(reactor, settings.websocket, settings.address_limits, counters.limits),
@@ -226,6 +228,7 @@ def collaboration_service(
             *before,
             # Stops late, so that it can answer that the daemon is stopping.
             strports.service(health_endpoint, health_site(health, exporter(counters, gauges)), reactor=reactor),
+            *tracing.services(),
             reserved,
             shared,
             LatenessMeter(reactor, counters.reactor_lateness),

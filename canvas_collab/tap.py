@@ -25,6 +25,7 @@ from canvas_collab.embedded_postgres import EmbeddedPostgres
 from canvas_collab.listening import listening_error
 from canvas_collab.logs import FORMATS, log_observer
 from canvas_collab.service import collaboration_service
+from canvas_collab.tracing.switch import tracing_problems
 
 
 class Options(usage.Options):
@@ -62,6 +63,8 @@ def makeService(options: Options) -> IService:
     embedded: EmbeddedPostgres | None = None
     try:
         settings = Settings.from_environment(os.environ)
+        if problems := tracing_problems(settings.process.tracing, os.environ):
+            raise ConfigurationError(problems)
         _require_endpoints(reactor, options)
         _require_ports(settings.listen, options)
         if not settings.database.url:

@@ -38,6 +38,13 @@ class ProcessSettings:
         "How events are written: `json`, an object a line, or `text`, a line to read. Empty: `text` on a terminal, "
         "otherwise `json`.",
     )
+    tracing: bool = setting(
+        "TRACING",
+        False,
+        variables.switch,
+        "Whether to export [traces](traces.md) of edits with OpenTelemetry. Needs the extra `tracing`, and "
+        "OpenTelemetry's own variables.",
+    )
     data_dir: Path = setting(
         "DATA_DIR",
         Path(".canvas-collab"),

@@ -12,6 +12,7 @@ from canvas_collab.cli.doctor.finding import Finding, ok, problem, warning
 from canvas_collab.config.application import AuthSettings
 from canvas_collab.config.setting import Variable, variable_of
 from canvas_collab.config.settings import Settings
+from canvas_collab.tracing.switch import tracing_problems
 
 CHECK = "environment"
 
@@ -36,6 +37,7 @@ _REMEDIES = {
 def check_environment(environment: Mapping[str, str]) -> list[Finding]:
     """Check the variables that the daemon would read."""
     settings, sentences = Settings.read(environment)
+    sentences += tracing_problems(settings.process.tracing, environment)
     findings = [
         problem(CHECK, sentence, _REMEDIES.get(sentence.split(maxsplit=1)[0], _CORRECT)) for sentence in sentences
     ]

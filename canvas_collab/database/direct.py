@@ -200,9 +200,8 @@ class DirectConnection(Service):
 
     def _failed(self, error: psycopg2.Error) -> None:
         """A statement, or the connection, has failed."""
-        if self._raw.closed or (
-            requires_reconnect(Failure(error)) and not isinstance(error, psycopg2.errors.QueryCanceled)
-        ):
+        stays = isinstance(error, (*_PREPARED_IN_VAIN, psycopg2.errors.QueryCanceled))
+        if self._raw.closed or (not stays and requires_reconnect(Failure(error))):
             self._lost(error)
         elif self._running is not None:
             self._fail_running(error)
@@ -235,9 +234,11 @@ class DirectConnection(Service):
         try:
             [(process_id,)] = await self._connection.runQuery("SELECT pg_backend_pid()")
             # A pooler gives its clients numbers of its own.
-            self._is_prepared = process_id == self._connection.info.backend_pid
-            if self._is_prepared:
+            if process_id == self._connection.info.backend_pid:
                 await self._connection.runOperation(self._prepare)
+                self._is_prepared = True
+            else:
+                self._unprepared("a connection pooler is in between")
         except Exception as error:
             if self._connection.detector.connectionIsDead:
                 # It is being reconnected, and set up again after that.

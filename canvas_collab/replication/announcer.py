@@ -74,6 +74,10 @@ class AppendAnnouncer(Service):
         self._call: IDelayedCall | None = None
         self._sending: Deferred[None] | None = None
 
+    def startService(self) -> None:
+        """Start sending."""
+        Service.startService(self)
+
     def stopService(self) -> Deferred[None]:
         """Send what is pending, if it can be sent now."""
         Service.stopService(self)

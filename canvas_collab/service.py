@@ -27,6 +27,7 @@ from canvas_collab.health import Health, ServiceStatus, health_site
 from canvas_collab.limits.users import UserConnections
 from canvas_collab.memory import release_free_memory, tune_garbage_collection
 from canvas_collab.metrics import Gauges, LatenessMeter, exporter
+from canvas_collab.persistence.appending import journal_connection
 from canvas_collab.persistence.compactor import abort_compactions, compact_in_background
 from canvas_collab.persistence.durability import DurabilityCheck
 from canvas_collab.persistence.journal import Journal
@@ -34,6 +35,7 @@ from canvas_collab.persistence.pruning import LogPruner
 from canvas_collab.persistence.shutdown_flush import ShutdownFlush
 from canvas_collab.persistence.snapshots import Snapshots
 from canvas_collab.persistence.store import DocumentStore
+from canvas_collab.replication.announcer import AppendAnnouncer
 from canvas_collab.replication.follower import LogFollower
 from canvas_collab.replication.log_reader import LogReader
 from canvas_collab.replication.notifications import Notifications
@@ -81,10 +83,20 @@ def collaboration_service(
     reserved = Database(reactor, settings.database.url, reserved_count)
     shared = Database(reactor, settings.database.url, shared_count)
     durability = DurabilityCheck(reactor, shared)
+    # The journal has a connection of its own besides, and uses the reserved ones for what that cannot do.
+    journal_database = journal_connection(reactor, settings.database.url, catalogue)
 
     # Documents on disk.
     history_retention = settings.snapshots.history_retention
-    store = DocumentStore(shared, catalogue, compact_in_background, history_retention, reserved, cooperator)
+    store = DocumentStore(
+        shared,
+        catalogue,
+        compact_in_background,
+        history_retention,
+        reserved,
+        cooperator,
+        journal_database,
+    )
     snapshots = Snapshots(reactor, store.fold, settings.snapshots.debounce, settings.snapshots.max_wait, counters)
     journal = Journal(
         reactor,
@@ -143,7 +155,10 @@ def collaboration_service(
         notifications_missed,
         resets.reset,
         rechecks.access_changed,
+        lambda: announcer.other_appeared(),
     )
+    announcer = AppendAnnouncer(reactor, reserved, store.origin, lambda: notifications.is_alone)
+    store.on_append = announcer.appended
 
     # Clients.
     lookups = FairSemaphore(shared_count, settings.database.max_waiting_lookups)
@@ -231,10 +246,12 @@ def collaboration_service(
             *tracing.services(),
             reserved,
             shared,
+            journal_database,
             LatenessMeter(reactor, counters.reactor_lateness),
             durability,
             follower,
             notifications,
+            announcer,
             journal,
             snapshots,
             pruner,

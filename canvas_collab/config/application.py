@@ -116,7 +116,7 @@ class DatabaseSettings:
         variables.integer(2, 100),
         "The number of connections to PostgreSQL. Two of them (one, if there are fewer than four) are reserved for the "
         "journal, for rechecks of open connections, and for `/health`; sign-ins, loading and snapshots share the "
-        "others. One more connection, outside the pool, listens for notifications.",
+        "others. Two more connections, outside the pool, append to the log and listen for notifications.",
     )
     max_waiting_lookups: int = setting(
         "MAX_WAITING_LOOKUPS",

@@ -52,7 +52,7 @@ def reconnect_delays() -> Iterator[float]:
         yield backoff.next_delay()
 
 
-def _requires_reconnect(failure: Failure) -> bool:
+def requires_reconnect(failure: Failure) -> bool:
     """Return whether a connection must be reconnected after this failure.
 
     "Read only" may be true of the server that the connection leads to, or come from a setting that was read when it was
@@ -114,7 +114,7 @@ class ReconnectingConnection(_UnwatchedWhilePolling, txpostgres.Connection):  # 
     cursorFactory = _Cursor
 
     def __init__(self, reactor: Any = None, cooperator: Any = None) -> None:
-        detector = DeadConnectionDetector(_requires_reconnect, reconnect_delays, reactor)
+        detector = DeadConnectionDetector(requires_reconnect, reconnect_delays, reactor)
         super().__init__(reactor, cooperator, detector=detector)
 
     def connect(self, *arguments: object, **keywords: object) -> Deferred[Any]:

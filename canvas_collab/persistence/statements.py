@@ -5,10 +5,6 @@ They are templates: :meth:`.Tables.fill` replaces ``{documents}`` and ``{log}`` 
 
 from __future__ import annotations
 
-#: The ``NOTIFY`` channel for appends: whoever appends to the log notifies it in the same transaction, with the payload
-#: ``ORIGIN FIRST_ID LAST_ID``.
-LOG_CHANNEL = "canvas_collab_log"
-
 #: The channel for resets: whoever replaces a stored document by one with less content notifies it in the same
 #: transaction, with the document's name.
 RESET_CHANNEL = "canvas_collab_reset"
@@ -28,26 +24,30 @@ LOCK_TIMEOUT_MS = 100
 
 SET_LOCK_TIMEOUT = f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};"
 
+#: Waits for as long as the database's settings say.
+RESET_LOCK_TIMEOUT = "SET LOCAL lock_timeout = DEFAULT;"
+
 # The join replaces the id of a user whose account was deleted in the meantime by NULL; the edit is kept.
-APPEND = f"""
+APPEND = """
     WITH batch AS (
-        SELECT * FROM unnest(%s::text[], %s::text[]::{{user_id_type}}[], %s::bytea[])
+        SELECT * FROM unnest(%s::text[], %s::text[]::{user_id_type}[], %s::bytea[])
             WITH ORDINALITY AS entry (document_id, user_id, update, position)
     ), created AS (
-        INSERT INTO {{documents}} (id, data)
+        INSERT INTO {documents} (id, data)
         SELECT DISTINCT document_id, '\\x0000'::bytea FROM batch ORDER BY document_id
         ON CONFLICT (id) DO NOTHING
     ), added AS (
-        INSERT INTO {{log}} (document_id, user_id, update)
+        INSERT INTO {log} (document_id, user_id, update)
         SELECT batch.document_id, author.id, batch.update
-          FROM batch LEFT JOIN {{user_table}} AS author ON author.id = batch.user_id
+          FROM batch LEFT JOIN {user_table} AS author ON author.id = batch.user_id
          ORDER BY batch.position
         RETURNING id
     )
-    SELECT min(id), max(id), count(id),
-           pg_notify('{LOG_CHANNEL}', concat_ws(' ', %s::text, min(id), max(id)))
-      FROM added
+    SELECT min(id), max(id), count(id) FROM added
 """
+
+#: The types of its parameters.
+APPEND_TYPES = ("text[]", "text[]", "bytea[]")
 
 LOCKED_DOCUMENTS = """
     WITH free AS (SELECT id FROM {documents} WHERE id = ANY(%(ids)s) FOR KEY SHARE SKIP LOCKED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
 from attrs import frozen
@@ -12,13 +12,15 @@ from twisted.internet.task import Cooperator
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
-from canvas_collab.database.bytea import ByteaArray
 from canvas_collab.database.catalogue import Catalogue
-from canvas_collab.database.errors import LockTimeout
-from canvas_collab.database.large_values import CHUNK_SIZE, ChunkSender
-from canvas_collab.database.pool import Database, Row, Transaction
+from canvas_collab.database.direct import DirectConnection
+from canvas_collab.database.large_values import ChunkSender
+from canvas_collab.database.pool import Database, Transaction
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import Snapshot, fold, needs_compaction, with_checksum
+from canvas_collab.persistence.appending import Appended, LogAppender
+from canvas_collab.persistence.appending import DocumentsLocked as DocumentsLocked
+from canvas_collab.persistence.appending import LogEntry as LogEntry
 from canvas_collab.persistence.compactor import CompactionDeferred, CompactionFailed
 from canvas_collab.persistence.loading import (
     PAGE_ENTRIES,
@@ -27,14 +29,11 @@ from canvas_collab.persistence.loading import (
 )
 from canvas_collab.persistence.seen_ids import SeenIds
 from canvas_collab.persistence.statements import (
-    APPEND,
     COMPACTION_STATE,
     LOCK_DOCUMENT,
-    LOCKED_DOCUMENTS,
     MARK_MERGED,
     PRUNE,
     RESET_AT,
-    SET_LOCK_TIMEOUT,
     WRITE_COMPACTED_SIZE,
     WRITE_DELETIONS,
     WRITE_SNAPSHOT,
@@ -44,27 +43,6 @@ from canvas_collab.scheduling import run
 
 #: The checksum of up to so many bytes is computed on the reactor's thread: handing it to another takes longer.
 SMALL_SNAPSHOT = 2**16
-
-
-@frozen
-class LogEntry:
-    """An update to append to the log, and the id of the user who made it."""
-
-    document_id: str
-    user_id: str
-    update: bytes
-
-
-class DocumentsLocked(Exception):
-    """Entries cannot be appended now: another transaction has locked a row that they refer to.
-
-    `documents` are the ids of the documents whose rows are locked.  It is empty if that is unknown: a user's row is
-    locked, or that of a document which the other transaction is adding.
-    """
-
-    def __init__(self, documents: Iterable[str] = ()) -> None:
-        super().__init__("another transaction has locked a row")
-        self.documents = frozenset(documents)
 
 
 @frozen
@@ -123,15 +101,18 @@ class DocumentStore:
         retention: float,
         journal_database: Database,
         cooperator: Cooperator,
+        journal_connection: DirectConnection | None = None,
     ) -> None:
         """:param retention: for how many seconds deleted content and the log's entries are kept.
         :param journal_database: the pool that :meth:`append` uses.
         :param cooperator: interleaves reading and merging documents with other work.
+        :param journal_connection: the connection that :meth:`append` uses instead of the pool where it can.
         """
         self._database = database
-        self._journal_database = journal_database
         self._fill = catalogue.tables.fill
-        self._append = self._fill(APPEND, user_table=catalogue.user_table, user_id_type=catalogue.user_id_type)
+        self._appender = LogAppender(journal_database, catalogue, journal_connection)
+        #: Called with what was appended, after each commit.
+        self.on_append: Callable[[Appended, Sequence[LogEntry]], None] = lambda appended, entries: None
         self._reader = DocumentReader(catalogue.tables)
         #: Identifies this daemon in the notifications of appends.
         self.origin = secrets.token_hex(8)
@@ -163,41 +144,12 @@ class DocumentStore:
         return StoredDocument(builder.document, stored.snapshot.size, unmerged_size, stored.reset_at)
 
     async def append(self, entries: Sequence[LogEntry]) -> None:
-        """Append entries to the log, in their order, all or none.
-
-        :raises ValuesRefused: if a constraint or a trigger refuses one of them.
-        :raises DocumentsLocked: if another transaction has locked a row that one of them refers to.
-        """
-        document_ids = [entry.document_id for entry in entries]
-        user_ids = [entry.user_id for entry in entries]
-        updates = [entry.update for entry in entries]
-
-        async def insert(prefix: str) -> Row:
-            if len(updates) == 1 and len(updates[0]) > CHUNK_SIZE:
-                [row] = await self._journal_database.transaction(lambda transaction: insert_large(transaction, prefix))
-            else:
-                values = document_ids, user_ids, ByteaArray(updates), self.origin
-                [row] = await self._journal_database.query(prefix + self._append, values)
-            return row
-
-        async def insert_large(transaction: Transaction, prefix: str) -> list[Row]:
-            sent = await ChunkSender(transaction).send(updates[0])
-            values = document_ids, user_ids, sent.as_array(), self.origin
-            return await transaction.query(prefix + self._append, values)
-
-        try:
-            first, last, count, _ = await insert(SET_LOCK_TIMEOUT)
-        except LockTimeout as error:
-            if error.is_row_lock:
-                rows = await self._journal_database.query(
-                    self._fill(LOCKED_DOCUMENTS), {"ids": list(set(document_ids))}
-                )
-                raise DocumentsLocked(name for (name,) in rows) from error
-            # A whole table is locked, so no document's entries can be appended until it is unlocked.
-            first, last, count, _ = await insert("")
-        if last - first + 1 == count:
+        """Append entries to the log, in their order, all or none; raises as :meth:`.LogAppender.append` does."""
+        appended = await self._appender.append(entries)
+        if appended.is_contiguous:
             # Otherwise ids of other daemons' entries are among these.
-            self.seen.add(first, last)
+            self.seen.add(appended.first, appended.last)
+        self.on_append(appended, entries)
 
     async def fold(self, document_id: str, compact: bool) -> FoldResult:
         """Merge the document's log entries into its snapshot, and compact that if it is worth it.

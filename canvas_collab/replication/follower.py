@@ -100,8 +100,12 @@ class LogFollower(Service):
 
     def appended(self, notification: AppendNotification) -> None:
         """A notification of an append has arrived."""
+        if notification.documents is None:
+            concerns_rooms = bool(self._rooms.names())
+        else:
+            concerns_rooms = any(name in self._rooms for name in notification.documents)
         # If the last search has failed, its retry will find these entries.
-        if notification.origin != self._store.origin and self._rooms.names() and not self._has_failed:
+        if notification.origin != self._store.origin and concerns_rooms and not self._has_failed:
             self._notifications.append(notification)
             self._wake()
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg2
-from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
@@ -16,8 +15,13 @@ from twisted.logger import Logger
 from canvas_collab.database.connection import ReconnectingConnection, with_keepalive
 from canvas_collab.database.errors import DatabaseUnavailable
 from canvas_collab.database.pool import Database
-from canvas_collab.persistence.statements import LOG_CHANNEL, RESET_CHANNEL
+from canvas_collab.persistence.statements import RESET_CHANNEL
+from canvas_collab.replication.payloads import AppendNotification as AppendNotification
+from canvas_collab.replication.payloads import parse_append_notification as parse_append_notification
 from canvas_collab.timeouts import wait_at_most
+
+#: The channel for appends, with payloads as in :mod:`.payloads`.
+LOG_CHANNEL = "canvas_collab_log"
 
 #: The channel on which the application notifies that the access of users may have changed.
 ACCESS_CHANNEL = "collab_access_changed"
@@ -28,32 +32,23 @@ _TEST = "check"
 #: A test notification arrives within so many seconds.
 TEST_TIMEOUT = 5.0
 
+#: The name of the connections that listen in PostgreSQL's ``pg_stat_activity``.
+APPLICATION_NAME = "canvas-collab listening"
+
+# On the connection that listens.  A pooler may add something to the names.
+_OTHERS_LISTEN = """
+    SELECT count(*) > 0 FROM pg_stat_activity
+     WHERE application_name LIKE %s || '%%' AND datname = current_database() AND pid <> pg_backend_pid()
+"""
+
+#: A daemon whose test notification has arrived counts as listening for so many intervals of this daemon's own tests.
+HEARD_INTERVALS = 3
+
 #: The problem that is reported if it does not.
 NOT_RECEIVED = (
     "the daemon does not receive its own notifications: DATABASE_LISTEN_URL, or DATABASE_URL if that is not set, must "
     "lead to the database directly, not through a transaction pooler, and to the same database as DATABASE_URL"
 )
-
-
-@frozen
-class AppendNotification:
-    """A notification that `origin` has appended entries to the log, with ids from `first` to `last`.
-
-    Ids in between may belong to entries of others.
-    """
-
-    origin: str
-    first: int
-    last: int
-
-
-def parse_append_notification(payload: str) -> AppendNotification | None:
-    """Parse a notification's payload, ``ORIGIN FIRST LAST``; return None if it has another form."""
-    try:
-        origin, first, last = payload.split(" ")
-        return AppendNotification(origin, int(first), int(last))
-    except ValueError:
-        return None
 
 
 class Notifications(Service):
@@ -75,6 +70,7 @@ class Notifications(Service):
         on_gap: Callable[[], None],
         on_reset: Callable[[str], None],
         on_access_change: Callable[[str], None] = lambda payload: None,
+        on_other: Callable[[], None] = lambda: None,
     ) -> None:
         """:param url: where to listen: the URL of the database itself, not of a transaction pooler.
         :param database: the pool that sends the test notifications.
@@ -83,6 +79,7 @@ class Notifications(Service):
         :param on_gap: called when notifications may have been missed.
         :param on_reset: called with the id of every document that was reset.
         :param on_access_change: called with the payload of every notification of a change of access.
+        :param on_other: called when another daemon was found that listens.
         """
         self._reactor = reactor
         self._url = url
@@ -91,8 +88,14 @@ class Notifications(Service):
         self._on_gap = on_gap
         self._on_reset = on_reset
         self._on_access_change = on_access_change
+        self._on_other = on_other
         #: Why notifications are not received; None if they are.
         self.problem: str | None = None
+        # Whether the last test notification has arrived on this connection; whether others listened at that time; and
+        # when a test notification of another daemon has arrived last.
+        self._is_tested = False
+        self._others_listen = False
+        self._heard_other_at = float("-inf")
         # By their nonces, the test notifications that have not arrived yet.
         self._tests: dict[str, Deferred[bool]] = {}
         self._connection = ReconnectingConnection(reactor)
@@ -105,7 +108,7 @@ class Notifications(Service):
     def startService(self) -> None:
         """Connect and listen."""
         Service.startService(self)
-        connecting = self._connection.connect(with_keepalive(self._url), application_name="canvas-collab listening")
+        connecting = self._connection.connect(with_keepalive(self._url), application_name=APPLICATION_NAME)
         connecting.addErrback(self._connection.detector.checkForDeadConnection)
         connecting.addErrback(
             lambda failure: self.log.error("database connection failed", reason=failure.getErrorMessage())
@@ -123,7 +126,20 @@ class Notifications(Service):
             # It is being reconnected.
             return
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is known that no other daemon listens.
+
+        One that begins to listen is heard of by its test notification.  So nothing is known while this daemon receives
+        no notifications.
+        """
+        if not self._is_tested or self._others_listen or self.problem is not None:
+            return False
+        since = self._reactor.seconds() - self._heard_other_at
+        return since > HEARD_INTERVALS * self._interval and not self._connection.detector.connectionIsDead
+
     def _reconnected(self) -> Deferred[None]:
+        self._is_tested = False
         return Deferred.fromCoroutine(self._listen_again())
 
     async def _listen_again(self) -> None:
@@ -152,6 +168,8 @@ class Notifications(Service):
             await self._database.execute("SELECT pg_notify(%s, %s)", (LOG_CHANNEL, f"{_TEST} {nonce}"))
             if problem is None and not await wait_at_most(self._reactor, arrival, TEST_TIMEOUT, False):
                 problem = NOT_RECEIVED
+            if problem is None:
+                await self._find_others()
         except DatabaseUnavailable:
             # Nothing can be said now.  When the database is reachable again, so is this connection, and listens again.
             return
@@ -162,6 +180,16 @@ class Notifications(Service):
             del self._tests[nonce]
         if self.running:
             self._set_problem(problem)
+
+    async def _find_others(self) -> None:
+        """Find out whether other daemons listen; without an answer they may."""
+        try:
+            [(self._others_listen,)] = await self._connection.runQuery(_OTHERS_LISTEN, (APPLICATION_NAME,))
+        except Exception:
+            self._others_listen = True
+        self._is_tested = True
+        if self._others_listen:
+            self._on_other()
 
     def _set_problem(self, problem: str | None) -> None:
         had_problem, self.problem = self.problem is not None, problem
@@ -183,8 +211,11 @@ class Notifications(Service):
             self._on_access_change(notification.payload)
             return
         kind, _, rest = notification.payload.partition(" ")
-        if kind == _TEST and rest in self._tests:
-            if not self._tests[rest].called:
+        if kind == _TEST:
+            if rest not in self._tests:
+                self._heard_other_at = self._reactor.seconds()
+                self._on_other()
+            elif not self._tests[rest].called:
                 self._tests[rest].callback(True)
             return
         append = parse_append_notification(notification.payload)

@@ -15,7 +15,7 @@ from canvas_collab.database import large_values
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.database.pool import Database, Transaction
-from canvas_collab.persistence import loading, store
+from canvas_collab.persistence import appending, loading, store
 from canvas_collab.persistence.compactor import compact_in_background
 from canvas_collab.persistence.store import LogEntry
 from tests.support.authors import content, expect_all
@@ -31,7 +31,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lowers how much is read and written at a time."""
     monkeypatch.setattr(loading, "PAGE_ENTRIES", PAGE_ENTRIES)
     monkeypatch.setattr(store, "PAGE_ENTRIES", PAGE_ENTRIES)
-    for module in (loading, store, large_values):
+    for module in (loading, appending, large_values):
         monkeypatch.setattr(module, "CHUNK_SIZE", CHUNK_SIZE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from canvas_collab.database.errors import StatementFailed
 from canvas_collab.database.pool import Database
@@ -77,4 +79,47 @@ async def test_a_gap_is_reported_when_notifications_do_not_arrive_and_when_they_
         assert await gap.addTimeout(10, reactor) is None
     finally:
         notifications_service.stopService()
+        database.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_daemon_knows_that_it_is_alone_until_another_listens(empty_database: TestDatabase) -> None:
+    database = Database(reactor, empty_database.url, 1)
+    database.startService()
+    appeared: list[str] = []
+
+    def notifications_of(name: str) -> Notifications:
+        return Notifications(
+            reactor,
+            empty_database.url,
+            database,
+            0.1,
+            lambda _: None,
+            lambda: None,
+            lambda _: None,
+            on_other=lambda: appeared.append(name),
+        )
+
+    async def until(condition: Callable[[], bool]) -> None:
+        async def poll() -> None:
+            while not condition():
+                await deferLater(reactor, 0.01)
+
+        await Deferred.fromCoroutine(poll()).addTimeout(20, reactor)
+
+    first, second = notifications_of("first"), notifications_of("second")
+    try:
+        # Before the first test notification has arrived nothing is known.
+        assert not first.is_alone
+        first.startService()
+        await until(lambda: first.is_alone)
+        assert appeared == []
+        second.startService()
+        await until(lambda: {"first", "second"} <= set(appeared))
+        assert not first.is_alone
+        assert not second.is_alone
+        second.stopService()
+        await until(lambda: first.is_alone)
+    finally:
+        first.stopService()
         database.stopService()

@@ -21,6 +21,9 @@ OLDEST_MAINTAINED = 14
 #: How far the clocks of this machine and of the database may be apart, in seconds.
 MAX_CLOCK_SKEW = 2.0
 
+#: How many connections the daemon makes besides those of its pool: one appends to the log, and one listens.
+CONNECTIONS_OUTSIDE_POOL = 2
+
 _ESCAPE = "Percent-encode what is special in the user name or password: %40 for @, %23 for #, %2F for /, %25 for %."
 
 #: What PostgreSQL or libpq says, and what to do about it.
@@ -131,10 +134,11 @@ def check_server(connection: Connection, pool_size: int) -> Iterator[Finding]:
             f"PostgreSQL has fsync={fsync} and synchronous_commit={commit}: saved edits may be lost when it fails.",
             "Set both to on, in postgresql.conf or for the role.",
         )
-    if isinstance(limit, int) and limit < pool_size + 1:
+    needed = pool_size + CONNECTIONS_OUTSIDE_POOL
+    if isinstance(limit, int) and limit < needed:
         yield problem(
             check,
-            f"The role, the database or the server accepts {limit} connections, and the daemon makes {pool_size + 1}.",
+            f"The role, the database or the server accepts {limit} connections, and the daemon makes {needed}.",
             "Raise the limit (ALTER ROLE … CONNECTION LIMIT), or lower DATABASE_POOL_SIZE.",
         )
 

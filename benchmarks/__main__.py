@@ -152,7 +152,7 @@ def _measure(load: Load, server: Server, context: Context) -> Result:
     """Measure a load; an error becomes the result's problem, so that the others are still measured."""
     try:
         return load.measure(context, server)
-    except (OSError, RuntimeError, AssertionError) as error:
+    except Exception as error:
         return Result({}, problem=f"{type(error).__name__}: {error}".splitlines()[0][:300])
 
 

@@ -44,6 +44,8 @@ class Generator:
 
     def __init__(self, workload: Workload, progress: Callable[[float], object] | None = None) -> None:
         """:param progress: called about twice a second with the share (0 to 1) of the updates that have been sent."""
+        # First, as `select` only takes low descriptors.
+        self._connections = Connections(self._process)
         self._workload = workload
         self._progress = progress or (lambda share: None)
         endpoint = workload.endpoint
@@ -61,7 +63,6 @@ class Generator:
             for client, author in zip(self._writers, workload.recording.authors, strict=True):
                 client.author = author
         self._arrivals = Arrivals(self.clients, endpoint.hocuspocus, workload.kind is Kind.ECHOED_CURSORS)
-        self._connections = Connections(self._process)
         self._lateness = array("d")
 
     def __enter__(self) -> Generator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import ceil
+from time import perf_counter, sleep
 
 from attrs import evolve, frozen
 
@@ -30,6 +31,9 @@ from benchmarks.wal import wal_position
 
 #: How long the workload runs in other rooms before it is measured, in seconds: Node compiles code that runs often.
 WARM_UP = 2.0
+
+#: How long updates may take to be committed after a run, in seconds: PostgreSQL has the lowest priority.
+COMMIT_PATIENCE = 10.0
 
 #: The daemon's counters that are recorded, by the names of the measures.
 COUNTED: Mapping[str, str] = {"commits": "canvas_collab_commits_total"}
@@ -102,7 +106,9 @@ def measure_run(context: Context, running: RunningServer, generator: Generator) 
     running.reset_peak_memory()
     before, database_before, waited = running.cpu, running.database_cpu, running.cpu_wait
     measurement = generator.run()
-    cpu, database_cpu = running.cpu - before, running.database_cpu - database_before
+    cpu = running.cpu - before
+    after = _counters_when_committed(running.health_url) if running.health_url is not None else {}
+    database_cpu = running.database_cpu - database_before
     measures = measures_of(measurement)
     measures |= {
         "cpu": cpu,
@@ -113,13 +119,20 @@ def measure_run(context: Context, running: RunningServer, generator: Generator) 
         "peak_memory": running.peak_memory * MB,
     }
     if running.health_url is not None:
-        after = scrape(running.health_url)
         measures |= {name: after[sample] - counters[sample] for name, sample in COUNTED.items()}
     if database is not None:
         measures["wal_written"] = wal_position(database) - written
     if measurement.delivered:
         measures["cpu_per_delivery"] = cpu / measurement.delivered * US
     return Result(measures, curve_of(measurement), problem_of(measurement))
+
+
+def _counters_when_committed(health_url: str) -> Mapping[str, float]:
+    """The daemon's counters as soon as everything is committed, or :data:`COMMIT_PATIENCE` is at its end."""
+    deadline = perf_counter() + COMMIT_PATIENCE
+    while (counters := scrape(health_url))["canvas_collab_unsaved_updates"] and perf_counter() < deadline:
+        sleep(0.1)
+    return counters
 
 
 def _cpu(ratio: float, floor: float | None = None) -> Target:

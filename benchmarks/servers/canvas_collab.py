@@ -55,6 +55,7 @@ class CanvasCollab(Server):
             )
         # Each user of the benchmarks has a connection to every document.
         environment = daemon_environment(database, MAX_CONNECTIONS_PER_USER=0, MAX_ROOMS_PER_USER=0)
+        environment["PYTHONPATH"] = str(self._sources)
         for name in ("SNAPSHOT_DEBOUNCE", "SNAPSHOT_MAX_WAIT"):
             del environment[name]
         with testbed.cores.on_server_core():

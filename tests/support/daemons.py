@@ -72,7 +72,7 @@ class Daemon:
         :param arguments: what follows ``canvas-collab`` on the command line.
         :param twistd: what comes before it.
         :param listening: the descriptor of a socket that it is given as systemd would.
-        :param directory: a checkout, or a copy of it, whose sources it runs.
+        :param directory: where it is started: a checkout, or a copy of it, whose sources it runs.
         """
         self.ws_port = int(environment["WS_PORT"])
         self.health_port = int(environment["HEALTH_PORT"])
@@ -91,7 +91,7 @@ class Daemon:
                 *arguments,
             ],
             cwd=directory,
-            env={**environment, "PYTHONPATH": str(directory)},
+            env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -24,6 +24,7 @@ COLOURS: Mapping[str, str] = {
     "hocuspocus-2": "#aec7e8",
     "y-websocket-server": "#2ca02c",
     "pycrdt-websocket": "#9467bd",
+    "floor": "#7f7f7f",
 }
 
 #: The bar charts: for each file the measures, which have a panel each.

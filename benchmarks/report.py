@@ -9,12 +9,14 @@ from pathlib import Path
 from attrs import asdict, define, field, frozen
 
 from benchmarks.loads import LOADS
-from benchmarks.loads.base import RIVALS, Result, Target
+from benchmarks.loads.base import Result, median_of
+from benchmarks.predictions import MODEL, prediction_lines
+from benchmarks.targets import RIVALS, TIMES, Target
 
 OURS = "canvas-collab"
 
-#: The sign after ratios, and the content of empty cells.
-TIMES, NOTHING = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
+#: The content of empty cells.
+NOTHING = "\N{EN DASH}"
 
 #: Results are marked as disturbed if the server or the generator waited for its core for more than so many percent of
 #: the time.
@@ -39,6 +41,13 @@ MEASURES: Mapping[str, Measure] = {
     "updates_per_second": Measure("updates/s"),
     "cold": Measure("from the store, ms"),
     "warm": Measure("from memory, ms"),
+    "read": Measure("reading the row with psycopg2, ms", 1),
+    "times_read": Measure("from the store, times reading the row", 1),
+    "ready_after": Measure("ready after, s", 2),
+    "overhead": Measure("CPU of metrics, %", 1),
+    "least_overhead": Measure("least of the pairs, %", 1),
+    "greatest_overhead": Measure("greatest of the pairs, %", 1),
+    "scrape": Measure("CPU of a scrape, ms", 1),
     "cpu_per_return": Measure("server CPU, ms", 1),
     "wal": Measure("written to the database's log, kB a minute", 0),
     "return": Measure("until it is there, ms", 1),
@@ -57,6 +66,7 @@ MEASURES: Mapping[str, Measure] = {
     "bytes": Measure("bytes"),
     "memory": Measure("memory (PSS), MB"),
     "peak_memory": Measure("peak (RSS), MB"),
+    "resident_memory": Measure("memory (RSS), MB"),
     "memory_growth": Measure("memory for it, MB"),
     "memory_per_connection": Measure("memory per connection, kB", 1),
     "seconds": Measure("all done after, s", 1),
@@ -74,12 +84,44 @@ class Results:
 
     :ivar about: facts about the machine and the run, by name.
     :ivar versions: the versions of the servers, by name.
-    :ivar loads: the results by load, then by server.
+    :ivar runs: the results of each run, by load, then by server.
     """
 
     about: dict[str, object]
     versions: dict[str, str]
-    loads: dict[str, dict[str, Result]] = field(factory=dict)
+    runs: dict[str, dict[str, list[Result]]] = field(factory=dict)
+
+    @property
+    def loads(self) -> dict[str, dict[str, Result]]:
+        """The medians of the runs, by load, then by server."""
+        return {
+            load: {server: median_of(results) for server, results in by_server.items()}
+            for load, by_server in self.runs.items()
+        }
+
+    def add(self, load: str, server: str, result: Result) -> None:
+        """Add the result of a run."""
+        self.runs.setdefault(load, {}).setdefault(server, []).append(result)
+
+    def resume(self, directory: Path) -> None:
+        """Take over the runs of an earlier command from the directory, except those that failed.
+
+        :raises ValueError: if they are of other versions.
+        """
+        file = directory / "results.json"
+        if not file.exists():
+            return
+        earlier = json.loads(file.read_text())
+        for server, version in earlier["versions"].items():
+            if self.versions.setdefault(server, version) != version:
+                raise ValueError(f"{file} has results of {server} {version}")
+        if earlier["about"].get("build") != self.about.get("build"):
+            raise ValueError(f"{file} has results of another build: {earlier['about'].get('build')}")
+        for load, by_server in earlier["runs"].items():
+            for server, results in by_server.items():
+                for result in results:
+                    if load in LOADS and not result["problem"]:
+                        self.add(load, server, Result(result["measures"], result["curve"]))
 
     def write(self, directory: Path) -> None:
         """Write ``results.json`` and ``results.md``."""
@@ -89,61 +131,61 @@ class Results:
 
     def lines(self) -> Iterator[str]:
         """The tables, in Markdown."""
+        loads = self.loads
         yield "# Results"
         yield ""
         for name, value in self.about.items():
             yield f"- {name}: {value}"
         yield "- servers: " + ", ".join(f"{name} {version}" for name, version in self.versions.items())
         yield ""
-        yield from self._target_lines()
-        for load, results in self.loads.items():
+        yield f"## What {OURS} aims at"
+        yield ""
+        yield from target_lines(loads)
+        for load, results in loads.items():
             yield ""
             yield from _load_lines(load, results)
         yield ""
+        yield from prediction_lines(loads)
         yield from _NOTES
 
-    def _target_lines(self) -> Iterator[str]:
-        yield f"## What {OURS} aims at"
-        yield ""
-        yield "| load | measure | measured | best rival | ratio | aim | |"
-        yield "|---|---|---:|---:|---:|---:|---|"
-        for name, results in self.loads.items():
-            for target in LOADS[name].targets:
-                yield _target_line(name, target, results)
+
+def target_lines(loads: Mapping[str, Mapping[str, Result]]) -> Iterator[str]:
+    """The table of the targets, in Markdown."""
+    yield f"| load | measure | measured | better Node server | {TIMES} | floor | {TIMES} floor | target | |"
+    yield "|---|---|---:|---:|---:|---:|---:|---|---|"
+    for name in LOADS:
+        for target in LOADS[name].targets if name in loads else ():
+            yield _target_line(name, target, loads[name])
 
 
 def _target_line(load: str, target: Target, results: Mapping[str, Result]) -> str:
     measure = MEASURES[target.measure]
-    ours = results[OURS].measures.get(target.measure) if OURS in results else None
-    rivals = [
-        results[rival].measures[target.measure]
-        for rival in target.rivals
-        if rival in results and target.measure in results[rival].measures
-    ]
-    best = (max(rivals) if target.more else min(rivals)) if rivals else None
-    bound = target.bound(rivals)
-    sign = "≥" if target.more else "≤"
-    aim = f"{sign} {target.ratio:g} {TIMES}" if target.ratio is not None else f"{sign} {target.limit:g}"
-    if ours is None or bound is None:
+    ours = results.get(OURS)
+    value = None if ours is None else ours.measures.get(target.measure)
+    judgement = target.judge(
+        None if ours is None else ours.measures,
+        {server: result.measures for server, result in results.items() if server != OURS},
+    )
+    if judgement.met is None or ours is None:
         outcome = NOTHING
     else:
-        good = target.met(ours, bound) and not results[OURS].problem
-        outcome = "met" if good else "**missed**"
+        outcome = "met" if judgement.met and not ours.problem else "**missed**"
         failed = [rival for rival in target.rivals if rival in results and results[rival].problem]
         if target.ratio is not None and failed:
             outcome += f", {' and '.join(failed)} failed"
         if any(_disturbances(results[server]) for server in (OURS, *target.rivals) if server in results):
             outcome += ", disturbed"
-    cells = [
-        load,
-        measure.heading,
-        NOTHING if ours is None else measure.show(ours),
-        NOTHING if best is None else measure.show(best),
-        NOTHING if ours is None or not best else f"{ours / best:.2f} {TIMES}",
-        aim,
-        outcome,
-    ]
-    return "| " + " | ".join(cells) + " |"
+
+    def show(number: float | None) -> str:
+        return NOTHING if number is None else measure.show(number)
+
+    def ratio(number: float | None) -> str:
+        return NOTHING if value is None or not number else f"{value / number:.2f} {TIMES}"
+
+    best = judgement.best if target.ratio is not None else None
+    floor = judgement.floor if target.measure == "cpu_per_delivery" else None
+    cells = [load, measure.heading, show(value), show(best), ratio(best), show(floor), ratio(floor)]
+    return "| " + " | ".join([*cells, target.aim, outcome]) + " |"
 
 
 def _load_lines(load: str, results: Mapping[str, Result]) -> Iterator[str]:
@@ -152,6 +194,9 @@ def _load_lines(load: str, results: Mapping[str, Result]) -> Iterator[str]:
     title = LOADS[load].title
     yield f"{title[0].upper()}{title[1:]}."
     yield ""
+    if load == MODEL:
+        yield "See the cost model below."
+        return
     present = [name for name in MEASURES if any(name in result.measures for result in results.values())]
     yield "| | " + " | ".join(MEASURES[name].heading for name in present) + " |"
     yield "|---|" + "---:|" * len(present)
@@ -163,6 +208,8 @@ def _load_lines(load: str, results: Mapping[str, Result]) -> Iterator[str]:
         for server, result in results.items()
         for remark in (*([result.problem] if result.problem else []), *_disturbances(result))
     ]
+    if LOADS[load].published:
+        remarks.append(f"- {LOADS[load].published}")
     if remarks:
         yield ""
         yield from remarks
@@ -179,7 +226,7 @@ def _disturbances(result: Result) -> list[str]:
 
 
 _NOTES = (
-    f"The best rival is the better of {' and '.join(RIVALS)}. Hocuspocus providers do not echo cursors, so there",
+    f"The better Node server is that of {' and '.join(RIVALS)}. Hocuspocus providers do not echo cursors, so there",
     "it is the latter.",
     "",
     "**Limits of the generator.** A generator that is late, or busy all the time, measures itself: *generator late*,",

@@ -69,9 +69,7 @@ class Arrivals:
     def _add(self, client: Client, number: int, start: int, end: int, when: float) -> None:
         """Count the updates of client `number` from clock `start` up to `end`."""
         client.clocks[number] = end
-        sent_at = self._clients[number].sent_at
-        for index in range(start, end):
-            self.latencies.append(when - sent_at[index])
+        self.latencies.extend([when - sent_at for sent_at in self._clients[number].sent_between(start, end)])
         if when > self.last:
             self.last = when
 

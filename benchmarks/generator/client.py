@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import socket
 from base64 import b64encode
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
 from time import perf_counter
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from benchmarks.endpoint import Endpoint
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.lib0 import encode_var_bytes, encode_var_string, encode_var_uint
+
+if TYPE_CHECKING:
+    from benchmarks.recordings import Author
 
 #: The Yjs client id of the client with number 0; the others' follow.
 FIRST_CLIENT_ID = 2**20
@@ -47,6 +52,7 @@ class Client:
     :ivar prefix: what every message to the server starts with: with Hocuspocus's protocol the name of the document.
     :ivar sent_at: when each of its updates was sent, by `perf_counter`, in order.
     :ivar clocks: how many updates of each other client have arrived, by that client's number.
+    :ivar author: the recording of what it does, if it replays one.
     :ivar clock_offset: how far the server shows the cursor's clock ahead of the one that the client sent first.
     :ivar frames: the number of messages parsed; `bytes`: the number of bytes.
     :ivar connected_at: when it started to connect; `opened_at`: when the handshake was answered; `synced_at`: when it
@@ -62,6 +68,7 @@ class Client:
         "_times",
         "_token",
         "_unsent",
+        "author",
         "bytes",
         "clock_offset",
         "clocks",
@@ -85,6 +92,7 @@ class Client:
         self.prefix = encode_var_string(self.room) if endpoint.hocuspocus else b""
         self.sent_at: list[float] = []
         self.clocks: dict[int, int] = {}
+        self.author: Author | None = None
         self.clock_offset = 0
         self.frames = self.bytes = 0
         self.connected_at = self.opened_at = self.synced_at = 0.0
@@ -154,6 +162,20 @@ class Client:
         update = b"\x01\x01" + self._id + encode_var_uint(clock) + struct + b"\x00"
         self.sent_at.append(perf_counter())
         self.send(sync.encode_update(update))
+
+    def send_recorded_edit(self) -> None:
+        """Send the next update of the recording."""
+        assert self.author is not None, "it replays a recording"
+        update = self.author.updates[len(self.sent_at)]
+        self.sent_at.append(perf_counter())
+        self.send(sync.encode_update(update))
+
+    def sent_between(self, start: int, end: int) -> list[float]:
+        """When those of its updates were sent that end after clock `start` and not after clock `end`."""
+        if self.author is None:
+            return self.sent_at[start:end]
+        ends = self.author.ends
+        return self.sent_at[bisect_right(ends, start) : bisect_right(ends, end)]
 
     def send_cursor(self) -> None:
         """Send an awareness update with the next cursor position."""

@@ -1,8 +1,8 @@
 """Runs workloads: opens the connections, sends updates on schedule, and waits until all have arrived.
 
 The generator has to be faster than the servers that it measures.  Clients type into a text of their own, one character
-per update, encoded as Yjs would encode it, or move their cursors.  During a run, received data is only stored with its
-time of arrival, and decoded afterwards; only clients that echo decode it at once.
+per update, encoded as Yjs would encode it, move their cursors, or replay a recording.  During a run, received data is
+only stored with its time of arrival, and decoded afterwards; only clients that echo decode it at once.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from benchmarks.generator.connections import Connections
 from benchmarks.generator.measurement import Measurement
 from benchmarks.generator.workload import Kind, Workload
 from benchmarks.processes import cpu_wait_seconds
+from canvas_collab.protocol import sync
 
 #: How long opening all connections may take, in seconds.
 CONNECT_TIMEOUT = 20.0
@@ -31,6 +32,9 @@ QUIET = 0.4
 #: While data keeps coming in, it is decoded, and pings are answered, at this interval in seconds.
 DECODE_INTERVAL = 15.0
 
+#: How long the clients have for receiving what the first one has put on the board, in seconds.
+BASE_WAIT = 0.5
+
 #: The number of updates sent in a row before received data is read again.
 BURST = 16
 
@@ -40,6 +44,8 @@ class Generator:
 
     def __init__(self, workload: Workload, progress: Callable[[float], object] | None = None) -> None:
         """:param progress: called about twice a second with the share (0 to 1) of the updates that have been sent."""
+        # First, as `select` only takes low descriptors.
+        self._connections = Connections(self._process)
         self._workload = workload
         self._progress = progress or (lambda share: None)
         endpoint = workload.endpoint
@@ -53,8 +59,10 @@ class Generator:
             for member in range(workload.writers)
             for room in range(len(endpoint.rooms))
         ]
+        if workload.recording is not None:
+            for client, author in zip(self._writers, workload.recording.authors, strict=True):
+                client.author = author
         self._arrivals = Arrivals(self.clients, endpoint.hocuspocus, workload.kind is Kind.ECHOED_CURSORS)
-        self._connections = Connections(self._process)
         self._lateness = array("d")
 
     def __enter__(self) -> Generator:
@@ -90,6 +98,9 @@ class Generator:
         :param sent: called when the last update has been sent.
         :raises ConnectionError: if the server closes a connection.
         """
+        if self._workload.recording is not None:
+            self.clients[0].send(sync.encode_update(self._workload.recording.base))
+            self.listen(BASE_WAIT)
         for client in self.clients:
             client.frames = client.bytes = 0
         self._connections.live = self._workload.kind is Kind.ECHOED_CURSORS
@@ -155,6 +166,8 @@ class Generator:
     def _send_update(self, client: Client, due: float) -> None:
         if self._workload.kind is Kind.TYPING:
             client.send_edit(self._workload.size)
+        elif self._workload.kind is Kind.RECORDED:
+            client.send_recorded_edit()
         else:
             client.send_cursor()
         self._lateness.append(client.sent_at[-1] - due)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import enum
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from benchmarks.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from benchmarks.recordings import Recording
 
 
 class Kind(enum.Enum):
@@ -19,6 +23,8 @@ class Kind(enum.Enum):
     #: Awareness updates; every client also sends each update that it receives back to the server, as y-websocket's
     #: provider does.
     ECHOED_CURSORS = enum.auto()
+    #: The document updates of a recording.
+    RECORDED = enum.auto()
 
 
 @frozen
@@ -30,6 +36,7 @@ class Workload:
     :ivar rate: updates per second of each writer.
     :ivar seconds: how long writers send.
     :ivar size: the content of an edit, in bytes.
+    :ivar recording: what the writers do, for :attr:`Kind.RECORDED`; such a workload has one room.
     :ivar at_once: how many connections are opened concurrently; None for all of them.
     :ivar patience: how long to wait, in seconds, for updates that have not arrived when the last one has been sent.
     """
@@ -41,6 +48,7 @@ class Workload:
     seconds: float
     kind: Kind = Kind.TYPING
     size: int = 1
+    recording: Recording | None = None
     at_once: int | None = 32
     patience: float = 60.0
 

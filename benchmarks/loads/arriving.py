@@ -7,8 +7,9 @@ from attrs import evolve
 from benchmarks.generator.generator import Generator
 from benchmarks.generator.measurement import percentile
 from benchmarks.generator.workload import Workload
-from benchmarks.loads.base import MS, Context, Load, Result, Target
+from benchmarks.loads.base import MS, Context, Load, Result
 from benchmarks.servers.base import Server
+from benchmarks.targets import Target
 
 ROOMS = 100
 CLIENTS = 5

@@ -11,14 +11,16 @@ from attrs import field, frozen
 from benchmarks.generator.measurement import Measurement, percentile
 from benchmarks.servers.base import Server, Testbed
 from benchmarks.servers.large_document import LargeDocument
+from benchmarks.targets import Target
 
 #: Factors from seconds to milliseconds and microseconds, and from bytes to MB.
 MS = 1e3
 US = 1e6
 MB = 1 / 2**20
 
-#: The servers that relative targets refer to: the better one of them counts.
-RIVALS = ("hocuspocus-4", "y-websocket-server")
+#: The load belongs to the table of targets; to the realistic edits; to those that other projects publish figures of; or
+#: to none of these.
+TABLE, EDITS, PUBLISHED, MORE = GROUPS = ("table", "edits", "published", "more")
 
 #: The shares of all deliveries at which latency curves are sampled.
 CURVE = (0.01, *(number / 20 for number in range(1, 19)), 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
@@ -39,35 +41,6 @@ class Context:
     def large_document(self, shapes: int = 60_000) -> LargeDocument:
         """A document of so many shapes, or a tenth of that for quick runs."""
         return LargeDocument.create(self.testbed.directory, shapes // 10 if self.quick else shapes)
-
-
-@frozen
-class Target:
-    """An upper bound for one of canvas-collab's measures, or a lower bound where more is better.
-
-    :ivar ratio: the bound as a multiple of the better rival's measure; None if `limit` is the bound.
-    :ivar limit: the bound itself.
-    :ivar more: whether more is better.
-    :ivar rivals: the servers that `ratio` refers to.
-    """
-
-    measure: str
-    ratio: float | None = None
-    limit: float | None = None
-    more: bool = False
-    rivals: Sequence[str] = RIVALS
-
-    def bound(self, rivals: Sequence[float]) -> float | None:
-        """The bound, given the rivals' measures; None if it depends on them and there are none."""
-        if self.ratio is None:
-            return self.limit
-        if not rivals:
-            return None
-        return self.ratio * (max(rivals) if self.more else min(rivals))
-
-    def met(self, value: float, bound: float) -> bool:
-        """Whether a measure is within the bound."""
-        return value >= bound if self.more else value <= bound
 
 
 @frozen
@@ -103,6 +76,12 @@ class Load(ABC):
     #: A description, to follow "Loads:" or to start a sentence.
     title: str
     targets: Sequence[Target] = ()
+    #: Which of :data:`GROUPS` it belongs to.
+    group = MORE
+    #: Whether this server is measured with both protocols.
+    both_protocols = False
+    #: What another project has published for the same load: a sentence, or nothing.
+    published = ""
     #: Whether results vary so much from run to run that the load is repeated.
     is_noisy = False
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from benchmarks.generator.generator import Generator
 from benchmarks.generator.workload import Kind, Workload
-from benchmarks.loads.base import MB, Context, Load, Result, Target
+from benchmarks.loads.base import MB, TABLE, Context, Load, Result
 from benchmarks.servers.base import Server
+from benchmarks.targets import Target
 
 ROOMS = 400
 CLIENTS = 5
@@ -16,6 +17,7 @@ class Idle(Load):
 
     name = "idle"
     title = f"{ROOMS * CLIENTS:,} idle connections in {ROOMS} rooms"
+    group = TABLE
     targets = (Target("memory_per_connection", 0.6),)
 
     def measure(self, context: Context, server: Server) -> Result:
@@ -31,6 +33,7 @@ class Idle(Load):
                 generator.listen(3)
                 held = running.memory
                 measures = {
+                    "rooms": rooms,
                     "memory": held * MB,
                     "peak_memory": running.peak_memory * MB,
                     "memory_per_connection": (held - empty) / len(generator.clients) / 1024,

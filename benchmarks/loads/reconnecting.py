@@ -6,9 +6,10 @@ from statistics import median
 from time import sleep
 
 from benchmarks.generator.client import FIRST_CLIENT_ID
-from benchmarks.loads.base import MS, Context, Load, Result, Target
+from benchmarks.loads.base import MS, Context, Load, Result
 from benchmarks.loads.document import open_document, upload
 from benchmarks.servers.base import Server
+from benchmarks.targets import Target
 from canvas_collab.protocol.lib0 import Decoder
 from canvas_collab.protocol.update import decode_update
 
@@ -23,6 +24,10 @@ class Reconnecting(Load):
     name = "reconnecting"
     title = f"a client that missed {MISSED} updates of that document comes back"
     targets = (Target("cpu_per_return", limit=10),)
+
+    def supports(self, server: Server) -> bool:
+        """Whether the server keeps documents."""
+        return server.has_documents
 
     def measure(self, context: Context, server: Server) -> Result:
         """Reconnect repeatedly, with the state vector from before the missed updates."""

@@ -9,9 +9,10 @@ from attrs import evolve
 from benchmarks.generator.generator import Generator
 from benchmarks.generator.measurement import Measurement
 from benchmarks.generator.workload import Workload
-from benchmarks.loads.base import MB, Context, Load, Result, Target, curve_of, measures_of, problem_of
+from benchmarks.loads.base import MB, Context, Load, Result, curve_of, measures_of, problem_of
 from benchmarks.loads.document import open_document
 from benchmarks.servers.base import Server
+from benchmarks.targets import Target
 
 CLIENTS = 20
 RATE = 10

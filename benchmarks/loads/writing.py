@@ -6,9 +6,10 @@ import select
 from time import perf_counter
 
 from benchmarks.generator.client import Client
-from benchmarks.loads.base import Context, Load, Result, Target
+from benchmarks.loads.base import Context, Load, Result
 from benchmarks.loads.document import open_document
 from benchmarks.servers.base import Server
+from benchmarks.targets import Target
 from benchmarks.wal import wal_position
 
 RATE = 5

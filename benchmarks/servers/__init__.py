@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from benchmarks.servers.base import Server
 from benchmarks.servers.canvas_collab import CanvasCollab, CanvasCollabHocuspocus
+from benchmarks.servers.floor import Floor
 from benchmarks.servers.hocuspocus import Hocuspocus2, Hocuspocus4
 from benchmarks.servers.pycrdt_websocket import PycrdtWebsocket
 from benchmarks.servers.y_websocket import YWebsocketServer
@@ -17,5 +18,6 @@ SERVERS: Mapping[str, Server] = {
         Hocuspocus2(),
         YWebsocketServer(),
         PycrdtWebsocket(),
+        Floor(),
     )
 }

@@ -9,7 +9,15 @@ from pathlib import Path
 from attrs import define, frozen
 
 from benchmarks.endpoint import Endpoint
-from benchmarks.processes import Cores, cpu_seconds, cpu_wait_seconds, memory, peak_memory, reset_peak_memory
+from benchmarks.processes import (
+    Cores,
+    cpu_seconds,
+    cpu_wait_seconds,
+    memory,
+    peak_memory,
+    reset_peak_memory,
+    resident_memory,
+)
 from benchmarks.servers.large_document import LargeDocument
 from tests.support.databases import TestDatabase
 
@@ -33,12 +41,16 @@ class RunningServer:
     """A server that runs.
 
     :ivar endpoint: where clients connect.
+    :ivar ready_after: how long it took to start, in seconds.
     :ivar database_pid: the process id of its PostgreSQL, if it uses one.
+    :ivar health_url: the URL of its health port, without a path, if it has one.
     """
 
     endpoint: Endpoint
     pid: int
+    ready_after: float
     database_pid: int | None = None
+    health_url: str | None = None
 
     @property
     def cpu(self) -> float:
@@ -61,6 +73,11 @@ class RunningServer:
         return memory(self.pid)
 
     @property
+    def resident_memory(self) -> int:
+        """The memory of the server (RSS), in bytes; more than what it takes, as libraries count wholly."""
+        return resident_memory(self.pid)
+
+    @property
     def peak_memory(self) -> int:
         """The highest memory (RSS) since the start or the last :meth:`reset_peak_memory`, in bytes."""
         return peak_memory(self.pid)
@@ -79,6 +96,10 @@ class Server(ABC):
     hocuspocus = False
     #: Whether it can load a document from a store.
     has_store = True
+    #: Whether it keeps documents, and sends them to clients that connect later.
+    has_documents = True
+    #: Whether it becomes faster while it runs, and is only measured after a while.
+    needs_warm_up = True
 
     @property
     @abstractmethod

@@ -6,8 +6,10 @@ It looks up sessions and roles, and journals every update.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
+from pathlib import Path
+from time import monotonic, perf_counter, sleep
 
 from psycopg2.extras import execute_values
 
@@ -19,7 +21,7 @@ from canvas_collab import __version__
 from canvas_collab.document.document import Document
 from canvas_collab.document.folding import snapshot_of
 from canvas_collab.protocol.update import decode_update
-from tests.support.daemons import Daemon, daemon_environment
+from tests.support.daemons import PATIENCE, ROOT, Daemon, daemon_environment
 from tests.support.databases import TestDatabase
 
 
@@ -27,6 +29,10 @@ class CanvasCollab(Server):
     """The server, with clients that speak y-websocket's protocol."""
 
     name = "canvas-collab"
+
+    def __init__(self, sources: Path = ROOT) -> None:
+        """:param sources: a checkout, or a copy of it, that the daemon runs from."""
+        self._sources = sources
 
     @property
     def version(self) -> str:
@@ -49,17 +55,20 @@ class CanvasCollab(Server):
             )
         # Each user of the benchmarks has a connection to every document.
         environment = daemon_environment(database, MAX_CONNECTIONS_PER_USER=0, MAX_ROOMS_PER_USER=0)
+        environment["PYTHONPATH"] = str(self._sources)
         for name in ("SNAPSHOT_DEBOUNCE", "SNAPSHOT_MAX_WAIT"):
             del environment[name]
         with testbed.cores.on_server_core():
-            daemon = Daemon(environment)
+            started = perf_counter()
+            daemon = Daemon(environment, directory=self._sources)
         try:
-            daemon.wait_until_ready()
+            _wait_until_ready(daemon)
+            ready_after = perf_counter() - started
             # PostgreSQL shares cores with the generator, which would be late while PostgreSQL runs.
             lower_priority(testbed.database_pid)
             names = [f"diagram-{room}" for room in range(rooms)]
             endpoint = Endpoint("127.0.0.1", daemon.ws_port, names, tokens, self.hocuspocus)
-            yield RunningServer(endpoint, daemon.pid, testbed.database_pid)
+            yield RunningServer(endpoint, daemon.pid, ready_after, testbed.database_pid, daemon.health_url)
         finally:
             daemon.stop()
 
@@ -69,6 +78,17 @@ class CanvasCollabHocuspocus(CanvasCollab):
 
     name = "canvas-collab-hocuspocus"
     hocuspocus = True
+
+
+def _wait_until_ready(daemon: Daemon) -> None:
+    """Wait as :meth:`Daemon.wait_until_ready` does, but look more often."""
+    deadline = monotonic() + PATIENCE
+    while daemon.process.poll() is None and monotonic() < deadline:
+        with suppress(OSError):
+            if daemon.get("/ready")[0] == 200:
+                return
+        sleep(0.005)
+    daemon.wait_until_ready()
 
 
 def _add_members(database: TestDatabase, rooms: int, members: int) -> list[str]:

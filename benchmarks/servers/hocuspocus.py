@@ -15,7 +15,7 @@ class _Hocuspocus(Peer):
     #: The major version.
     major: str
 
-    def command(self, port: int) -> list[str]:
+    def command(self, testbed: Testbed, port: int) -> list[str]:
         """The command that starts the server; it takes the port from its environment."""
         return [node(), "hocuspocus.mjs", self.major]
 

@@ -36,15 +36,17 @@ class Peer(Server):
         self, testbed: Testbed, rooms: int, members: int, stored: LargeDocument | None = None
     ) -> Iterator[RunningServer]:
         """Start the server; see :meth:`Server.start`."""
+        self.prepare(testbed)
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
         port = free_port()
         environment.update(PORT=str(port), HOST="127.0.0.1", NODE_ENV="production")
         if stored is not None:
             environment.update(self.store(testbed, stored))
         log = testbed.directory / f"{self.name}.log"
+        started = time.perf_counter()
         with log.open("ab") as output, testbed.cores.on_server_core():
             process = subprocess.Popen(
-                self.command(port),
+                self.command(testbed, port),
                 cwd=self.working_directory,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -54,8 +56,10 @@ class Peer(Server):
             )
         try:
             _wait_until_listening(process, port, log)
+            ready_after = time.perf_counter() - started
             names = [f"diagram-{room}" for room in range(rooms)]
-            yield RunningServer(Endpoint("127.0.0.1", port, names, ["a-token"], self.hocuspocus), process.pid)
+            endpoint = Endpoint("127.0.0.1", port, names, ["a-token"], self.hocuspocus)
+            yield RunningServer(endpoint, process.pid, ready_after)
         finally:
             _stop(process)
 
@@ -70,8 +74,11 @@ class Peer(Server):
         """The directory that the command runs in."""
         return NODE_DIRECTORY
 
+    def prepare(self, testbed: Testbed) -> None:
+        """Make what the server needs before it can be started; does nothing unless a subclass says otherwise."""
+
     @abstractmethod
-    def command(self, port: int) -> list[str]:
+    def command(self, testbed: Testbed, port: int) -> list[str]:
         """The command that starts the server on a port of 127.0.0.1."""
 
     def store(self, testbed: Testbed, document: LargeDocument) -> Mapping[str, str]:
@@ -87,7 +94,7 @@ def _wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path
     while time.monotonic() < deadline and process.poll() is None:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
-        time.sleep(0.05)
+        time.sleep(0.01)
     raise RuntimeError(f"the server did not start:\n{log.read_text(errors='replace')[-2000:]}")
 
 

@@ -6,6 +6,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.servers.base import Testbed
 from benchmarks.servers.peer import Peer
 from tests.support.daemons import ROOT
 
@@ -26,6 +27,6 @@ class PycrdtWebsocket(Peer):
         """The directory that the command runs in."""
         return ROOT
 
-    def command(self, port: int) -> list[str]:
+    def command(self, testbed: Testbed, port: int) -> list[str]:
         """The command that starts the server."""
         return [sys.executable, "-m", "benchmarks.pycrdt_server", str(port)]

@@ -18,7 +18,7 @@ class YWebsocketServer(Peer):
     name = "y-websocket-server"
     package = "@y/websocket-server"
 
-    def command(self, port: int) -> list[str]:
+    def command(self, testbed: Testbed, port: int) -> list[str]:
         """The command that starts the server; it takes the port from its environment."""
         return [node(), "node_modules/@y/websocket-server/src/server.js"]
 

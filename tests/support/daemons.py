@@ -66,11 +66,13 @@ class Daemon:
         arguments: tuple[str, ...] = (),
         twistd: tuple[str, ...] = (),
         listening: int | None = None,
+        directory: Path = ROOT,
     ) -> None:
         """:param environment: its environment variables, with ``WS_PORT`` and ``HEALTH_PORT``.
         :param arguments: what follows ``canvas-collab`` on the command line.
         :param twistd: what comes before it.
         :param listening: the descriptor of a socket that it is given as systemd would.
+        :param directory: where it is started: a checkout, or a copy of it, whose sources it runs.
         """
         self.ws_port = int(environment["WS_PORT"])
         self.health_port = int(environment["HEALTH_PORT"])
@@ -88,7 +90,7 @@ class Daemon:
                 "canvas-collab",
                 *arguments,
             ],
-            cwd=ROOT,
+            cwd=directory,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

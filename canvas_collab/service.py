@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from canvas_collab import __version__
 from canvas_collab.access.fair_semaphore import FairSemaphore
-from canvas_collab.components import make_authorizer, make_rechecks, room_factory
+from canvas_collab.components import make_authorizer, make_rechecks, make_relays, room_factory
 from canvas_collab.config.settings import Settings
 from canvas_collab.control.drain import Drain
 from canvas_collab.control.listener import ControlFactory, ControlListener, control_path
@@ -102,11 +102,25 @@ def collaboration_service(
         return make_room(name, stored.document)
 
     async def save(name: str) -> None:
+        if relays is not None:
+            await relays.settle(name)
         await journal.when_committed(name)
         await snapshots.unloaded(name)
 
+    # What other daemons do at this moment, if there is a bus between them.
+    relays = make_relays(
+        reactor,
+        settings,
+        journal,
+        store,
+        lambda: follower.catch_up(),
+        lambda user, room: requests.close_connections(user or None, room or None),
+        cooperator,
+    )
+
     make_room = room_factory(reactor, settings, journal, counters)
-    rooms = Rooms(reactor, load, save, release_free_memory, journal.when_committed)
+    load_room = load if relays is None else relays.loading(load)
+    rooms = Rooms(reactor, load_room, save, release_free_memory, journal.when_committed)
 
     # Rechecks of the clients in these rooms.
     rechecks = make_rechecks(reactor, settings, catalogue, reserved, rooms, cooperator)
@@ -176,6 +190,7 @@ def collaboration_service(
             sorted(opener.damaged),
             durability.problem,
             notifications.problem,
+            relays.problem if relays is not None else None,
         )
 
     def gauges() -> Gauges:
@@ -195,6 +210,7 @@ def collaboration_service(
                 "journal": journal.problem is not None,
                 "durability": durability.problem is not None,
                 "notifications": notifications.problem is not None,
+                "bus": relays is not None and relays.problem is not None,
                 "damaged_documents": bool(opener.damaged),
             },
         )
@@ -205,7 +221,8 @@ def collaboration_service(
         health.stopping = True
 
     clients = strports.service(ws_endpoint, factory, reactor=reactor)
-    requests = RequestHandler(factory, rooms, Drain(reactor, factory, clients, drain_started))
+    drain = Drain(reactor, factory, clients, drain_started)
+    requests = RequestHandler(factory, rooms, drain, *(() if relays is None else (relays.kick,)))
     control = ControlListener(
         reactor,
         control_path(settings.listen.control_socket, os.environ),
@@ -230,6 +247,7 @@ def collaboration_service(
             durability,
             follower,
             notifications,
+            *(() if relays is None else (relays,)),
             journal,
             snapshots,
             pruner,

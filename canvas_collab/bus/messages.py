@@ -9,10 +9,10 @@ ignore what somebody sends again.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Sequence
-from typing import ClassVar, Union
+from collections.abc import Callable, Collection
+from typing import ClassVar
 
-from attrs import field, frozen
+from attrs import frozen
 
 from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_bytes, encode_var_string, encode_var_uint
 
@@ -71,7 +71,7 @@ class AwarenessStates:
     """States of awareness clients that are connected to the sender: awareness updates, each with its user's id."""
 
     kind: ClassVar = 3
-    states: Sequence[tuple[str, bytes]] = field(converter=tuple)
+    states: tuple[tuple[str, bytes], ...]
 
     def encode(self) -> bytes:
         """Return the fields."""
@@ -127,8 +127,8 @@ class Answer:
 
     kind: ClassVar = 6
     to: bytes
-    edits: Sequence[tuple[int, Edit]] = field(converter=tuple)
-    states: Sequence[tuple[str, bytes]] = field(converter=tuple)
+    edits: tuple[tuple[int, Edit], ...]
+    states: tuple[tuple[str, bytes], ...]
 
     def encode(self) -> bytes:
         """Return the fields."""
@@ -139,7 +139,7 @@ class Answer:
     def decode(decoder: Decoder) -> Answer:
         """Read the fields."""
         to = decoder.take(ORIGIN_SIZE)
-        edits = [(decoder.var_uint(), Edit.decode(decoder)) for _ in range(decoder.var_uint())]
+        edits = tuple((decoder.var_uint(), Edit.decode(decoder)) for _ in range(decoder.var_uint()))
         return Answer(to, edits, _decode_pairs(decoder))
 
 
@@ -194,7 +194,7 @@ class Kick:
         return Kick(decoder.var_string(), decoder.var_string())
 
 
-Message = Union[Edit, Committed, AwarenessStates, Stateless, Query, Answer, Heartbeat, Goodbye, Kick]
+Message = Edit | Committed | AwarenessStates | Stateless | Query | Answer | Heartbeat | Goodbye | Kick
 
 _DECODERS: dict[int, Callable[[Decoder], Message]] = {
     kind.kind: kind.decode
@@ -258,10 +258,10 @@ class Codec:
         return hmac.digest(self._key, channel.encode() + b"\0" + body, "sha256")
 
 
-def _encode_pairs(pairs: Sequence[tuple[str, bytes]]) -> bytes:
+def _encode_pairs(pairs: Collection[tuple[str, bytes]]) -> bytes:
     encoded = b"".join(encode_var_string(text) + encode_var_bytes(data) for text, data in pairs)
     return encode_var_uint(len(pairs)) + encoded
 
 
-def _decode_pairs(decoder: Decoder) -> list[tuple[str, bytes]]:
-    return [(decoder.var_string(), decoder.var_bytes()) for _ in range(decoder.var_uint())]
+def _decode_pairs(decoder: Decoder) -> tuple[tuple[str, bytes], ...]:
+    return tuple((decoder.var_string(), decoder.var_bytes()) for _ in range(decoder.var_uint()))

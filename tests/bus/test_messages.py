@@ -29,7 +29,7 @@ CODEC = Codec(SECRET)
 NUMBERS = st.integers(0, 2**53 - 1)
 ORIGINS = st.binary(min_size=ORIGIN_SIZE, max_size=ORIGIN_SIZE)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
-PAIRS = st.lists(st.tuples(TEXTS, st.binary()), max_size=3)
+PAIRS = st.lists(st.tuples(TEXTS, st.binary()), max_size=3).map(tuple)
 EDITS = st.builds(Edit, TEXTS, st.binary())
 ENVELOPES = st.builds(
     Envelope,
@@ -41,7 +41,7 @@ ENVELOPES = st.builds(
         st.builds(AwarenessStates, PAIRS),
         st.builds(Stateless, st.binary()),
         st.just(Query()),
-        st.builds(Answer, ORIGINS, st.lists(st.tuples(NUMBERS, EDITS), max_size=3), PAIRS),
+        st.builds(Answer, ORIGINS, st.lists(st.tuples(NUMBERS, EDITS), max_size=3).map(tuple), PAIRS),
         st.builds(Heartbeat, st.booleans()),
         st.just(Goodbye()),
         st.builds(Kick, TEXTS, TEXTS),

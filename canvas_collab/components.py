@@ -1,4 +1,4 @@
-"""Makes the components of the daemon that need several settings: rooms, authorizers, and rechecks."""
+"""Makes the components of the daemon that need several settings: rooms, authorizers, rechecks, and relays."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from canvas_collab.access.authorization import Authorizer
 from canvas_collab.access.batch_authorization import BatchAuthorizer
 from canvas_collab.access.fair_semaphore import FairSemaphore
 from canvas_collab.access.origins import OriginPolicy
+from canvas_collab.bus.messages import Codec
+from canvas_collab.config.bus import ValkeyAddress
 from canvas_collab.config.settings import Settings
 from canvas_collab.counters import Counters
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database
 from canvas_collab.document.document import Document
 from canvas_collab.persistence.journal import Journal
+from canvas_collab.persistence.store import DocumentStore, LogEntry
+from canvas_collab.relay.relays import Relays
 from canvas_collab.rooms.awareness import Awareness
 from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.pacing import FlushPacer
@@ -93,3 +97,29 @@ def make_rechecks(
         auth.token_renewal + auth.recheck_interval,
     )
     return Rechecks(reactor, rooms, rechecker, cooperator, auth.recheck_interval, prefix)
+
+
+def make_relays(
+    reactor: Any,
+    settings: Settings,
+    journal: Journal,
+    store: DocumentStore,
+    missed: Callable[[], None],
+    kick: Callable[[str, str], object],
+    cooperator: Cooperator,
+) -> Relays | None:
+    """The relays that connect rooms to the bus, if the settings name one."""
+    if not settings.bus.url:
+        return None
+    # Its client library is not loaded where there is no bus.
+    from canvas_collab.bus.valkey import ValkeyBus
+
+    def append(document_id: str, user_id: str, update: bytes) -> None:
+        journal.append(LogEntry(document_id, user_id, update))
+
+    async def load(document_id: str) -> Document:
+        return (await store.load(document_id)).document
+
+    bus = ValkeyBus(reactor, ValkeyAddress.parse(settings.bus.url))
+    codec = Codec(settings.auth.secret)
+    return Relays(reactor, bus, codec, settings.bus.prefix, journal, append, load, missed, kick, cooperator)

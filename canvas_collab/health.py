@@ -33,6 +33,7 @@ class ServiceStatus:
     :ivar damaged_documents: the rooms that could not be opened because their stored data is damaged.
     :ivar durability: why committed data may be lost, or None.
     :ivar notifications: why notifications of the database do not arrive, or None.
+    :ivar bus: why the bus to other daemons cannot be used, or None.
     """
 
     connections: int
@@ -42,6 +43,7 @@ class ServiceStatus:
     damaged_documents: Sequence[str]
     durability: str | None
     notifications: str | None
+    bus: str | None = None
 
 
 class Health:
@@ -76,6 +78,7 @@ class Health:
             "journal": _part(status.journal),
             "durability": _part(status.durability),
             "notifications": _part(status.notifications),
+            "bus": _part(status.bus),
             "connections": status.connections,
             "documents": status.documents,
             "unsaved_updates": status.unsaved_updates,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from twisted.logger import Logger
 
 from canvas_collab import __version__, compilation
 from canvas_collab.access.fair_semaphore import FairSemaphore
-from canvas_collab.components import make_authorizer, make_rechecks, room_factory
+from canvas_collab.components import make_authorizer, make_rechecks, make_relays, room_factory
 from canvas_collab.config.settings import Settings
 from canvas_collab.control.drain import Drain
 from canvas_collab.control.interface import control_path
@@ -23,10 +22,10 @@ from canvas_collab.control.requests import RequestHandler
 from canvas_collab.counters import Counters
 from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database
-from canvas_collab.health import Health, ServiceStatus, health_site
+from canvas_collab.health import Health, health_site
 from canvas_collab.limits.users import UserConnections
 from canvas_collab.memory import release_free_memory, tune_garbage_collection
-from canvas_collab.metrics import Gauges, LatenessMeter, exporter
+from canvas_collab.metrics import LatenessMeter, exporter
 from canvas_collab.persistence.appending import journal_connection
 from canvas_collab.persistence.compactor import abort_compactions, compact_in_background
 from canvas_collab.persistence.durability import DurabilityCheck
@@ -45,6 +44,7 @@ from canvas_collab.rooms.opening import ConnectionOpener
 from canvas_collab.rooms.room import Room
 from canvas_collab.rooms.rooms import Rooms
 from canvas_collab.scheduling import make_cooperator
+from canvas_collab.status import DaemonStatus
 from canvas_collab.supervision import SystemdNotifier
 from canvas_collab.tracing.switch import make_tracing
 from canvas_collab.websocket.admission import Admission
@@ -117,11 +117,25 @@ def collaboration_service(
         return make_room(name, stored.document)
 
     async def save(name: str) -> None:
+        if relays is not None:
+            await relays.settle(name)
         await journal.when_committed(name)
         await snapshots.unloaded(name)
 
+    # What other daemons do at this moment, if there is a bus between them.
+    relays = make_relays(
+        reactor,
+        settings,
+        journal,
+        store,
+        lambda: follower.catch_up(),
+        lambda user, room: requests.close_connections(user or None, room or None),
+        cooperator,
+    )
+
     make_room = room_factory(reactor, settings, journal, counters, tracing)
-    rooms = Rooms(reactor, load, save, release_free_memory, journal.when_committed)
+    load_room = load if relays is None else relays.loading(load)
+    rooms = Rooms(reactor, load_room, save, release_free_memory, journal.when_committed)
 
     # Rechecks of the clients in these rooms.
     rechecks = make_rechecks(reactor, settings, catalogue, reserved, rooms, cooperator)
@@ -185,45 +199,15 @@ def collaboration_service(
         lambda socket: RateLimiter(reactor, socket, settings.rates, counters.limits),
     )
 
-    def status() -> ServiceStatus:
-        return ServiceStatus(
-            len(factory.clients),
-            len(rooms),
-            journal.unsaved,
-            journal.problem,
-            sorted(opener.damaged),
-            durability.problem,
-            notifications.problem,
-        )
-
-    def gauges() -> Gauges:
-        loaded = rooms.loaded_rooms()
-        protocols = Counter(member.channel.protocol.split(" ")[0] for room in loaded for member in room.members)
-        return Gauges(
-            protocols,
-            len(factory.clients),
-            len(loaded),
-            sum(room.document.weight for room in loaded),
-            sum(client.outbound.has_backpressure for client in factory.clients),
-            journal.unsaved,
-            journal.unsaved_bytes,
-            len(lookups),
-            factory.receive_limit.size,
-            {
-                "journal": journal.problem is not None,
-                "durability": durability.problem is not None,
-                "notifications": notifications.problem is not None,
-                "damaged_documents": bool(opener.damaged),
-            },
-        )
-
-    health = Health(reactor, reserved, status)
+    status = DaemonStatus(factory, rooms, journal, opener, durability, notifications, relays, lookups)
+    health = Health(reactor, reserved, status.report)
 
     def drain_started() -> None:
         health.stopping = True
 
     clients = strports.service(ws_endpoint, factory, reactor=reactor)
-    requests = RequestHandler(factory, rooms, Drain(reactor, factory, clients, drain_started))
+    drain = Drain(reactor, factory, clients, drain_started)
+    requests = RequestHandler(factory, rooms, drain, *(() if relays is None else (relays.kick,)))
     control = ControlListener(
         reactor,
         control_path(settings.listen.control_socket, os.environ),
@@ -242,7 +226,7 @@ def collaboration_service(
         [
             *before,
             # Stops late, so that it can answer that the daemon is stopping.
-            strports.service(health_endpoint, health_site(health, exporter(counters, gauges)), reactor=reactor),
+            strports.service(health_endpoint, health_site(health, exporter(counters, status.gauges)), reactor=reactor),
             *tracing.services(),
             reserved,
             shared,
@@ -252,6 +236,7 @@ def collaboration_service(
             follower,
             notifications,
             announcer,
+            *(() if relays is None else (relays,)),
             journal,
             snapshots,
             pruner,

@@ -16,6 +16,7 @@ from canvas_collab.config.application import (
     ProcessSettings,
     RoutingSettings,
 )
+from canvas_collab.config.bus import BusSettings
 from canvas_collab.config.connections import ConnectionLimits, HocuspocusSettings, WebSocketSettings
 from canvas_collab.config.documents import (
     AwarenessSettings,
@@ -68,6 +69,7 @@ class Settings:
     journal: JournalSettings = _group(JournalSettings, "Journal")
     snapshots: SnapshotSettings = _group(SnapshotSettings, "Snapshots and history")
     replication: ReplicationSettings = _group(ReplicationSettings, "Replication")
+    bus: BusSettings = _group(BusSettings, "Bus")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str], for_daemon: bool = True) -> Settings:

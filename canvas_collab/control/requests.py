@@ -38,8 +38,18 @@ class RequestHandler:
 
     log = Logger()
 
-    def __init__(self, factory: ServerFactory, rooms: Rooms, drain: Draining) -> None:
+    def __init__(
+        self,
+        factory: ServerFactory,
+        rooms: Rooms,
+        drain: Draining,
+        kick_elsewhere: Callable[[str, str], object] = lambda user, room: None,
+    ) -> None:
+        """:param kick_elsewhere: closes connections to other daemons, of a user in a room; an empty string stands for
+        all.
+        """
         self._factory = factory
+        self._kick_elsewhere = kick_elsewhere
         self._rooms = rooms
         self._drain = drain
         self._answers: Mapping[str, Callable[[Mapping[str, Any]], Iterator[Item]]] = {
@@ -94,6 +104,11 @@ class RequestHandler:
         user, room = _text(request, "user"), _text(request, "room")
         if user is None and room is None:
             raise InvalidRequest("kick needs a user or a room")
+        self._kick_elsewhere(user or "", room or "")
+        yield {"connections": self.close_connections(user, room)}
+
+    def close_connections(self, user: str | None, room: str | None) -> int:
+        """Close the connections of a user, in a room; None stands for all.  Returns how many there were."""
         reason = "closed by an operator"
         count = 0
         for connection in list(self._connections()):
@@ -101,7 +116,7 @@ class RequestHandler:
                 count += 1
                 connection.channel.close(Denied(403, CloseCode.FORBIDDEN, reason, reason, connection.user_id))
         self.log.warn("connections kicked", user=user, room=room, connections=count)
-        yield {"connections": count}
+        return count
 
     def _start_draining(self, request: Mapping[str, Any]) -> Iterator[Item]:
         duration = request.get("within")

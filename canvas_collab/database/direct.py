@@ -21,7 +21,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from canvas_collab.database.connection import ReconnectingConnection, requires_reconnect, with_keepalive
-from canvas_collab.database.errors import DatabaseUnavailable, translate_error
+from canvas_collab.database.error_translation import translate_error
+from canvas_collab.database.errors import DatabaseUnavailable
 from canvas_collab.database.pool import Row
 
 #: What a prepared statement that is gone, or no longer fits the tables, raises.  Nothing has been done by then.

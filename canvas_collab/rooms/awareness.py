@@ -146,7 +146,7 @@ class Awareness:
                 client.owner_clock, client.renewed_at = entry.clock, now
             elif is_newer:
                 self._update(client, entry, owner, now, result)
-        elif is_newer or (is_opening and entry.state != client.state):
+        elif is_newer or (is_opening and (entry.state != client.state or client.owner.is_daemon)):
             # The client has a new connection, and the end of the old one was not noticed yet.
             self._update(client, entry, owner, now, result)
         elif is_opening:
@@ -176,8 +176,50 @@ class Awareness:
         client.claimant = owner
         self._owners.setdefault(owner, Owner()).claimed_ids.add(client.client_id)
 
+    def get(self, client_id: int) -> AwarenessClient | None:
+        """Return what is known of a client, which may have left."""
+        return self._clients.get(client_id)
+
+    def owner(self, owner: Hashable) -> Owner | None:
+        """Return the clients of a connection, or of another daemon."""
+        return self._owners.get(owner)
+
+    def add_replicated(self, entry: Entry, daemon: Hashable, user: str, now: float) -> None:
+        """Add a client that is connected to another daemon."""
+        owner = self._owners.setdefault(daemon, Owner(is_daemon=True))
+        client = AwarenessClient(entry.client_id, entry.clock, entry.state, owner, user, now, entry.clock)
+        self._clients[entry.client_id] = owner.clients[entry.client_id] = client
+        self.version += 1
+
+    def update_replicated(self, client: AwarenessClient, entry: Entry, daemon: Hashable, now: float) -> None:
+        """Set a client's state to one that another daemon has published, which owns it from now on."""
+        if client.has_left:
+            self._tombstones.remove(client.user, client.client_id)
+        else:
+            del client.owner.clients[client.client_id]
+        client.owner = self._owners.setdefault(daemon, Owner(is_daemon=True))
+        client.owner.clients[client.client_id] = client
+        client.set_state(entry.clock, entry.state)
+        client.owner_clock, client.renewed_at, client.claimant = entry.clock, now, None
+        self.version += 1
+
+    def remove_replicated(self, client: AwarenessClient, clock: int, now: float) -> None:
+        """Remove a client that has left another daemon."""
+        self._remove(client, clock, now)
+        self.version += 1
+
+    def raise_local(self) -> list[AwarenessClient]:
+        """Raise the clocks of the clients that are connected to this daemon; return these clients."""
+        clients = [
+            client for owner in self._owners.values() if not owner.is_daemon for client in owner.clients.values()
+        ]
+        for client in clients:
+            client.clock += 1
+        self.version += 1
+        return clients
+
     def leave(self, owner: Hashable, now: float) -> list[Entry]:
-        """Remove the clients of a connection that has ended; return what to broadcast."""
+        """Remove the clients of a connection that has ended, or of a daemon; return what to broadcast."""
         state = self._owners.pop(owner, None)
         if state is None:
             return []
@@ -236,10 +278,11 @@ class Awareness:
         return [client.encode() for client in self._present()]
 
     def encode_for_joining(self) -> list[bytes]:
-        """Return the same for a client that joins, at higher clocks, as it may know the current ones from earlier."""
-        for client in self._present():
-            client.clock += 1
-        self.version += 1
+        """Return the same for a client that joins, at higher clocks, as it may know the current ones from earlier.
+
+        The clocks of clients of other daemons stay: those daemons raise them when they are asked to.
+        """
+        self.raise_local()
         return self.encode_present()
 
     def encode_known(self) -> list[bytes]:

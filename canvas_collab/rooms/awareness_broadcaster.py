@@ -76,10 +76,10 @@ class AwarenessBroadcaster(Generic[MemberT]):
         """Add a connection."""
         self._echo_filter.add_member(member)
 
-    def remove(self, member: MemberT) -> None:
-        """Remove a connection, and broadcast that its clients have left."""
+    def remove(self, member: MemberT) -> list[Entry]:
+        """Remove a connection, and return what is to be broadcast: that its clients have left."""
         self._echo_filter.remove_member(member)
-        self.broadcast(self._awareness.leave(member, self._reactor.seconds()))
+        return self._awareness.leave(member, self._reactor.seconds())
 
     def expire(self) -> None:
         """Remove stale states, and broadcast that their clients have left."""
@@ -130,9 +130,9 @@ class AwarenessBroadcaster(Generic[MemberT]):
         """Return the messages with all present clients and the tombstones, for a connection that has missed some."""
         return self._record(member, _pack(self._awareness.encode_known()))
 
-    def correction_messages(self, member: MemberT, corrections: list[Entry]) -> list[PreparedMessage]:
-        """Return the messages with corrections of a connection's own clients."""
-        return self._record(member, _pack(map(awareness_format.encode_entry, corrections)))
+    def messages_with(self, member: MemberT, entries: list[Entry]) -> list[PreparedMessage]:
+        """Return the messages with some states, for one connection."""
+        return self._record(member, _pack(map(awareness_format.encode_entry, entries)))
 
     def _record(self, member: MemberT, payloads: list[bytes]) -> list[PreparedMessage]:
         for payload in payloads:

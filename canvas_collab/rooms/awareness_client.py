@@ -12,7 +12,7 @@ from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
 
 @define(eq=False)
 class Owner:
-    """A connection with awareness clients.
+    """A connection with awareness clients, or another daemon with those of its connections.
 
     It has no reference to the connection itself, which would otherwise stay in memory as long as one of its clients is
     remembered.
@@ -22,6 +22,8 @@ class Owner:
     clients: dict[int, AwarenessClient] = field(factory=dict)
     #: The ids of the clients that it claims, while another connection owns them.
     claimed_ids: set[int] = field(factory=set)
+    #: Whether this is not a connection, but another daemon with its connections.
+    is_daemon: bool = False
     #: When the interval began in which its new clients are counted, and how many there were.
     interval_start: float = float("-inf")
     new_clients: int = 0

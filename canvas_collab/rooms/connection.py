@@ -269,8 +269,8 @@ class Connection:
                 return
             result = room.awareness.apply(entries, self, self.user_id, room.now, is_opening)
             if result.corrections:
-                self._send_all(broadcaster.correction_messages(self, result.corrections))
-            broadcaster.broadcast(result.changes)
+                self._send_all(broadcaster.messages_with(self, result.corrections))
+            room.awareness_changed(result.changes)
             refused += result.refused
             yield
         if refused or reader.remaining:

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from canvas_collab.counters import Counters
 from canvas_collab.document.document import Document
 from canvas_collab.protocol import sync
+from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import Update
 from canvas_collab.rooms.awareness import Awareness
@@ -20,6 +21,7 @@ from canvas_collab.rooms.fanout import Fanout, MemberT
 from canvas_collab.rooms.full_sync import FullSync
 from canvas_collab.rooms.pacing import FlushPacer
 from canvas_collab.rooms.prepared_message import PreparedMessage
+from canvas_collab.rooms.relay import Relay
 
 #: A larger update is merged, appended to the journal and sent in parts of about this many bytes, each an update.
 PART_SIZE = 2**18
@@ -58,6 +60,7 @@ class Room(Generic[MemberT]):
         "is_discarded",
         "members",
         "name",
+        "relay",
     )
 
     def __init__(
@@ -77,6 +80,8 @@ class Room(Generic[MemberT]):
         """
         self._reactor = reactor
         self.name = name
+        #: What passes edits, awareness and stateless messages on to other daemons, if something does.
+        self.relay: Relay | None = None
         self.document = document
         #: The messages for clients that have nothing of the document.
         self.full_sync = FullSync(document)
@@ -91,7 +96,7 @@ class Room(Generic[MemberT]):
         # The connections whose updates are in the queue, and whether some of it came from other daemons or commands.
         self._senders: set[MemberT] = set()
         self._has_replicated = False
-        self._stateless: list[tuple[MemberT, PreparedMessage]] = []
+        self._stateless: list[tuple[MemberT | None, PreparedMessage]] = []
         self._flush_call: IDelayedCall | None = None
         self._edits_in_progress = 0
         self._merge_waiters: list[Deferred[None]] = []
@@ -112,11 +117,19 @@ class Room(Generic[MemberT]):
         """Add a connection."""
         self.members.add(member)
         self.awareness_broadcaster.add(member)
+        if self.relay is not None:
+            self.relay.joined(member)
 
     def leave(self, member: MemberT) -> None:
         """Remove a connection, and its awareness clients."""
         self._fanout.remove(member)
-        self.awareness_broadcaster.remove(member)
+        self.awareness_changed(self.awareness_broadcaster.remove(member))
+
+    def awareness_changed(self, changes: list[Entry]) -> None:
+        """Broadcast what a connection has changed in the awareness, here and on the other daemons."""
+        self.awareness_broadcaster.broadcast(changes)
+        if self.relay is not None and changes:
+            self.relay.awareness_changed(changes)
 
     def edit(self, sender: MemberT, update: Update) -> Steps[None]:
         """Merge an update, append its new part to the journal, and send that to the other connections, in steps."""
@@ -132,6 +145,8 @@ class Room(Generic[MemberT]):
                     self.counters.updates_received += 1
                     self.counters.update_bytes_received += len(data)
                     self._journal(self.name, sender.user_id, data)
+                    if self.relay is not None:
+                        self.relay.edited(sender.user_id, data)
                     self._senders.add(sender)
                     self._schedule_flush()
         finally:
@@ -153,6 +168,8 @@ class Room(Generic[MemberT]):
         counters.updates_received += 1
         counters.update_bytes_received += len(data)
         self._journal(self.name, sender.user_id, data)
+        if self.relay is not None:
+            self.relay.edited(sender.user_id, data)
         if self._flush_call is None and not self._updates.queue:
             now = self._reactor.seconds()
             if not self._pacer.delay(now):
@@ -190,8 +207,10 @@ class Room(Generic[MemberT]):
             self._schedule_flush()
         return data is not None
 
-    def broadcast_stateless(self, sender: MemberT, message: PreparedMessage) -> bool:
+    def broadcast_stateless(self, sender: MemberT | None, message: PreparedMessage) -> bool:
         """Send a stateless message to the other connections, after all earlier updates.
+
+        :param sender: the connection that has sent it; None if another daemon has.
 
         Returns False if the message is dropped, as too many are waiting.
         """
@@ -199,6 +218,8 @@ class Room(Generic[MemberT]):
             return False
         self._stateless.append((sender, message))
         self._schedule_flush()
+        if self.relay is not None and sender is not None:
+            self.relay.stateless(message)
         return True
 
     def catch_up(self, member: MemberT) -> Steps[list[PreparedMessage]]:
@@ -248,6 +269,9 @@ class Room(Generic[MemberT]):
             self._flush_call.cancel()
         self._flush_call = None
         self.awareness_broadcaster.close()
+        if self.relay is not None:
+            self.relay.close()
+            self.relay = None
 
     def _schedule_flush(self) -> None:
         if self._flush_call is None:

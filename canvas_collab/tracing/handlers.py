@@ -68,6 +68,14 @@ class TracedHandler:
         finally:
             steps.close()
 
+    def received_small(self, payload: bytes) -> bool:
+        """Handle a binary message at once, if that takes little time, with its receipt known to the tracer."""
+        self._edits.receipt = Receipt(time_ns(), self._links)
+        try:
+            return self._handler.received_small(payload)
+        finally:
+            self._edits.receipt = None
+
     def backpressure_ended(self) -> Steps[None]:
         """Called when the client has read everything that was buffered."""
         return self._handler.backpressure_ended()

@@ -1,0 +1,1 @@
+"""Tests of what daemons tell each other over the bus."""

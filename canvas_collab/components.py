@@ -44,17 +44,19 @@ def room_factory(
     longest_window = pacing.flush_max_ms / 1000
 
     def make(name: str, document: Document) -> Room[Connection]:
-        append, pacer = tracing.trace_room(journal.append, pacing.fanout_share, longest_window)
-        return Room(
+        append, on_flush = tracing.trace_room(journal.append)
+        room: Room[Connection] = Room(
             reactor,
             name,
             document,
             Awareness(awareness.max_clients, awareness.max_remembered),
-            pacer,
+            FlushPacer(pacing.fanout_share, longest_window),
             FlushPacer(pacing.fanout_share / 2, longest_window, AWARENESS_WINDOW),
             append,
             counters,
         )
+        room.on_flush = on_flush
+        return room
 
     return make
 

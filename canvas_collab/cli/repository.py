@@ -21,7 +21,14 @@ from canvas_collab.document.document import Document
 from canvas_collab.document.folding import DocumentDamaged, Snapshot, read_document
 from canvas_collab.document.restoring import document_before
 from canvas_collab.persistence.columns import make_snapshot
-from canvas_collab.persistence.statements import APPEND, LOAD, LOCK_SNAPSHOT, RESET_CHANNEL, WRITE_SNAPSHOT
+from canvas_collab.persistence.statements import (
+    APPEND,
+    LOAD,
+    LOCK_SNAPSHOT,
+    LOG_CHANNEL,
+    RESET_CHANNEL,
+    WRITE_SNAPSHOT,
+)
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import Update, decode_update
 
@@ -194,7 +201,9 @@ class DocumentRepository:
         :raises CommandError: if there is no such user.
         """
         self._require_user(user_id)
-        self.query(APPEND, ([room], [user_id], ByteaArray([update]), f"command-{secrets.token_hex(4)}"))
+        [(first, last, _)] = self.query(APPEND, ([room], [user_id], ByteaArray([update])))
+        payload = f"command-{secrets.token_hex(4)} {first} {last}"
+        self.query("SELECT pg_notify(%s, %s)", (LOG_CHANNEL, payload))
 
     def _require_user(self, user_id: str | None) -> None:
         sql = "SELECT 1 FROM {user_table} WHERE id::text = %s"

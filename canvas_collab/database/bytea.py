@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from binascii import hexlify
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 #: So many bytes are encoded at a time: other threads run in between.
 CHUNK_SIZE = 2**18
@@ -36,6 +36,6 @@ class ByteaArray(Bytea):
 
     __slots__ = ()
 
-    def __init__(self, values: Iterable[bytes]) -> None:
-        elements = b",".join(b'"\\\\x' + hexlify(data) + b'"' for data in values)
-        self._literal = b"'{" + elements + b"}'::bytea[]"
+    def __init__(self, values: Sequence[bytes]) -> None:
+        elements = b'","\\\\x'.join(map(hexlify, values))
+        self._literal = b"'{\"\\\\x" + elements + b"\"}'::bytea[]" if values else b"'{}'::bytea[]"

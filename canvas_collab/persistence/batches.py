@@ -24,11 +24,6 @@ class QueuedEntry:
     position: int
     entry: LogEntry
 
-    @property
-    def size(self) -> int:
-        """The memory that it takes, in bytes."""
-        return len(self.entry.update) + ENTRY_OVERHEAD
-
 
 def next_batch(entries: Sequence[QueuedEntry], limit: int) -> list[QueuedEntry]:
     """Return the first of `entries` that fit into one commit, at most `limit`."""

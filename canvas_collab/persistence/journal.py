@@ -21,7 +21,13 @@ from twisted.python.failure import Failure
 from canvas_collab.backoff import Backoff
 from canvas_collab.counters import Counters
 from canvas_collab.database.errors import ValuesRefused
-from canvas_collab.persistence.batches import BATCH_ENTRIES, QueuedEntry, bytes_by_document, next_batch
+from canvas_collab.persistence.batches import (
+    BATCH_ENTRIES,
+    ENTRY_OVERHEAD,
+    QueuedEntry,
+    bytes_by_document,
+    next_batch,
+)
 from canvas_collab.persistence.commit_callbacks import CommitCallbacks
 from canvas_collab.persistence.postponed import PostponedEntries, PostponedQueue
 from canvas_collab.persistence.store import DocumentsLocked, LogEntry
@@ -127,7 +133,7 @@ class Journal(Service):
         """Queue an update."""
         queued = QueuedEntry(self._appended, entry)
         self._appended += 1
-        self._queued_bytes += queued.size
+        self._queued_bytes += len(entry.update) + ENTRY_OVERHEAD
         if entry.document_id in self._locked:
             self._postponed.append(queued)
             self._advance()
@@ -228,10 +234,11 @@ class Journal(Service):
         self._committed += len(batch)
         self._counters.commits += 1
         self._counters.committed_updates += len(batch)
-        self._queued_bytes -= sum(queued.size for queued in batch)
+        sizes = bytes_by_document(batch)
+        self._queued_bytes -= sum(sizes.values()) + len(batch) * ENTRY_OVERHEAD
         self._backoff.reset()
         self._batch_entries = min(self._batch_entries * 2, BATCH_ENTRIES)
-        self._on_commit(bytes_by_document(batch))
+        self._on_commit(sizes)
         if postponed is None:
             if self._oldest is not None:
                 self._counters.commit.observe(self._reactor.seconds() - self._oldest)

@@ -5,6 +5,10 @@ They are templates: :meth:`.Tables.fill` replaces ``{documents}`` and ``{log}`` 
 
 from __future__ import annotations
 
+#: The ``NOTIFY`` channel for appends: whoever has appended to the log notifies it, with the payload
+#: ``ORIGIN FIRST_ID LAST_ID``; :mod:`canvas_collab.replication.payloads` has the other form.
+LOG_CHANNEL = "canvas_collab_log"
+
 #: The channel for resets: whoever replaces a stored document by one with less content notifies it in the same
 #: transaction, with the document's name.
 RESET_CHANNEL = "canvas_collab_reset"

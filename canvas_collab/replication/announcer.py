@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from canvas_collab.database.pool import Database
 from canvas_collab.persistence.appending import Appended, LogEntry
-from canvas_collab.replication.notifications import LOG_CHANNEL
+from canvas_collab.persistence.statements import LOG_CHANNEL
 from canvas_collab.replication.payloads import AppendNotification
 from canvas_collab.timeouts import wait_at_most
 

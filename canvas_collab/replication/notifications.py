@@ -15,13 +15,10 @@ from twisted.logger import Logger
 from canvas_collab.database.connection import ReconnectingConnection, with_keepalive
 from canvas_collab.database.errors import DatabaseUnavailable
 from canvas_collab.database.pool import Database
-from canvas_collab.persistence.statements import RESET_CHANNEL
+from canvas_collab.persistence.statements import LOG_CHANNEL, RESET_CHANNEL
 from canvas_collab.replication.payloads import AppendNotification as AppendNotification
 from canvas_collab.replication.payloads import parse_append_notification as parse_append_notification
 from canvas_collab.timeouts import wait_at_most
-
-#: The channel for appends, with payloads as in :mod:`.payloads`.
-LOG_CHANNEL = "canvas_collab_log"
 
 #: The channel on which the application notifies that the access of users may have changed.
 ACCESS_CHANNEL = "collab_access_changed"

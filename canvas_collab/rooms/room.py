@@ -61,6 +61,7 @@ class Room(Generic[MemberT]):
         "is_discarded",
         "members",
         "name",
+        "on_flush",
         "relay",
     )
 
@@ -83,6 +84,8 @@ class Room(Generic[MemberT]):
         self.name = name
         #: What passes edits, awareness and stateless messages on to other daemons, if something does.
         self.relay: Relay | None = None
+        #: Called when the updates of a flush were sent, if anything is to be told of that.
+        self.on_flush: Callable[[], None] | None = None
         self.document = document
         #: The messages for clients that have nothing of the document.
         self.full_sync = FullSync(document)
@@ -187,6 +190,8 @@ class Room(Generic[MemberT]):
         self.counters.updates_sent += self._broadcast(PreparedMessage(sync.encode_update(data)), sender, updates)
         ended = self._reactor.seconds()
         self._pacer.flushed(now, ended)
+        if self.on_flush is not None:
+            self.on_flush()
         self.counters.fanout.observe(ended - now)
         if self.awareness_broadcaster.is_deferred:
             self.awareness_broadcaster.flush()
@@ -256,6 +261,8 @@ class Room(Generic[MemberT]):
                     member.send_stateless(message)
         ended = self._reactor.seconds()
         self._pacer.flushed(started, ended)
+        if self.on_flush is not None:
+            self.on_flush()
         if self._queued_at is not None:
             self.counters.fanout.observe(ended - self._queued_at)
             self._queued_at = None

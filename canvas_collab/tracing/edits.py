@@ -18,7 +18,6 @@ from opentelemetry.trace import Link, Span, SpanContext, Status, StatusCode, Tra
 
 from canvas_collab.persistence.journal import Log
 from canvas_collab.persistence.store import LogEntry
-from canvas_collab.rooms.pacing import FlushPacer
 
 #: The attributes of spans: the document's name; the edit's size in bytes; the number of edits in a group commit,
 #: sampled or not; the number of documents in it; the type of the error that a commit has failed with.
@@ -103,21 +102,6 @@ class RoomEdits:
             now = time_ns()
             for span, merged in unsent:
                 self._edits.add_child("fan out", span, self._document_id, merged, now)
-
-
-class TracedPacer(FlushPacer):
-    """A pacer that is told of flushes, as each is, and ends the spans of what was flushed."""
-
-    __slots__ = ("_edits",)
-
-    def __init__(self, edits: RoomEdits, share: float, max_window: float) -> None:
-        super().__init__(share, max_window)
-        self._edits = edits
-
-    def flushed(self, started: float, finished: float) -> None:
-        """Record how long a flush took, and that what was to be sent is sent."""
-        super().flushed(started, finished)
-        self._edits.flushed()
 
 
 class TracedLog:

@@ -20,9 +20,8 @@ from twisted.logger import Logger
 from canvas_collab import __version__
 from canvas_collab.persistence.journal import Log
 from canvas_collab.persistence.store import LogEntry
-from canvas_collab.rooms.pacing import FlushPacer
 from canvas_collab.timeouts import wait_at_most
-from canvas_collab.tracing.edits import EditTracer, RoomEdits, TracedLog, TracedPacer
+from canvas_collab.tracing.edits import EditTracer, RoomEdits, TracedLog
 from canvas_collab.tracing.handlers import TracedHandler
 from canvas_collab.tracing.hooks import Append, HandlerFactory, Tracing
 
@@ -108,12 +107,10 @@ class SpanExport(Service, Tracing):
         """Return a function that makes protocol handlers, which note when messages are received."""
         return lambda socket, path: TracedHandler(self._edits, make(socket, path))
 
-    def trace_room(
-        self, append: Callable[[LogEntry], None], share: float, max_window: float
-    ) -> tuple[Append, FlushPacer]:
-        """Return what one room appends its updates with, and paces its flushes with: both with the spans of edits."""
+    def trace_room(self, append: Callable[[LogEntry], None]) -> tuple[Append, Callable[[], None] | None]:
+        """Return what one room appends its updates with, and is called after each flush: both for the spans of edits."""
         edits = RoomEdits(self._edits, append)
-        return edits.append, TracedPacer(edits, share, max_window)
+        return edits.append, edits.flushed
 
     def startService(self) -> None:
         """Start the thread that exports: here, as twistd may fork before this and no thread survives that."""

@@ -9,7 +9,6 @@ from twisted.application.service import Service
 
 from canvas_collab.persistence.journal import Log
 from canvas_collab.persistence.store import LogEntry
-from canvas_collab.rooms.pacing import FlushPacer
 from canvas_collab.websocket.protocol_handler import ProtocolHandler, Socket
 
 #: Makes the protocol handler of a socket, for a URL path.
@@ -34,16 +33,13 @@ class Tracing:
         """Return a function that makes protocol handlers."""
         return make
 
-    def trace_room(
-        self, append: Callable[[LogEntry], None], share: float, max_window: float
-    ) -> tuple[Append, FlushPacer]:
-        """Return what one room appends its updates with, and what it paces its flushes with.
+    def trace_room(self, append: Callable[[LogEntry], None]) -> tuple[Append, Callable[[], None] | None]:
+        """Return what one room appends its updates with, and what is called after each of its flushes.
 
         :param append: appends an entry to the journal.
-        :param share: as for :class:`.FlushPacer`, like `max_window`.
         """
 
         def append_update(document_id: str, user_id: str, update: bytes) -> None:
             append(LogEntry(document_id, user_id, update))
 
-        return append_update, FlushPacer(share, max_window)
+        return append_update, None

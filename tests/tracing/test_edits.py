@@ -25,7 +25,7 @@ from canvas_collab.protocol.update import decode_update
 from canvas_collab.rooms.awareness import Awareness
 from canvas_collab.rooms.pacing import FlushPacer
 from canvas_collab.rooms.room import Room
-from canvas_collab.tracing.edits import EditTracer, Receipt, RoomEdits, TracedLog, TracedPacer
+from canvas_collab.tracing.edits import EditTracer, Receipt, RoomEdits, TracedLog
 from canvas_collab.tracing.handlers import TracedHandler, handshake_links
 from canvas_collab.tracing.hooks import Tracing
 from canvas_collab.websocket.protocol_handler import ProtocolHandler
@@ -59,7 +59,7 @@ class Stage:
         self.edits = EditTracer(tracer)
         self.journal = Journal(self.clock, TracedLog(tracer, self.log), INTERVAL, 10**6, lambda sizes: None, counters)
         room_edits = RoomEdits(self.edits, self.journal.append)
-        self.pacer = TracedPacer(room_edits, 0.5, WINDOW)
+        self.pacer = FlushPacer(0.5, WINDOW)
         self.room: Room[FakeMember] = Room(
             self.clock,
             "diagram-one",
@@ -70,6 +70,7 @@ class Stage:
             room_edits.append,
             counters,
         )
+        self.room.on_flush = room_edits.flushed
         self.member = FakeMember("ada")
         self.room.join(self.member)
 
@@ -176,9 +177,9 @@ def test_where_traces_are_off_everything_is_what_it_would_be_without_them() -> N
     def make(socket: object, path: str) -> ProtocolHandler:
         raise AssertionError
 
-    append, pacer = tracing.trace_room(entries.append, 0.5, WINDOW)
+    append, on_flush = tracing.trace_room(entries.append)
     append("room", "ada", b"update")
-    assert (type(pacer), entries) == (FlushPacer, [LogEntry("room", "ada", b"update")])
+    assert (on_flush, entries) == (None, [LogEntry("room", "ada", b"update")])
     assert (tracing.trace_log(log), tracing.trace_handlers(make)) == (log, make)
     assert tracing.services() == []
 

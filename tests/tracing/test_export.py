@@ -108,7 +108,7 @@ async def test_when_the_daemon_stops_what_is_left_is_exported() -> None:
     [service] = export.services()
     service.startService()
     entries: list[LogEntry] = []
-    append, _ = export.trace_room(entries.append, 0.5, 0.04)
+    append, _ = export.trace_room(entries.append)
     append("diagram-one", "ada", b"update")
     await export.trace_log(EmptyLog()).append(entries)
     assert exporter.get_finished_spans() == ()

@@ -118,8 +118,8 @@ class Snapshots(Service):
 
         :raises Exception: what folding has raised; the document remains changed.
         """
-        # Not a DeferredLock: it resumes each that waits within the one before, and if hundreds wait for a slow compaction,
-        # the stack overflows and the lock stays locked.
+        # Not a DeferredLock, which resumes each that waits within the one before: if hundreds wait for a
+        # compaction, the stack overflows and the lock stays locked.
         while document_id in self._writing:
             written: Deferred[None] = Deferred()
             self._writing[document_id].append(written)

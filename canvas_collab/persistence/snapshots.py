@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from attrs import define
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock, DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -69,7 +69,8 @@ class Snapshots(Service):
         self._counters = counters
         self._changes: dict[str, _Change] = {}
         self._sizes: dict[str, int] = {}
-        self._locks: dict[str, DeferredLock] = {}
+        # The documents whose snapshots are being written, and what fires when that has ended.
+        self._writing: dict[str, list[Deferred[None]]] = {}
         self._slots = DeferredSemaphore(MAX_CONCURRENT)
         self._checking = LoopingCall(self._write_due)
         self._checking.clock = reactor
@@ -117,25 +118,30 @@ class Snapshots(Service):
 
         :raises Exception: what folding has raised; the document remains changed.
         """
-        lock = self._locks.setdefault(document_id, DeferredLock())
-        await lock.acquire()
+        # Not a DeferredLock, which resumes each that waits within the one before: if hundreds wait for a
+        # compaction, the stack overflows and the lock stays locked.
+        while document_id in self._writing:
+            written: Deferred[None] = Deferred()
+            self._writing[document_id].append(written)
+            await written
+        if document_id not in self._changes:
+            return
+        self._writing[document_id] = []
         try:
-            if document_id in self._changes:
-                await self._slots.run(lambda: Deferred.fromCoroutine(self._write_changed(document_id, compact)))
+            await self._slots.run(lambda: Deferred.fromCoroutine(self._write_changed(document_id, compact)))
         finally:
-            lock.release()
-            if not lock.locked and not lock.waiting:
-                self._locks.pop(document_id, None)
+            for written in self._writing.pop(document_id):
+                written.callback(None)
 
     async def write_all(self) -> None:
         """Write the snapshots of all documents whose logs are large enough, and wait for those that are being written.
 
         Failures are logged.
         """
-        for document_id in [*self._changes, *self._locks]:
+        for document_id in [*self._changes, *self._writing]:
             # While this waits for one snapshot, others may be written and removed from both.
             has_changed = document_id in self._changes and self._has_grown(document_id, CLOSED_FRACTION)
-            if has_changed or document_id in self._locks:
+            if has_changed or document_id in self._writing:
                 await self._write_and_log(document_id, compact=False)
 
     def _has_grown(self, document_id: str, fraction: float) -> bool:
@@ -171,7 +177,7 @@ class Snapshots(Service):
         for document_id, change in list(self._changes.items()):
             is_quiet = now - max(change.last, change.first) >= self._debounce
             is_due = is_quiet or now - change.first >= self._max_wait
-            if is_due and document_id not in self._locks and self._has_grown(document_id, OPEN_FRACTION):
+            if is_due and document_id not in self._writing and self._has_grown(document_id, OPEN_FRACTION):
                 Deferred.fromCoroutine(self._write_and_log(document_id, compact=True))
 
     async def _write_and_log(self, document_id: str, compact: bool) -> None:

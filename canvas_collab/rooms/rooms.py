@@ -36,6 +36,7 @@ class _RoomSlot:
 
     :ivar occupants: how many have entered and not left, including those that wait for the room to be loaded.
     :ivar visits: how many have ever entered.
+    :ivar is_unloading: whether it is being saved because the last one has left.
     :ivar is_outdated: whether the document was reset while it was being loaded.
     :ivar waiting: those that wait for the room to be loaded, if it is.
     """
@@ -43,6 +44,7 @@ class _RoomSlot:
     occupants: int = 0
     visits: int = 0
     room: Room[Connection] | None = None
+    is_unloading: bool = False
     is_outdated: bool = False
     waiting: list[Deferred[Room[Connection]]] | None = None
 
@@ -122,7 +124,7 @@ class Rooms(Service):
         """Leave a room; after the last one has left it is saved and unloaded."""
         slot = self._slots[name]
         slot.occupants -= 1
-        if not slot.occupants:
+        if not slot.occupants and not slot.is_unloading:
             Deferred.fromCoroutine(self._unload(name, slot))
 
     def loaded_rooms(self) -> list[Room[Connection]]:
@@ -191,16 +193,20 @@ class Rooms(Service):
         return slot.room
 
     async def _unload(self, name: str, slot: _RoomSlot) -> None:
-        visits = slot.visits
-        if slot.room is not None:
-            await slot.room.when_merged()
-        try:
-            await self._save(name)
-        except Exception as error:
-            # Nothing is lost: the log has all updates, and loading reads it.
-            self.log.error("snapshot failed", room=name, reason=str(error))
-        # If the room was entered and left meanwhile, that call of leave() saves and unloads it.
-        if visits == slot.visits and slot.room is not None and self._slots.get(name) is slot:
+        slot.is_unloading = True
+        visits = -1
+        # If the room was entered and left meanwhile, it is saved again.
+        while visits != slot.visits and not slot.occupants:
+            visits = slot.visits
+            if slot.room is not None:
+                await slot.room.when_merged()
+            try:
+                await self._save(name)
+            except Exception as error:
+                # Nothing is lost: the log has all updates, and loading reads it.
+                self.log.error("snapshot failed", room=name, reason=str(error))
+        slot.is_unloading = False
+        if not slot.occupants and slot.room is not None and self._slots.get(name) is slot:
             slot.room.close()
             del self._slots[name]
             if slot.room.document.weight > LARGE and not self._is_release_scheduled:

@@ -98,7 +98,8 @@ def server(postgres: PostgreSQL, tmp_path: Path) -> Iterator[Shell]:
     administration = TestDatabase(postgres.url("postgres"))
     host = re.findall(r"host=(.*)$", postgres.url("postgres"))[0]
     shell = Shell(tmp_path, PGHOST=host, PGUSER="postgres")
-    write_script(shell.programs / "su", 'exec /bin/sh -c "$3"')
+    # The journal of systemd has the command lines of `su`.
+    write_script(shell.programs / "su", f'echo "$@" >> {tmp_path}/command-lines; exec /bin/sh -c "$3"')
     yield shell
     administration.query("DROP DATABASE IF EXISTS app WITH (FORCE)")
     administration.query("DROP ROLE IF EXISTS collab")
@@ -123,12 +124,16 @@ def test_the_steps_of_the_deployment_lead_to_a_daemon_that_is_ready(
         "BETTER_AUTH_SECRET_FILE": str(directory / "better-auth-secret"),
     }
     settings = Settings.from_environment({**environment, **unit_settings})
-    assert re.fullmatch(r"postgresql://collab:[0-9a-f]{48}@127\.0\.0\.1/app", settings.database.url)
+    url = re.fullmatch(r"postgresql://collab:([0-9a-f]{48})@127\.0\.0\.1/app", settings.database.url)
+    assert url
+    assert url[1] not in (tmp_path / "command-lines").read_text()
 
     # The embedded PostgreSQL listens on a unix socket only, and asks for no password.
     app = TestDatabase(postgres.url("app").replace("postgres:@", "collab:@"))
-    app.create_auth_tables()
-    server.run(shell_blocks(DEPLOYMENT, "3. Better Auth's tables")[0])
+    # As an application that connects as another role creates them.
+    TestDatabase(postgres.url("app")).create_auth_tables()
+    for block in shell_blocks(DEPLOYMENT, "3. Better Auth's tables"):
+        server.run(block)
     daemon = start_daemon(app, APP_ENV="production", BETTER_AUTH_SECRET=SECRET, **environment)
     port, health_port = {"https://app.example.com": f"http://127.0.0.1:{daemon.ws_port}"}, str(daemon.health_port)
     ready, handshake, _, hidden, _ = shell_blocks(DEPLOYMENT, "9. Verify")

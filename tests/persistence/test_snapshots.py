@@ -185,3 +185,14 @@ def test_writing_everything_skips_what_was_written_meanwhile(stage: Stage) -> No
     assert (everything.called, leaving.called) == (True, True)
     assert everything.result is None
     assert sorted(stage.written) == ["a", "b", "c"]
+
+
+def test_any_number_may_wait_for_a_write_in_progress(stage: Stage) -> None:
+    stage.snapshots.changed({"a": 100})
+    number = 2000
+    waiting = [Deferred.fromCoroutine(stage.snapshots.write("a")) for _ in range(number)]
+    stage.writing[0].callback(folded(1))
+    assert [deferred.called for deferred in waiting] == [True] * number
+    stage.snapshots.changed({"a": 100})
+    stage.pass_time(2 * DEBOUNCE)
+    assert stage.written == ["a", "a"]

@@ -90,13 +90,16 @@ def test_a_room_that_is_entered_and_left_while_it_is_saved_is_saved_again_before
     stage.enter()
     stage.loading[0].callback(make_room(stage.clock))
     stage.rooms.leave("room")
-    stage.enter()
-    stage.rooms.leave("room")
-    assert len(stage.saving) == 2
+    for _ in range(3):
+        stage.enter()
+        stage.rooms.leave("room")
+    assert len(stage.saving) == 1
     stage.saving[0].callback(None)
     assert "room" in stage.rooms
+    assert len(stage.saving) == 2
     stage.saving[1].callback(None)
     assert "room" not in stage.rooms
+    assert len(stage.saving) == 2
 
 
 def test_a_room_whose_snapshot_fails_is_unloaded_as_the_log_has_all_updates(stage: Stage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +20,11 @@ from tests.support.stalling_proxy import StallingProxy
 from tests.support.yjs_clients import YjsClients
 
 StartDaemon = Callable[..., Daemon]
+
+# A shell starts its background jobs with SIGINT ignored, and their children inherit that: the daemons that tests stop
+# with it would never stop.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Where Linux has files in memory, and how many bytes have to be free there.
 MEMORY = Path("/dev/shm")

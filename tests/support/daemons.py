@@ -147,7 +147,8 @@ class Daemon:
                 self._reader.join(PATIENCE)
                 raise AssertionError(f"the daemon ended with {self.process.returncode}:\n{self.output}")
             with contextlib.suppress(OSError):
-                if self.get("/ready")[0] == 200:
+                # Another process may have its port, and never answer.
+                if self.get("/ready", timeout=2)[0] == 200:
                     return
             # There is no event to wait for before the daemon listens.
             threading.Event().wait(0.05)

@@ -52,6 +52,7 @@ def room_factory(
             FlushPacer(pacing.fanout_share / 2, longest_window, AWARENESS_WINDOW),
             append,
             counters,
+            pacing.sync_part_size,
         )
 
     return make

@@ -47,6 +47,11 @@ class DeleteSet:
         """The estimated memory that it takes, in bytes."""
         return len(self._ranges) * CLIENT_WEIGHT + self._count * RANGE_WEIGHT
 
+    @property
+    def range_count(self) -> int:
+        """The number of ranges of all clients."""
+        return self._count
+
     def items(self) -> Iterable[tuple[int, Ranges]]:
         """Return all clients with their ranges."""
         return self._ranges.items()

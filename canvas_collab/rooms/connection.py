@@ -6,6 +6,7 @@ The protocol that carries the messages is behind :class:`~canvas_collab.rooms.ch
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 
 from twisted.logger import Logger
 
@@ -18,7 +19,6 @@ from canvas_collab.protocol import sync
 from canvas_collab.protocol.close_codes import CloseCode, ProtocolViolation
 from canvas_collab.protocol.json_text import check_long_json
 from canvas_collab.protocol.lib0 import Malformed, TooLarge
-from canvas_collab.protocol.state_vector import EMPTY_STATE_VECTOR
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import Update, read_update
 from canvas_collab.rooms.awareness import LONG_STATE
@@ -26,6 +26,7 @@ from canvas_collab.rooms.channel import Channel
 from canvas_collab.rooms.commits import JournalState
 from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.rooms.room import Room
+from canvas_collab.rooms.sync_answers import SyncAnswers
 
 #: How many states of an awareness message are read in one step.
 STATES_PER_STEP = 256
@@ -74,6 +75,7 @@ class Connection:
         "has_left",
         "offer",
         "room",
+        "sync_answers",
         "user_id",
     )
 
@@ -91,8 +93,10 @@ class Connection:
         """
         self.channel = channel
         # Called for every message to every connection, so it is the channel's method itself.
-        self.offer = channel.offer
+        self.offer: Callable[[PreparedMessage], bool] = channel.offer
         self.room = room
+        #: Answers the client's sync steps 1.
+        self.sync_answers = SyncAnswers(self)
         self.user_id = authorization.session.user_id
         self.credential: Credential = authorization.credential
         self.access: Access = authorization.access
@@ -123,7 +127,9 @@ class Connection:
 
     def catch_up(self) -> Steps[None]:
         """Send what the client has missed under backpressure."""
-        self._send_all((yield from self.room.catch_up(self)))
+        messages = yield from self.room.catch_up(self)
+        # While updates are held back, what it has missed of the document comes with them.
+        self._send_all(messages[1:] if self.sync_answers.holds_updates else messages)
 
     def keep_alive(self, interval: float) -> None:
         """Send an empty awareness update, unless all connections were sent one in the last `interval` seconds.
@@ -138,6 +144,7 @@ class Connection:
     def leave(self) -> None:
         """Leave the room, as the client has disconnected."""
         self.has_left = True
+        self.sync_answers.cancel()
         self.room.leave(self)
 
     def set_access(self, access: Access) -> None:
@@ -179,7 +186,7 @@ class Connection:
             if isinstance(message, sync.AwarenessUpdate):
                 yield from self._receive_awareness(message.payload)
             elif isinstance(message, sync.SyncStep1):
-                yield from self._answer_sync_step_1(message.state_vector)
+                yield from self.sync_answers.answer(message.state_vector)
             else:
                 self._send_all(self.room.awareness_broadcaster.query_response(self))
         except TooLarge as error:
@@ -228,12 +235,6 @@ class Connection:
         if not (yield from self.room.document.lacks_any_of_in_steps(update)):
             return EditResult.ACCEPTED
         return (yield from self._edit(update))
-
-    def _answer_sync_step_1(self, state_vector: bytes) -> Steps[None]:
-        if state_vector == EMPTY_STATE_VECTOR:
-            self._send_all((yield from self.room.full_sync.messages()))
-        else:
-            self._send(sync.encode_step_2((yield from self.room.document.encode_diff_in_steps(state_vector))))
 
     def _receive_awareness(self, payload: bytes) -> Steps[None]:
         """Handle an awareness update, some entries in each step.

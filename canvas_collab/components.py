@@ -54,6 +54,7 @@ def room_factory(
             FlushPacer(pacing.fanout_share / 2, longest_window, AWARENESS_WINDOW),
             append,
             counters,
+            pacing.sync_part_size,
         )
         room.on_flush = on_flush
         return room

@@ -48,6 +48,7 @@ class Counters:
     :ivar awareness_sent: awareness messages sent to clients, one for each recipient.
     :ivar messages_skipped: messages that were not sent because of backpressure.
     :ivar backpressure: how often a client began to read more slowly than it was sent to.
+    :ivar syncs_in_parts: answers to a sync step 1 that were sent in parts, since the client's line is slow.
     :ivar fanout: from when an update was merged until it was sent, in seconds; the oldest update of each flush.
     :ivar commits: group commits; `committed_updates`, the updates in them; `commit_failures`, those that failed.
     :ivar commit: from when an update was queued until it was committed, in seconds; the oldest update of each commit.
@@ -65,6 +66,7 @@ class Counters:
     awareness_sent: int = 0
     messages_skipped: int = 0
     backpressure: int = 0
+    syncs_in_parts: int = 0
     fanout: Histogram = Factory(Histogram)
     commits: int = 0
     committed_updates: int = 0

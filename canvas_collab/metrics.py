@@ -81,6 +81,7 @@ class DaemonCollector(Collector):
                 counters.backpressure,
                 "How often a socket came under backpressure.",
             ),
+            ("syncs_in_parts", counters.syncs_in_parts, "Documents sent in parts, since the client's line is slow."),
             ("commits", counters.commits, "Group commits."),
             ("committed_updates", counters.committed_updates, "Updates in these commits."),
             ("commit_failures", counters.commit_failures, "Group commits that failed, and are retried."),

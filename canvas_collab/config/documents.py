@@ -30,7 +30,7 @@ class AwarenessSettings:
 
 @frozen
 class PacingSettings:
-    """When edits are sent to the clients of a room."""
+    """How edits, and what a client lacks, are sent to the clients of a room."""
 
     fanout_share: float = setting(
         "FANOUT_SHARE",
@@ -44,6 +44,14 @@ class PacingSettings:
         40,
         variables.integer(0, 1000),
         "How many milliseconds an edit may wait at most, to be sent together with others.",
+    )
+    sync_part_size: int = setting(
+        "SYNC_PART_SIZE",
+        64 * 2**10,
+        variables.integer(32 * 2**10, 2**31),
+        "A client that lacks more than four times so many bytes of a document is sent them in parts of about this "
+        "size, if its line is [slow](protocol.md#large-documents-on-slow-lines). Clients close a connection on which "
+        "they receive no whole message for 30 seconds, so a slow line must carry a part in less.",
     )
 
 

@@ -185,6 +185,10 @@ class Document:
 
     def diff(self, clocks: Mapping[int, int]) -> Steps[bytes]:
         """Return the update that a client with these clocks lacks, in steps; see :meth:`encode_diff`."""
+        return (yield from encode_update_in_steps((yield from self.missing(clocks)), self._deletions))
+
+    def missing(self, clocks: Mapping[int, int]) -> Steps[dict[int, Sequence[Run]]]:
+        """Return the runs that a client with these clocks lacks, in steps."""
         missing: dict[int, Sequence[Run]] = {}
         remaining = RUNS_PER_STEP
         for client in list(self._runs):
@@ -198,7 +202,7 @@ class Document:
             if not remaining:
                 yield
                 remaining = RUNS_PER_STEP
-        return (yield from encode_update_in_steps(missing, self._deletions))
+        return missing
 
     def encode(self) -> bytes:
         """Encode the whole document as one update."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
-from canvas_collab.protocol.contents import make_content_slicer
+from canvas_collab.protocol.contents import count_units, make_content_slicer
 from canvas_collab.protocol.items import Item, decode_item, encode_id
+from canvas_collab.protocol.lib0 import encode_var_bytes, read_var_uint
 from canvas_collab.protocol.ranges import Ranges
-from canvas_collab.protocol.struct_info import KEY, KIND, ORIGIN, RIGHT_ORIGIN, Kind
+from canvas_collab.protocol.struct_info import KEY, KIND, ORIGIN, RIGHT_ORIGIN, STRING, Kind
 from canvas_collab.protocol.structs import RUN_SIZE, Run, read_structs
 
 
@@ -55,6 +56,35 @@ def split_item(item: Item, client: int, places: Sequence[int]) -> Iterator[Item]
             origin = (client, start - 1)
             info = item.info & (RIGHT_ORIGIN | KEY | KIND) | ORIGIN
             yield Item(start, end, info, encode_id(origin) + right_origin, content, origin, item.right_origin, None)
+
+
+def can_be_cut(info: int) -> bool:
+    """Return whether :func:`cut_string` can cut the struct with this info byte."""
+    return info & KIND == STRING and not info & KEY
+
+
+def cut_string(struct: bytes, content: int, client: int, clock: int, size: int) -> Iterator[Run]:
+    """Cut a client's struct with a long string, which begins at `clock`, to runs of about `size` bytes.
+
+    No surrogate pair is cut, as one is a single character in UTF-8.
+
+    :param content: the position of the content in `struct`.
+    """
+    item = decode_item(struct, content, clock, clock)
+    info = item.info & (RIGHT_ORIGIN | KIND) | ORIGIN
+    right_origin = b"" if item.right_origin is None else encode_id(item.right_origin)
+    head = struct[:content]
+    length, start = read_var_uint(struct, content)
+    end = start + length
+    while start < end:
+        stop = min(start + size, end)
+        while stop < end and struct[stop] & 0xC0 == 0x80:
+            stop += 1
+        piece = struct[start:stop]
+        next_clock = clock + count_units(piece.decode())
+        yield Run(clock, next_clock, 1, head + encode_var_bytes(piece))
+        start, clock = stop, next_clock
+        head = bytes((info,)) + encode_id((client, clock - 1)) + right_origin
 
 
 def make_runs(items: Iterable[Item]) -> Iterator[Run]:

@@ -192,7 +192,7 @@ def _skip_text(data: bytes, position: i64) -> tuple[i64, i64]:
     start, stop = read_bounds(data, position)
     if stop - start > TEXT_PER_STEP:
         return 0, UNFINISHED
-    return _units(read_string(data, position)[0]), stop
+    return count_units(read_string(data, position)[0]), stop
 
 
 def _skip_long_text(data: bytes, position: int) -> Steps[tuple[int, int]]:
@@ -202,14 +202,15 @@ def _skip_long_text(data: bytes, position: int) -> Steps[tuple[int, int]]:
     for begin in range(start, stop, TEXT_PER_STEP):
         end = min(begin + TEXT_PER_STEP, stop)
         try:
-            units += _units(decoder.decode(data[begin:end], end == stop))
+            units += count_units(decoder.decode(data[begin:end], end == stop))
         except UnicodeDecodeError:
             raise Malformed("a string is not UTF-8") from None
         yield
     return units, stop
 
 
-def _units(text: str) -> int:
+def count_units(text: str) -> int:
+    """Return the number of UTF-16 code units of a text, which is its length in clocks."""
     return len(text) if text.isascii() else len(text.encode("utf-16-le")) // 2
 
 

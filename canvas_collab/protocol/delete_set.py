@@ -70,6 +70,11 @@ class DeleteSet:
         """How many clocks are deleted; takes time in proportion to the number of ranges."""
         return sum(end - start for ranges in self._ranges.values() for start, end in ranges)
 
+    @property
+    def range_count(self) -> int:
+        """The number of ranges of all clients."""
+        return self._count
+
     def items(self) -> Iterable[tuple[int, Ranges]]:
         """Return all clients with their ranges."""
         return self._ranges.items()

@@ -37,11 +37,16 @@ def encode_pong(payload: bytes) -> bytes:
     return struct.pack("!BB", _PONG, len(payload)) + payload
 
 
-def read_heartbeat(data: bytes, position: int) -> tuple[bytes | None, int] | None:
+def encode_ping(payload: bytes) -> bytes:
+    """Encode a ping; `payload` must be shorter than 126 bytes."""
+    return struct.pack("!BB", _PING, len(payload)) + payload
+
+
+def read_heartbeat(data: bytes, position: int) -> tuple[bool, bytes, int] | None:
     """Read the client's frame at `position`, if it is a complete ping or pong.
 
-    Returns the ping's payload, or None for a pong, and the position after the frame.  Returns None if it is another
-    frame, or incomplete.
+    Returns whether it is a ping, its payload, and the position after the frame.  Returns None if it is another frame,
+    or incomplete.
     """
     if len(data) - position < _MIN_HEADER or data[position] not in (_PING, _PONG):
         return None
@@ -49,7 +54,7 @@ def read_heartbeat(data: bytes, position: int) -> tuple[bytes | None, int] | Non
     start = position + _MIN_HEADER
     if not 0 <= size < _TWO_BYTES or start + size > len(data):
         return None
-    return _unmasked(data, start, size) if data[position] == _PING else None, start + size
+    return data[position] == _PING, _unmasked(data, start, size) if size else b"", start + size
 
 
 def read_frame(data: bytes, position: int) -> tuple[bytes, int] | None:

@@ -181,6 +181,11 @@ def _decode_heartbeat(decoder: Decoder) -> Heartbeat | Unknown:
     return Heartbeat(counter) if is_valid else Unknown(MessageType.HEARTBEAT)
 
 
+def is_sync(message: bytes) -> bool:
+    """Return whether an encoded message is a sync message."""
+    return message[0] == MessageType.SYNC
+
+
 def encode_step_1(state_vector: bytes) -> bytes:
     """Encode a sync step 1."""
     return b"\x00\x00" + encode_var_bytes(state_vector)

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Generator
+from typing import Protocol, TypeAlias
 
 from canvas_collab.access.authorization import Denied
 from canvas_collab.access.fair_semaphore import Requester
 from canvas_collab.protocol.update import Update
 from canvas_collab.rooms.prepared_message import PreparedMessage
+
+#: Yields a message when it is to be sent, and None at the end of a step of its preparation.
+Messages: TypeAlias = Generator[PreparedMessage | None, None, None]
+
+
+class Pacable(Protocol):
+    """A large answer whose messages are sent one by one."""
+
+    #: How many bytes the client receives in a second; None if that is not known yet.
+    rate: float | None
+
+    def messages(self) -> Messages:
+        """Iterate over the messages."""
 
 
 class Channel(Protocol):
@@ -35,6 +48,12 @@ class Channel(Protocol):
 
     def offer(self, message: PreparedMessage) -> bool:
         """Send a message of y-protocols unless the client is under backpressure; return whether it was sent."""
+
+    def send_paced(self, answer: Pacable) -> None:
+        """Send the messages of a large answer, no faster than the client receives them."""
+
+    def download_ended(self) -> None:
+        """Called when all messages of a large answer have been sent."""
 
     def send_stateless(self, message: PreparedMessage) -> None:
         """Send a stateless message, if the protocol has them."""

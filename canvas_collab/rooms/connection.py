@@ -19,7 +19,6 @@ from canvas_collab.protocol import sync
 from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.json_text import check_long_json
 from canvas_collab.protocol.lib0 import Malformed
-from canvas_collab.protocol.state_vector import EMPTY_STATE_VECTOR
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import Update, read_small_update, read_update
 from canvas_collab.rooms.awareness import LONG_STATE
@@ -28,6 +27,7 @@ from canvas_collab.rooms.commits import JournalState
 from canvas_collab.rooms.edits import EditResult, check_capacity, violation_of
 from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.rooms.room import Room
+from canvas_collab.rooms.sync_answers import SyncAnswers
 
 #: How many states of an awareness message are read in one step.
 STATES_PER_STEP = 256
@@ -63,6 +63,7 @@ class Connection:
         "has_left",
         "offer",
         "room",
+        "sync_answers",
         "user_id",
     )
 
@@ -80,8 +81,10 @@ class Connection:
         """
         self.channel = channel
         # Called for every message to every connection, so it is the channel's method itself.
-        self.offer = channel.offer
+        self.offer: Callable[[PreparedMessage], bool] = channel.offer
         self.room = room
+        #: Answers the client's sync steps 1.
+        self.sync_answers = SyncAnswers(self)
         self.user_id = authorization.session.user_id
         self.credential: Credential = authorization.credential
         self.access: Access = authorization.access
@@ -108,7 +111,9 @@ class Connection:
 
     def catch_up(self) -> Steps[None]:
         """Send what the client has missed under backpressure."""
-        self._send_all((yield from self.room.catch_up(self)))
+        messages = yield from self.room.catch_up(self)
+        # While updates are held back, what it has missed of the document comes with them.
+        self._send_all(messages[1:] if self.sync_answers.holds_updates else messages)
 
     def keep_alive(self, interval: float) -> None:
         """Send an empty awareness update, unless all connections were sent one in the last `interval` seconds.
@@ -122,6 +127,7 @@ class Connection:
     def leave(self) -> None:
         """Leave the room, as the client has disconnected."""
         self.has_left = True
+        self.sync_answers.cancel()
         self.room.leave(self)
 
     def set_access(self, access: Access) -> None:
@@ -163,7 +169,7 @@ class Connection:
             if isinstance(message, sync.AwarenessUpdate):
                 yield from self._receive_awareness(message.payload)
             elif isinstance(message, sync.SyncStep1):
-                yield from self._answer_sync_step_1(message.state_vector)
+                yield from self.sync_answers.answer(message.state_vector)
             else:
                 self._send_all(self.room.awareness_broadcaster.query_response(self))
         except Malformed as error:
@@ -233,12 +239,6 @@ class Connection:
         if not (yield from self.room.document.lacks_any_of_in_steps(update)):
             return EditResult.ACCEPTED
         return (yield from self._edit(update))
-
-    def _answer_sync_step_1(self, state_vector: bytes) -> Steps[None]:
-        if state_vector == EMPTY_STATE_VECTOR:
-            self._send_all((yield from self.room.full_sync.messages()))
-        else:
-            self._send(sync.encode_step_2((yield from self.room.document.encode_diff_in_steps(state_vector))))
 
     def _receive_awareness(self, payload: bytes) -> Steps[None]:
         """Handle an awareness update, some entries in each step.

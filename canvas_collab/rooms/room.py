@@ -62,6 +62,7 @@ class Room(Generic[MemberT]):
         "members",
         "name",
         "on_flush",
+        "part_size",
         "relay",
     )
 
@@ -75,10 +76,12 @@ class Room(Generic[MemberT]):
         awareness_pacer: FlushPacer,
         journal: Callable[[str, str, bytes], None],
         counters: Counters,
+        part_size: int = 64 * 2**10,
     ) -> None:
         """:param pacer: decides when updates are flushed.
         :param awareness_pacer: decides when awareness states are flushed.
         :param journal: appends an update to the journal; called with the room's name, the user's id and the update.
+        :param part_size: of the parts that large documents are sent in, in bytes.
         """
         self._reactor = reactor
         self.name = name
@@ -88,7 +91,8 @@ class Room(Generic[MemberT]):
         self.on_flush: Callable[[], None] | None = None
         self.document = document
         #: The messages for clients that have nothing of the document.
-        self.full_sync = FullSync(document)
+        self.full_sync = FullSync(document, part_size)
+        self.part_size = part_size
         #: Whether the document has been replaced by another one in the database.
         self.is_discarded = False
         self._pacer = pacer

@@ -108,7 +108,7 @@ class SpanExport(Service, Tracing):
         return lambda socket, path: TracedHandler(self._edits, make(socket, path))
 
     def trace_room(self, append: Callable[[LogEntry], None]) -> tuple[Append, Callable[[], None] | None]:
-        """Return what one room appends its updates with, and is called after each flush: both for the spans of edits."""
+        """Return what one room appends its updates with, and is called after each flush, for the spans of edits."""
         edits = RoomEdits(self._edits, append)
         return edits.append, edits.flushed
 

@@ -20,6 +20,7 @@ from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.hocuspocus import Authentication, Body, Close, Stateless, SyncReply
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import Update
+from canvas_collab.rooms.channel import Pacable
 from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.edits import EditResult
 from canvas_collab.rooms.opening import ConnectionOpener
@@ -71,6 +72,8 @@ class OpenDocument:
         self._is_renewing = False
         # Pairs of a journal position and how many messages are acknowledged once the journal has reached it.
         self._unacknowledged: deque[list[int]] = deque()
+        # How many messages were saved while the client was sent the document in parts.
+        self._saved_meanwhile = 0
 
     def receive(self, body: Body) -> Steps[None]:
         """Handle a message of this document, in steps.
@@ -91,7 +94,7 @@ class OpenDocument:
             self._acknowledge((yield from connection.receive(body)))
             if isinstance(body, sync.SyncStep1):
                 # Exactly one for each step 1 of the client: providers count the answers.
-                yield from connection.send_sync_step_1()
+                yield from connection.sync_answers.when_answered(connection.send_sync_step_1)
 
     def receive_small_update(self, data: bytes) -> bool:
         """Handle an update at once, if that takes little time; otherwise return False, with nothing done.
@@ -181,6 +184,16 @@ class OpenDocument:
     def _committed(self) -> None:
         """Called when the journal has reached the first position that messages wait for."""
         _, count = self._unacknowledged.popleft()
+        if not self.is_closed and self.connection.sync_answers.is_downloading:
+            # Old providers take themselves for synced when nothing is unconfirmed.
+            self._saved_meanwhile += count
+            return
+        for _ in range(count):
+            self.send(self._saved_message)
+
+    def download_ended(self) -> None:
+        """Send the confirmations that were held back while the client was sent the document in parts."""
+        count, self._saved_meanwhile = self._saved_meanwhile, 0
         for _ in range(count):
             self.send(self._saved_message)
 
@@ -205,6 +218,10 @@ class OpenDocument:
         """Send a message of this document, or buffer it if the client does not read."""
         if not self.is_closed:
             self._handler.socket.outbound.send(message, self._prefix)
+
+    def send_paced(self, answer: Pacable) -> None:
+        """Send the messages of a large answer, no faster than the client receives them."""
+        self._handler.socket.send_paced(answer, self._prefix)
 
     def offer(self, message: PreparedMessage) -> bool:
         """Send a message of this document, unless the client does not read; return False if it was not sent."""

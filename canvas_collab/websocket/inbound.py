@@ -70,6 +70,9 @@ class InboundSocket(Protocol):
     def ping_received(self, payload: bytes) -> None:
         """Answer a ping."""
 
+    def pong_received(self, payload: bytes) -> None:
+        """Called when the client has answered a ping with a payload."""
+
     def feed(self, data: bytes) -> None:
         """Have Autobahn parse bytes; the messages in them are added to this queue."""
 
@@ -244,9 +247,11 @@ class InboundQueue:
         if self._is_parser_idle and not websocket.is_discarding:
             heartbeat = read_heartbeat(data, position)
             if heartbeat is not None:
-                self._position = heartbeat[1]
-                if heartbeat[0] is not None:
-                    websocket.ping_received(heartbeat[0])
+                is_ping, payload, self._position = heartbeat
+                if is_ping:
+                    websocket.ping_received(payload)
+                elif payload:
+                    websocket.pong_received(payload)
                 return
         size = min(websocket.payload_remaining, _PAYLOAD_CHUNK) or _FRAMES_CHUNK
         self._position += size

@@ -8,6 +8,7 @@ from typing import Protocol
 from canvas_collab.access.authorization import Request
 from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.steps import Steps
+from canvas_collab.rooms.channel import Pacable
 from canvas_collab.rooms.connection import Connection
 from canvas_collab.websocket.outbound import OutboundTransport
 
@@ -32,6 +33,9 @@ class Socket(Protocol):
 
     def schedule(self, steps: Steps[None]) -> None:
         """Run steps after the messages that have been received so far."""
+
+    def send_paced(self, answer: Pacable, prefix: bytes = b"") -> None:
+        """Send the messages of a large answer, each after `prefix`, no faster than the client receives them."""
 
     def pause_reading_until(self, subscribe: Callable[[Callable[[], None]], None]) -> None:
         """Stop reading from the client until a callback is called, or for a second.

@@ -22,17 +22,15 @@ from canvas_collab.websocket.handshake import choose_subprotocol, read_request
 from canvas_collab.websocket.inbound import InboundQueue
 from canvas_collab.websocket.liveness import Liveness
 from canvas_collab.websocket.outbound import OutboundTransport
+from canvas_collab.websocket.paced_sending import PacedReceiver
 from canvas_collab.websocket.protocol_handler import ProtocolHandler
-from canvas_collab.websocket.receiving import Receiver
 from canvas_collab.websocket.socket_server import Server
 
 
-class ServerProtocol(Receiver):
+class ServerProtocol(PacedReceiver):
     """One client's WebSocket."""
 
     factory: Server
-    #: Sends messages to the client.
-    outbound: OutboundTransport
     _liveness: Liveness
 
     def __init__(self) -> None:
@@ -73,6 +71,7 @@ class ServerProtocol(Receiver):
         self.is_closing = self._is_lost = True
         self.outbound.invalidate()
         self._liveness.stop()
+        self.stop_pacing()
         if self._delayed_close is not None and self._delayed_close.active():
             self._delayed_close.cancel()
         self.discard_incomplete()
@@ -219,6 +218,7 @@ class ServerProtocol(Receiver):
         self.is_closing = self.is_discarding = True
         self.outbound.invalidate()
         self._liveness.stop()
+        self.stop_pacing()
         self.pause_reading()
         delay = self.factory.settings.close_delay
         self._delayed_close = self.factory.reactor.callLater(delay, self.close_now, code, reason)
@@ -268,6 +268,7 @@ class ServerProtocol(Receiver):
             self.ping_received(payload)
         if self._handler is not None and self.may_send:
             self.schedule(self._handler.backpressure_ended())
+        self.resume_pacing()
 
     def backlog_exceeded(self) -> None:
         """Called when more would have to be buffered for the client than is allowed."""

@@ -39,6 +39,7 @@ class YWebsocket:
         # The most frequent calls of the connection go to the socket directly.
         self.send = socket.outbound.send
         self.offer = socket.outbound.offer
+        self.send_paced = socket.send_paced
         self.pause_reading_until = socket.pause_reading_until
         self._opener = opener
         self._clock = clock
@@ -151,6 +152,9 @@ class YWebsocket:
         """Called when an edit of the client was queued in the journal."""
         if self._acknowledgements is not None:
             self._acknowledgements.edit_accepted(update)
+
+    def download_ended(self) -> None:
+        """Do nothing: confirmations do not wait for the download."""
 
     def send_stateless(self, message: PreparedMessage) -> None:
         """Do nothing: the protocol has no stateless messages."""

@@ -19,7 +19,8 @@ export class Client extends Participant {
       WebSocketPolyfill: socketClass(
         headers,
         (status, body) => this.note(this.refusals, { status, body }),
-        (code, reason) => this.note(this.closes, { code, reason })
+        (code, reason) => this.note(this.closes, { code, reason }),
+        size => { this.largestMessage = Math.max(this.largestMessage, size) }
       )
     }))
     this.awarenessMessages = 0

@@ -33,6 +33,7 @@ export const CONDITIONS = {
   state: ({ state }) => clients => clients.every(client =>
     Object.entries(state).every(([key, value]) => client.state[key] === value)),
   heard: ({ event, count, details }) => clients => clients.every(client => client.heard(event, details) >= count),
+  sees: ({ state }) => clients => clients.every(client => client.awareness.some(one => same(one.state, state))),
   heardUpdates: ({ count }) => clients => clients.every(client => client.updatesReceived >= count),
   tokensGiven: ({ count }) => clients => clients.every(client => client.tokensGiven >= count)
 }

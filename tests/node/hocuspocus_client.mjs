@@ -28,6 +28,7 @@ export class HocuspocusSocket extends EventEmitter {
     this.opened = 0
     this.closes = []
     this.refusals = []
+    this.largestMessage = 0
     this.options = {
       url,
       ...RETRY,
@@ -36,7 +37,8 @@ export class HocuspocusSocket extends EventEmitter {
       WebSocketPolyfill: socketClass(
         headers,
         (status, body) => this.#note(this.refusals, { status, body }),
-        (code, reason) => this.#note(this.closes, { code, reason })
+        (code, reason) => this.#note(this.closes, { code, reason }),
+        size => { this.largestMessage = Math.max(this.largestMessage, size) }
       )
     }
   }
@@ -155,6 +157,10 @@ export class HocuspocusClient extends Participant {
   }
 
   get connected () { return this.socket.connected }
+
+  get largestMessage () { return this.socket.largestMessage }
+
+  set largestMessage (_size) {}
 
   get synced () { return this.connected && this.provider.isAuthenticated && this.provider.synced }
 

@@ -1,11 +1,12 @@
 // The test oracle of updates: Yjs as it runs in clients. A JSON command a line on stdin, a JSON answer a line on stdout.
 // judge: the failures of each history. histories: the updates of random edits, from seeds. nesting: how Yjs copes with
-// types that are nested deeply.
+// types that are nested deeply. parts: what Yjs makes of updates that arrive in parts.
 import { createInterface } from 'node:readline'
 import * as prng from 'lib0/prng'
 import * as Y from 'yjs'
 import { makeHistory, updatesOf } from './history.mjs'
 import { Judgement } from './judgement.mjs'
+import { applyParts } from './parts.mjs'
 import { editAtRandom } from './random_edits.mjs'
 
 const base64 = bytes => Buffer.from(bytes).toString('base64')
@@ -92,7 +93,12 @@ const nesting = ({ depths }) => Object.keys(INTO).flatMap(kind => depths.flatMap
   }))
 ))
 
-const COMMANDS = { judge, histories, nesting }
+/** What clients with and without gc make of updates in parts. */
+const parts = ({ cases }) => cases.map(({ before, parts, whole }) => [true, false].map(gc =>
+  applyParts(before.map(bytesOf), parts.map(bytesOf), bytesOf(whole), gc)
+))
+
+const COMMANDS = { judge, histories, nesting, parts }
 
 console.log = console.info = console.warn = console.error = () => {}
 for await (const line of createInterface({ input: process.stdin })) {

@@ -17,6 +17,7 @@ export class Participant extends EventEmitter {
     this.errors = []
     this.givenUp = null
     this.updatesReceived = 0
+    this.largestMessage = 0
   }
 
   /** Use a provider for this document, and observe what it changes. */
@@ -60,6 +61,7 @@ export class Participant extends EventEmitter {
       snapshot: snapshotOf(this.doc),
       update: base64(Y.encodeStateAsUpdate(this.doc)),
       updatesReceived: this.updatesReceived,
+      largestMessage: this.largestMessage,
       awareness: this.awareness,
       closes: this.closes,
       refusals: this.refusals,

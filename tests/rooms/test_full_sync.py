@@ -45,14 +45,14 @@ def merged(messages: list[PreparedMessage]) -> Document:
 
 
 def test_clients_that_request_it_at_the_same_time_are_sent_the_same_message(document: Document) -> None:
-    full_sync = FullSync(document)
+    full_sync = FullSync(document, 2**16)
     sent = in_turn(*(full_sync.messages() for _ in range(5)))
     assert {id(message) for messages in sent for message in messages} == {id(sent[0][0])}
     assert merged(sent[0]).encode() == document.encode()
 
 
 def test_a_client_that_requests_it_while_it_is_encoded_is_sent_what_was_added_meanwhile(document: Document) -> None:
-    full_sync = FullSync(document)
+    full_sync = FullSync(document, 2**16)
     first = full_sync.messages()
     next(first)
     document.append(b"\x01\x01\xfe\xff\xff\xff\x0f\x00\x04\x01\x01t\x01x\x00")
@@ -63,7 +63,7 @@ def test_a_client_that_requests_it_while_it_is_encoded_is_sent_what_was_added_me
 
 
 def test_when_the_client_that_began_the_encoding_leaves_the_others_complete_it(document: Document) -> None:
-    full_sync = FullSync(document)
+    full_sync = FullSync(document, 2**16)
     first, second = full_sync.messages(), full_sync.messages()
     next(first)
     next(second)
@@ -74,7 +74,7 @@ def test_when_the_client_that_began_the_encoding_leaves_the_others_complete_it(d
 def test_when_encoding_fails_it_fails_for_all_that_wait_and_the_next_request_tries_again(
     document: Document, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    full_sync = FullSync(document)
+    full_sync = FullSync(document, 2**16)
     first, second = full_sync.messages(), full_sync.messages()
     with monkeypatch.context() as patch:
         patch.setattr(sync, "encode_step_2", lambda update: 1 / 0)

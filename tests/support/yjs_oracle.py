@@ -122,6 +122,22 @@ class YjsOracle:
         answer: list[dict[str, Any]] = self._call("nesting", depths=list(depths))
         return answer
 
+    def parts(self, cases: Sequence[tuple[Sequence[bytes], Sequence[bytes], bytes]]) -> list[list[dict[str, Any]]]:
+        """Return what Yjs makes of updates that arrive in parts, for each case with garbage collection and without.
+
+        :param cases: what the client has before, the parts, and the same as one update.
+        """
+        encoded = [
+            {
+                "before": [b64encode(update).decode() for update in before],
+                "parts": [b64encode(part).decode() for part in parts],
+                "whole": b64encode(whole).decode(),
+            }
+            for before, parts, whole in cases
+        ]
+        answer: list[list[dict[str, Any]]] = self._call("parts", cases=encoded)
+        return answer
+
     def reduced(self, history: History) -> History:
         """Leave out accepted updates one by one, as long as a client still fails in the same way."""
         groups = {failure.group for failure in self.check([history])[0] if not failure.is_reading}

@@ -101,7 +101,8 @@ def test_a_client_that_reads_nothing_for_too_long_is_disconnected_and_no_other_w
 
 
 def test_a_client_that_requests_more_than_it_reads_is_disconnected(room: Room) -> None:
-    daemon = room.start(SEND_BUFFER_MAX=2**20)
+    # So that the document is not sent in parts.
+    daemon = room.start(SEND_BUFFER_MAX=2**20, SYNC_PART_SIZE=2**20)
     with Client(daemon, "one", room.ada) as writer, connect_without_reading(daemon, room.bob) as unread:
         writer.edit(typed(writer, "x" * EDIT))
         writer.flush()

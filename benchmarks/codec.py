@@ -18,7 +18,8 @@ from typing import Any
 from pycrdt import Doc, Map, Text
 
 from canvas_collab import compilation
-from canvas_collab.document.document import Document, merge_updates
+from canvas_collab.document.document import Document
+from canvas_collab.document.merging import merge_updates
 from canvas_collab.protocol import awareness, sync
 from canvas_collab.protocol.steps import run_to_completion
 from canvas_collab.protocol.update import Update, decode_update, read_update

@@ -285,21 +285,3 @@ class Document:
             if clock := contiguous_end(known, self._clocks.get(client, 0)):
                 self._clocks[client] = clock
         return new
-
-
-def merge_updates(updates: Sequence[Update]) -> bytes:
-    """Merge updates to one, and encode it."""
-    merged: dict[int, list[Run]] = {}
-    deletions = DeleteSet()
-    for update in updates:
-        for client, runs in update.runs.items():
-            known = merged.get(client)
-            if known is None:
-                merged[client] = [*runs]
-            elif runs[0].clock >= known[-1].end:
-                known.extend(runs)
-            else:
-                # Rare: updates that arrived out of order, or more than once.
-                return Document(updates).encode()
-        deletions.update(update.deletions)
-    return encode_update(merged, deletions)

@@ -14,6 +14,7 @@ from typing import final
 
 from canvas_collab.protocol.awareness import NULL_STATE, Entry, Reader
 from canvas_collab.protocol.json_text import check_json
+from canvas_collab.rooms.awareness_changes import ApplyResult
 from canvas_collab.rooms.awareness_client import AwarenessClient, Owner
 from canvas_collab.rooms.tombstones import Tombstones
 
@@ -27,34 +28,6 @@ CLOCK_OFFSET = 4096
 
 #: Whether a state with more characters than this is JSON has to be checked by the caller, in several steps.
 LONG_STATE = 2**12
-
-
-@final
-class ApplyResult:
-    """The result of applying the states that a connection sent."""
-
-    __slots__ = ("changes", "corrections", "refused")
-
-    def __init__(
-        self, changes: list[Entry] | None = None, corrections: list[Entry] | None = None, refused: int = 0
-    ) -> None:
-        #: What to broadcast.
-        self.changes: list[Entry] = [] if changes is None else changes
-        #: What to send to the sender before that: its clock is behind, or its client counts as having left.
-        self.corrections: list[Entry] = [] if corrections is None else corrections
-        #: How many clients were over the limit for one connection.
-        self.refused = refused
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ApplyResult):
-            return NotImplemented
-        ours = self.changes, self.corrections, self.refused
-        return ours == (other.changes, other.corrections, other.refused)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"ApplyResult({self.changes!r}, {self.corrections!r}, {self.refused})"
 
 
 @final

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import final
 
-from canvas_collab.document.document import Document, merge_updates
+from canvas_collab.document.document import Document
+from canvas_collab.document.merging import merge_updates
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import Update, encode_update_in_steps
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from canvas_collab.document import document as document_module
-from canvas_collab.document.document import Document, merge_updates
+from canvas_collab.document.document import Document
+from canvas_collab.document.merging import merge_updates
 from canvas_collab.document.run_list import find_gaps
 from canvas_collab.protocol import delete_set, run_reader, structs, update
 from canvas_collab.protocol.delete_set import DeleteSet

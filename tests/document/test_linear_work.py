@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from canvas_collab.document.compaction import compact
-from canvas_collab.document.document import Document, merge_updates
+from canvas_collab.document.document import Document
+from canvas_collab.document.merging import merge_updates
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol.json_text import check_long_json
 from canvas_collab.protocol.layout import decode_with_layout

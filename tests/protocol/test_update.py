@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycrdt import Doc, Text
 
-from canvas_collab.document.document import Document, merge_updates
+from canvas_collab.document.document import Document
+from canvas_collab.document.merging import merge_updates
 from canvas_collab.protocol.json_text import MAX_NESTING
 from canvas_collab.protocol.lib0 import Malformed, TooLarge, encode_var_string, encode_var_uint
 from canvas_collab.protocol.steps import run_to_completion

@@ -8,7 +8,8 @@ from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol.awareness import Entry, decode, encode
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.structs import MAX_CLOCK
-from canvas_collab.rooms.awareness import CLOCK_OFFSET, STALE_AFTER, ApplyResult, Awareness
+from canvas_collab.rooms.awareness import CLOCK_OFFSET, STALE_AFTER, Awareness
+from canvas_collab.rooms.awareness_changes import ApplyResult
 from canvas_collab.rooms.tombstones import USERS
 
 ADA, BOB = "connection of ada", "connection of bob"

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from canvas_collab.database.errors import DatabaseUnavailable
 from canvas_collab.document import document
-from canvas_collab.document.document import merge_updates
+from canvas_collab.document.merging import merge_updates
 from canvas_collab.protocol.steps import run_to_completion
 from canvas_collab.protocol.update import decode_update
 from canvas_collab.rooms.prepared_message import PreparedMessage

@@ -8,7 +8,8 @@ import pytest
 from pycrdt import Doc, Text
 
 from canvas_collab.document import document
-from canvas_collab.document.document import Document, merge_updates
+from canvas_collab.document.document import Document
+from canvas_collab.document.merging import merge_updates
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.awareness import Entry
 from canvas_collab.protocol.steps import run_to_completion

@@ -21,7 +21,8 @@ from typing import Any
 
 import pytest
 
-from canvas_collab.document.document import Document, merge_updates
+from canvas_collab.document.document import Document
+from canvas_collab.document.merging import merge_updates
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.update import EMPTY_UPDATE, decode_update, encode_update

@@ -42,7 +42,6 @@ test-compiled: $(VENV)/.test tests/node/node_modules/.installed compile
 	  $(NOT_COMPILED:%=--ignore=tests/operating/%.py) --ignore=tests/config $(PYTEST_ARGS)
 
 .PHONY: compile
-compile: export CANVAS_COLLAB_PURE = 0
 compile: $(VENV)/.created
 	@if ! $(VENV)/bin/python -c 'from canvas_collab.compilation import OBSTACLE; exit(OBSTACLE is not None)' 2>/dev/null; then \
 	  echo "Compiling; this takes a minute."; \
@@ -52,7 +51,7 @@ compile: $(VENV)/.created
 
 # The results go to benchmarks/results; BENCH_ARGS=--help shows what else there is.
 .PHONY: bench
-bench: $(VENV)/.bench benchmarks/node/node_modules/.installed
+bench: $(VENV)/.bench compile benchmarks/node/node_modules/.installed
 	@PATH="$$(cd $(VENV) && pwd)/node:$$PATH" PYTHONPATH="$(CURDIR)" exec $(VENV)/bin/python -m benchmarks $(BENCH_ARGS)
 
 .PHONY: lint

@@ -11,9 +11,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 from pycrdt import Doc, Map, Text
 
@@ -21,8 +21,12 @@ from canvas_collab import compilation
 from canvas_collab.document.document import Document
 from canvas_collab.document.merging import merge_updates
 from canvas_collab.protocol import awareness, sync
+from canvas_collab.protocol.delete_set import DeleteSet
+from canvas_collab.protocol.layout import decode_with_layout
 from canvas_collab.protocol.steps import run_to_completion
 from canvas_collab.protocol.update import Update, decode_update, read_update
+
+T = TypeVar("T")
 
 #: How many runs there are of each, by default.
 RUNS = 5
@@ -46,6 +50,7 @@ def shape(number: int) -> dict[str, Any]:
         "width": 120,
         "height": 80.5,
         "angle": 0,
+        "opacity": 100,
         "stroke": "#1e1e1e",
         "fill": "transparent",
         "locked": False,
@@ -77,6 +82,18 @@ def text_updates(count: int) -> list[bytes]:
     return updates
 
 
+def moving_updates(count: int) -> list[bytes]:
+    """Return the updates that move a shape, each of which deletes where it was."""
+    updates: list[bytes] = []
+    doc: Doc[Any] = Doc(client_id=1618033988)
+    shapes = doc.get("shapes", type=Map)
+    subscription = doc.observe(lambda event: updates.append(event.update))
+    for index in range(count):
+        shapes["shape"] = shape(index)
+    doc.unobserve(subscription)
+    return updates
+
+
 def receive(document: Document, data: bytes) -> Update:
     """Do with an update what a room does with one that it receives."""
     message = sync.decode(data)
@@ -85,54 +102,47 @@ def receive(document: Document, data: bytes) -> Update:
     return run_to_completion(document.merge(update))
 
 
-def in_turn(function: Callable[[Document, bytes], object], updates: list[bytes]) -> Callable[[], object]:
-    """Return a function that applies the next update to a document, and begins anew after the last."""
-    position = len(updates)
+def in_turn(function: Callable[[Document, T], object], inputs: Sequence[T]) -> Callable[[], object]:
+    """Return a function that calls another with a document and the next input, and begins anew after the last."""
+    position = len(inputs)
     document = Document()
 
-    def apply() -> None:
+    def call() -> None:
         nonlocal position, document
-        if position == len(updates):
+        if position == len(inputs):
             document, position = Document(), 0
-        function(document, updates[position])
+        function(document, inputs[position])
         position += 1
 
-    return apply
+    return call
 
 
 def operations() -> dict[str, Callable[[], object]]:
     """Return what is measured, by its description."""
     shapes = shape_updates(LARGE)
-    texts = text_updates(2000)
+    texts, moves = text_updates(2000), moving_updates(2000)
     large = merge_updates([decode_update(data) for data in shapes])
     document = Document([decode_update(large)])
+    decoded_texts = [decode_update(data) for data in texts]
+    huge = Document()
+    [runs] = decode_update(large).runs.values()
+    for client in range(1, 20):
+        huge.apply(Update({client * 10**8: runs}, DeleteSet()))
+    snapshot, layout = huge.encode(), huge.layout
     clocks = {client: clock - 3 for client, clock in document.clocks.items()}
     cursor = awareness.encode(
         [awareness.Entry(1234567, 42, json.dumps({"user": {"name": "Ada", "color": "#ff8800"}, "x": 10.5, "y": 7}))]
     )
-    decoded = iter(())
-
-    def take_in(document: Document, data: bytes) -> None:
-        document.apply(next(decoded))
-
-    def begin_take_in() -> Callable[[], object]:
-        nonlocal decoded
-        updates = [decode_update(data) for data in texts]
-
-        def endless() -> Any:
-            while True:
-                yield from updates
-
-        decoded = endless()
-        return in_turn(take_in, texts)
-
     return {
         f"decode a shape, {len(shapes[0])} bytes": lambda: decode_update(shapes[0], reject_poison=True),
         f"decode a character typed, {len(texts[9])} bytes": lambda: decode_update(texts[9], reject_poison=True),
         f"decode a document, {len(large) // 1000} kB": lambda: decode_update(large, reject_poison=True),
-        "merge a decoded character": begin_take_in(),
+        "merge a decoded character": in_turn(Document.apply, decoded_texts),
         "receive a character: message, check, merge": in_turn(receive, [sync.encode_update(data) for data in texts]),
         "receive a shape: message, check, merge": in_turn(receive, [sync.encode_update(data) for data in shapes]),
+        "receive a moved shape: it also deletes": in_turn(receive, [sync.encode_update(data) for data in moves]),
+        "merge 10 characters to one update": lambda: merge_updates(decoded_texts[10:20]),
+        "read a snapshot, 8 MB": lambda: decode_with_layout(snapshot, layout),
         "diff of the document, 3 clocks": lambda: run_to_completion(document.diff(clocks)),
         "encode the document": document.encode,
         "decode a cursor": lambda: awareness.decode(cursor),

@@ -7,29 +7,43 @@ clock that grows with each change, and its state as JSON text.  The state ``null
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-
-from attrs import frozen
+from typing import Final, final
 
 from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_string, encode_var_uint
 from canvas_collab.protocol.structs import MAX_CLOCK
 
 #: The state of a client that has left.
-NULL_STATE = "null"
+NULL_STATE: Final = "null"
 
 #: The whitespace that JSON allows around a value.
-JSON_WHITESPACE = " \t\n\r"
+JSON_WHITESPACE: Final = " \t\n\r"
 
 #: An awareness update without entries.  Every client accepts it and does not answer.
-EMPTY_AWARENESS = b"\x00"
+EMPTY_AWARENESS: Final = b"\x00"
 
 
-@frozen
+@final
 class Entry:
-    """One client's state at one clock; `state` is JSON text, exactly as it was received."""
+    """One client's state at one clock; `state` is JSON text, exactly as it was received.  An entry never changes."""
 
-    client_id: int
-    clock: int
-    state: str
+    # There is one for every cursor movement: written out, this takes a fraction of the time that a class of attrs does.
+    __slots__ = ("client_id", "clock", "state")
+
+    def __init__(self, client_id: int, clock: int, state: str) -> None:
+        self.client_id: Final[int] = client_id
+        self.clock: Final[int] = clock
+        self.state: Final[str] = state
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Entry):
+            return NotImplemented
+        return (self.client_id, self.clock, self.state) == (other.client_id, other.clock, other.state)
+
+    def __hash__(self) -> int:
+        return hash((self.client_id, self.clock, self.state))
+
+    def __repr__(self) -> str:
+        return f"Entry(client_id={self.client_id}, clock={self.clock}, state={self.state!r})"
 
     @property
     def has_left(self) -> bool:
@@ -38,6 +52,7 @@ class Entry:
         return self.state[:1] != "{" and self.state.strip(JSON_WHITESPACE) == NULL_STATE
 
 
+@final
 class Reader:
     """Decodes an awareness update a few entries at a time, without decoding states that are known already."""
 
@@ -85,7 +100,7 @@ def decode(payload: bytes) -> list[Entry]:
 
 def encode(entries: Collection[Entry]) -> bytes:
     """Encode an awareness update."""
-    return encode_var_uint(len(entries)) + b"".join(map(encode_entry, entries))
+    return encode_var_uint(len(entries)) + b"".join([encode_entry(entry) for entry in entries])
 
 
 def encode_entry(entry: Entry) -> bytes:

@@ -61,7 +61,9 @@ def decode_with_layout(data: bytes, layout: bytes) -> Update:
         ]
         if not entries:
             raise Malformed("a client has no runs in the layout")
-        structs = sum(count for _, _, count, _ in entries) + sum(gap > 0 for gap, _, _, _ in entries[1:])
+        structs = sum([count for _, _, count, _ in entries]) + sum([gap > 0 for gap, _, _, _ in entries[1:]])
+        if structs > MAX_CLOCK:
+            raise Malformed("the layout is not that of this update")
         end = entries[0][0]
         header = encode_var_uint(structs) + encode_var_uint(client) + encode_var_uint(end)
         position = _expect(data, position, header)

@@ -21,6 +21,7 @@ from canvas_collab.config.settings import Settings
 from canvas_collab.database.migrations import prepare_database
 from canvas_collab.persistence.journal import Journal
 from canvas_collab.persistence.store import LogEntry
+from canvas_collab.replication.notifications import Notifications
 from canvas_collab.service import collaboration_service
 
 #: An update as large as that of one typed character.
@@ -74,6 +75,9 @@ async def _measure(mode: str, amount: float, user_id: str) -> None:
     await deferLater(reactor, SETTLING)
     batches = [[LogEntry(f"room-{n % DOCUMENTS}", user_id, SMALL_UPDATE) for n in range(size)] for size in SIZES]
     if mode == "cost":
+        [notifications] = [part for part in service if isinstance(part, Notifications)]
+        while not getattr(notifications, "is_alone", True):
+            await deferLater(reactor, 0.01)
         for batch in batches:
             print(json.dumps(await _cost(journal, batch, int(amount))), flush=True)
     else:

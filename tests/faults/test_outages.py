@@ -310,12 +310,24 @@ def test_connections_that_were_lost_are_made_again_without_anybody_asking(stage:
         )
         return {pid for (pid,) in rows}
 
+    def journal_connections() -> list[int]:
+        """The journal's connections that have prepared their statement."""
+        rows = stage.database.query(
+            "SELECT pid FROM pg_stat_activity WHERE application_name = 'canvas-collab journal' "
+            "AND datname = current_database() AND query LIKE 'PREPARE%%' AND state = 'idle'",
+            {},
+        )
+        return [pid for (pid,) in rows]
+
     before = connections()
     assert len(before) == 3
+    daemon.wait_until(lambda: len(journal_connections()) == 1)
+    [journals] = journal_connections()
     stage.terminate_connections()
     daemon.wait_until(lambda: len(connections() - before) == 3)
-    # Those three, and the one that receives notifications.
-    daemon.wait_until(lambda: len(daemon.events("database connection lost")) == 4)
+    daemon.wait_until(lambda: journals not in journal_connections() and len(journal_connections()) == 1)
+    # Those three, the journal's, and the one that receives notifications.
+    daemon.wait_until(lambda: len(daemon.events("database connection lost")) == 5)
     assert is_ready(daemon)
 
 

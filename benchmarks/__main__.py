@@ -133,7 +133,8 @@ def _about(cores: Cores, options: argparse.Namespace) -> dict[str, object]:
         if not cores.shared
         else "only one, shared by the server, PostgreSQL and the generator",
         "length": "quick: too short to be quoted" if options.quick else "full",
-        "repeated": f"{options.repeat} times, the servers in turn; medians count",
+        "repeated": f"{options.repeat} times (capacity {min(options.repeat, LOADS['capacity'].most_runs)} times), "
+        "the servers in turn; medians count",
         "floor": "a relay in C that only does the system calls"
         if compiler()
         else "not measured, as there is no C compiler",
@@ -162,7 +163,7 @@ def _run(options: argparse.Namespace, loads: Sequence[Load], results: Results, t
         (load, server)
         for load in loads
         # The servers take turns, so that a machine that is slow for a minute is slow for all of them.
-        for number in range(options.repeat if load.is_noisy else 1)
+        for number in range(min(options.repeat, load.most_runs) if load.is_noisy else 1)
         for server in _servers(options, load)
         if number >= len(results.runs.get(load.name, {}).get(server, ()))
     ]

@@ -6,7 +6,7 @@ Times are seconds of one core, sizes are bytes, rates are per second.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import exp
+from math import exp, inf
 
 from attrs import asdict, evolve, field, frozen
 
@@ -20,6 +20,9 @@ AWARENESS_WINDOW = 0.005
 
 #: The share of a core that is planned with: above it, latencies grow.
 PLANNED = 0.8
+
+#: More rooms than this are no limit.
+MOST = 2**24
 
 #: How often the square of the error is reduced for each constant in turn when a model is fitted.
 _ROUNDS = 5000
@@ -255,7 +258,7 @@ class Machine:
 
 
 def limits(constants: Constants, room: Shape, machine: Machine, document: float = 0.0) -> dict[str, float]:
-    """How many rooms of a kind each resource of a machine carries, by the name of the resource.
+    """How many rooms of a kind each resource of a machine carries, by its name; `inf` if it is no limit.
 
     :param room: the load of one room.
     :param document: the size of a room's document as one update, in bytes.
@@ -263,8 +266,10 @@ def limits(constants: Constants, room: Shape, machine: Machine, document: float 
 
     def most(fits: Callable[[Prediction], bool]) -> float:
         low, high = 0, 1
-        while fits(predict(constants, evolve(room, rooms=high))) and high < 2**24:
+        while fits(predict(constants, evolve(room, rooms=high))):
             low, high = high, high * 2
+            if high > MOST:
+                return inf
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if fits(predict(constants, evolve(room, rooms=middle))) else (low, middle)
@@ -283,7 +288,7 @@ def limits(constants: Constants, room: Shape, machine: Machine, document: float 
     return {
         "CPU of one core": each,
         "CPU of all cores": each * machine.cores,
-        "memory": (machine.memory * PLANNED - machine.cores * constants.base) / memory if memory else float("inf"),
+        "memory": (machine.memory * PLANNED - machine.cores * constants.base) / memory if memory else inf,
         "open files": machine.cores * (machine.descriptors - 100) / room.members,
         "CPU of PostgreSQL": database,
         "WAL": most(lambda load: load.wal <= PLANNED * machine.wal),

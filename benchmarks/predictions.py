@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import inf
 
 from benchmarks.cost_model import Constants, Machine, Shape, limits, predict
 from benchmarks.generator.workload import Kind
@@ -137,5 +138,5 @@ def limit_lines(constants: Constants) -> Iterator[str]:
     for kind, shape in KINDS.items():
         carried = limits(constants, shape, machine, DOCUMENT)
         first = min((name for name in carried if name != "CPU of one core"), key=carried.__getitem__)
-        cells = ["\N{EN DASH}" if carried[name] >= 2**24 else f"{carried[name]:,.0f}" for name in names]
+        cells = ["\N{EN DASH}" if carried[name] == inf else f"{carried[name]:,.0f}" for name in names]
         yield f"| {kind} | " + " | ".join(cells) + f" | {first} |"

@@ -84,6 +84,8 @@ class Load(ABC):
     published = ""
     #: Whether results vary so much from run to run that the load is repeated.
     is_noisy = False
+    #: How often it is measured at most, however often others are.
+    most_runs = 99
 
     def supports(self, server: Server) -> bool:
         """Whether the load can be measured on a server."""

@@ -45,6 +45,9 @@ CALIBRATIONS: Sequence[Calibration] = (
     Calibration(1, 50, 50, 20),
     Calibration(10, 10, 10, 10),
     Calibration(20, 5, 5, 10),
+    # Many updates with few messages to clients: a daemon that is awake anyway.
+    Calibration(1, 2, 1, 4000),
+    Calibration(10, 2, 1, 1000),
     Calibration(1, 60, 60, 10, Kind.CURSORS),
     Calibration(60, 3, 3, 2, Kind.CURSORS),
 )

@@ -36,6 +36,8 @@ class Capacity(Load):
     targets = (Target("updates_per_second", 4, more=True),)
     group = TABLE
     is_noisy = True
+    #: It takes much longer than the others.
+    most_runs = 3
 
     def supports(self, server: Server) -> bool:
         """Whether it is a server: the floor's capacity is the generator's."""

@@ -29,6 +29,7 @@ class CanvasCollab(Server):
     """The server, with clients that speak y-websocket's protocol."""
 
     name = "canvas-collab"
+    needs_warm_up = False
 
     def __init__(self, sources: Path = ROOT) -> None:
         """:param sources: a checkout, or a copy of it, that the daemon runs from."""

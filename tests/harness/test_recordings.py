@@ -17,21 +17,24 @@ from canvas_collab.document.document import Document
 from canvas_collab.protocol.update import decode_update
 
 
-@pytest.fixture(params=["dragging", "strokes", "typing", "pasting"])
-def recording(request: pytest.FixtureRequest, node_path: Path, node_executable: str, tmp_path: Path) -> Recording:
+@pytest.fixture(scope="module", params=["dragging", "strokes", "typing", "pasting"])
+def recording(
+    request: pytest.FixtureRequest, node_path: Path, node_executable: str, tmp_path_factory: pytest.TempPathFactory
+) -> Recording:
     """A short recording of each kind, made with the Yjs of the tests."""
-    (tmp_path / "node_modules").symlink_to(node_path / "node_modules")
-    program = tmp_path / "record.mjs"
+    directory = tmp_path_factory.mktemp("recording")
+    (directory / "node_modules").symlink_to(node_path / "node_modules")
+    program = directory / "record.mjs"
     program.write_text((NODE_DIRECTORY / "record.mjs").read_text())
-    file = tmp_path / "recording"
-    command = [node_executable, program, request.param, "3", "4", str(FIRST_CLIENT_ID), file]
+    file = directory / "recording"
+    command = [node_executable, program, request.param, "2", "3", str(FIRST_CLIENT_ID), file]
     subprocess.run(command, check=True)
     return Recording.parse(file.read_text())
 
 
 def test_each_edit_is_one_update_of_its_author_and_the_last_clock_is_known(recording: Recording) -> None:
-    assert len(recording.authors) == 3
-    assert recording.frames == 4
+    assert len(recording.authors) == 2
+    assert recording.frames == 3
     for number, author in enumerate(recording.authors):
         clock = 0
         for update, end in zip(author.updates, author.ends, strict=True):

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from canvas_collab.cli.doctor.finding import Level
 from tests.conftest import StartDaemon
 from tests.support.clients import Client, typed
 from tests.support.daemons import ROOT
 from tests.support.databases import TestDatabase, User
+from tests.support.doctor import plans_of
 
 #: Runs Prisma on a database: ``prisma(database, *PUSH)``; returns what it prints.
 Prisma = Callable[..., str]
@@ -85,7 +87,10 @@ def test_of_tables_that_an_earlier_version_created_in_public_push_would_drop_tho
     application.migrate("public")
     application.query("INSERT INTO yjs_document (id, data) VALUES ('diagram-one', '\\x0000')")
     assert "You are about to drop the `yjs_document` table" in prisma(application, *PUSH)
+    [warning] = plans_of(application)
+    assert "Prisma manages the schema public" in warning.text
     page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
     [statements] = re.findall(r"^```sql\n(CREATE SCHEMA collab;.*?)^```$", page, re.MULTILINE | re.DOTALL)
     application.query(statements)
     assert UNCHANGED in prisma(application, *PUSH)
+    assert [each.level for each in plans_of(application)] == [Level.OK]

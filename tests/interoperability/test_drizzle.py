@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from canvas_collab.cli.doctor.finding import Level
 from tests.conftest import StartDaemon
 from tests.support.clients import Client, typed
 from tests.support.daemons import ROOT
 from tests.support.databases import TestDatabase, User
+from tests.support.doctor import plans_of
 
 #: Runs drizzle-kit on a database: ``kit(database, "push", TABLES)``; returns what it prints.
 DrizzleKit = Callable[..., str]
@@ -125,7 +127,10 @@ def test_of_tables_that_an_earlier_version_created_in_public_push_says_so_until_
 ) -> None:
     application.migrate("public")
     assert 'DROP TABLE "yjs_update_log"' in kit(application, "push", TABLES, "--verbose", "--strict")
+    [warning] = plans_of(application)
+    assert "Drizzle manages the schema public" in warning.text
     page = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
     [statements] = re.findall(r"^```sql\n(CREATE SCHEMA collab;.*?)^```$", page, re.MULTILINE | re.DOTALL)
     application.query(statements)
     assert UNCHANGED in kit(application, "push", TABLES, "--verbose", "--strict")
+    assert [each.level for each in plans_of(application)] == [Level.OK]

@@ -12,7 +12,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection
 
 from canvas_collab.cli.context import Context, as_json, pass_context, room_name
-from canvas_collab.cli.doctor import access, database, environment, machine, public_url, schema, server
+from canvas_collab.cli.doctor import access, database, environment, machine, plans, public_url, schema, server
 from canvas_collab.cli.doctor.finding import Finding, Level, ok, problem
 from canvas_collab.cli.formatting import plural
 from canvas_collab.cli.group import cli
@@ -116,6 +116,7 @@ def _database_findings(settings: Settings, token: str | None, user: str | None, 
             lambda: schema.check_auth_tables(connection, schemas),
             lambda: [schema.check_migrations(connection, schemas, settings.database.migrate)],
             lambda: schema.check_rights(connection, schemas),
+            lambda: plans.check_plans(connection, schemas),
         ):
             yield from _guarded(check)
         yield from _guarded(

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canvas_collab.document.document import Document, merge_updates
+from canvas_collab.document.document import Document
+from canvas_collab.document.merging import merge_updates
 from canvas_collab.protocol import awareness, hocuspocus, sync
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.layout import decode_with_layout

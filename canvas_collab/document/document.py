@@ -16,7 +16,7 @@ from canvas_collab.document.run_list import append_run, contiguous_end, find_gap
 from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.layout import encode_layout_in_steps
 from canvas_collab.protocol.state_vector import encode_state_vector_in_steps, read_state_vector
-from canvas_collab.protocol.steps import RUNS_PER_STEP, Steps, run_to_completion
+from canvas_collab.protocol.steps import RANGES_PER_STEP, RUNS_PER_STEP, Steps, run_to_completion
 from canvas_collab.protocol.structs import Run, RunSlicer
 from canvas_collab.protocol.update import RUN_WEIGHT, Update, decode_update, encode_update, encode_update_in_steps
 
@@ -119,6 +119,34 @@ class Document:
             return update
         new = {client: partly_new.get(client, runs) for client, runs in update.runs.items()}
         return Update({client: runs for client, runs in new.items() if runs}, deletions)
+
+    def merge_at_once(self, update: Update) -> Update | None:
+        """:meth:`merge` an update, or return None and change nothing if that may take more than a step or two.
+
+        That is so if its structs do not follow all that is known of their clients, or it deletes many clocks.
+        """
+        count = 0
+        for client, runs in update.runs.items():
+            known = self._runs.get(client)
+            if known and runs[0].clock < known[-1].end:
+                return None
+            count += len(runs)
+        deletions = update.deletions
+        if deletions and deletions.clock_count > RANGES_PER_STEP:
+            return None
+        if count > RUNS_PER_STEP:
+            return None
+        for client, runs in update.runs.items():
+            known = self._runs.get(client)
+            if known is None:
+                known = self._runs[client] = []
+            for run in runs:
+                self._append(known, run, client)
+        if not deletions:
+            return update
+        self.version += 1
+        new = run_to_completion(self._deletions.merge(deletions))
+        return update if new is deletions else Update(update.runs, new)
 
     def lacks_any_of(self, update: Update) -> bool:
         """Return whether an update has any struct or deletion that the document lacks."""

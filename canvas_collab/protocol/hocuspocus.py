@@ -43,6 +43,9 @@ SAVED = b"\x08\x01"
 #: Sync status: the update was rejected, since the user may only read.
 REFUSED = b"\x08\x00"
 
+#: The longest address whose size lib0 encodes in one byte.
+_LONGEST_SHORT_ADDRESS = 0x7F
+
 #: Requests a token.
 TOKEN_REQUEST = b"\x02\x00"
 
@@ -115,6 +118,24 @@ def decode(data: bytes) -> tuple[str, Body]:
     if kind == MessageType.BROADCAST_STATELESS:
         raise Malformed("only servers broadcast stateless messages")
     return address, sync.decode_body(kind, decoder)
+
+
+def read_update_message(data: bytes) -> tuple[str, bytes] | None:
+    """Return the address and the update of an update message of less than 16 KiB, with an address of up to 127 bytes.
+
+    For the most frequent message, without the objects that :func:`decode` makes.  Returns None if it is another
+    message, or malformed.
+    """
+    if not data or data[0] > _LONGEST_SHORT_ADDRESS:
+        return None
+    position = 1 + data[0]
+    update = sync.read_update_message(data, position)
+    if update is None:
+        return None
+    try:
+        return data[1:position].decode(), update
+    except UnicodeDecodeError:
+        return None
 
 
 def _decode_authentication(decoder: Decoder) -> Authentication:

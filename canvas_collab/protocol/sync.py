@@ -27,6 +27,12 @@ from canvas_collab.protocol.lib0 import Decoder, Malformed, encode_var_bytes
 #: The largest counter of a heartbeat in bytes: one variable-length integer of lib0.
 MAX_COUNTER_SIZE = 8
 
+#: The largest integer that lib0 encodes in one byte.
+_LARGEST_IN_ONE_BYTE = 0x7F
+
+#: Two types, a size, and the two bytes of an empty update.
+_SHORTEST_UPDATE_MESSAGE = 5
+
 
 class MessageType(enum.IntEnum):
     """The first integer of a message."""
@@ -44,6 +50,11 @@ class SyncType(enum.IntEnum):
     STEP_1 = 0
     STEP_2 = 1
     UPDATE = 2
+
+
+# The same as plain integers, which are compared faster.
+_SYNC = int(MessageType.SYNC)
+_UPDATE = int(SyncType.UPDATE)
 
 
 @frozen
@@ -138,6 +149,27 @@ def decode_sync(decoder: Decoder) -> SyncStep1 | SyncStep2 | Update:
     if step == SyncType.STEP_1:
         return SyncStep1(body)
     raise Malformed(f"there is no sync message {step}")
+
+
+def read_update_message(data: bytes, position: int) -> bytes | None:
+    """Return the update of the update message at `position`, if the message is one of less than 16 KiB.
+
+    For the most frequent message, without the objects that :func:`decode` makes.  Returns None if it is another
+    message, or malformed.
+    """
+    end = len(data)
+    if end - position < _SHORTEST_UPDATE_MESSAGE or data[position] != _SYNC or data[position + 1] != _UPDATE:
+        return None
+    size = data[position + 2]
+    start = position + 3
+    if size > _LARGEST_IN_ONE_BYTE:
+        more = data[start]
+        if more > _LARGEST_IN_ONE_BYTE:
+            return None
+        size = size & _LARGEST_IN_ONE_BYTE | more << 7
+        start += 1
+    stop = start + size
+    return data[start:stop] if stop <= end else None
 
 
 def _decode_heartbeat(decoder: Decoder) -> Heartbeat | Unknown:

@@ -5,7 +5,7 @@ The protocol that carries the messages is behind :class:`~canvas_collab.rooms.ch
 
 from __future__ import annotations
 
-import enum
+from collections.abc import Callable
 
 from twisted.logger import Logger
 
@@ -15,15 +15,16 @@ from canvas_collab.access.roles import Access
 from canvas_collab.config.connections import ConnectionLimits
 from canvas_collab.protocol import awareness as awareness_format
 from canvas_collab.protocol import sync
-from canvas_collab.protocol.close_codes import CloseCode, ProtocolViolation
+from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.json_text import check_long_json
-from canvas_collab.protocol.lib0 import Malformed, TooLarge
+from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.state_vector import EMPTY_STATE_VECTOR
-from canvas_collab.protocol.steps import Steps
+from canvas_collab.protocol.steps import Steps, run_to_completion
 from canvas_collab.protocol.update import Update, read_update
 from canvas_collab.rooms.awareness import LONG_STATE
 from canvas_collab.rooms.channel import Channel
 from canvas_collab.rooms.commits import JournalState
+from canvas_collab.rooms.edits import EditResult, check_capacity, violation_of
 from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.rooms.room import Room
 
@@ -33,22 +34,8 @@ STATES_PER_STEP = 256
 #: After a dropped message was logged, those of the same connection are not logged for this many seconds.
 LOG_AGAIN_AFTER = 60.0
 
-#: Updates with deletions alone may exceed the size limit of a document by this share, as they make it smaller later.
-DELETION_ALLOWANCE = 0.25
-
 #: An update of fewer bytes counts by its encoded size, without working out what it takes in memory.
 SMALL_UPDATE = 2**10
-
-
-class EditResult(enum.Enum):
-    """The result of a message for the document."""
-
-    #: The message was not an edit, or the client has left.
-    NONE = enum.auto()
-    #: The update is part of the document, and in the journal.
-    ACCEPTED = enum.auto()
-    #: The connection is read-only.
-    REFUSED = enum.auto()
 
 
 class Connection:
@@ -96,12 +83,10 @@ class Connection:
         self.user_id = authorization.session.user_id
         self.credential: Credential = authorization.credential
         self.access: Access = authorization.access
-        self._journal = journal
-        self._limits = limits
+        self._journal, self._limits = journal, limits
         # About how many bytes of updates were accepted since reading was last paused for a commit.
         self._uncommitted_size = 0
-        self._has_sent_awareness = False
-        self.change_count = change_count
+        self._has_sent_awareness, self.change_count = False, change_count
         #: Whether the client has disconnected.
         self.has_left = False
         self._drop_logged_at = float("-inf")
@@ -118,8 +103,7 @@ class Connection:
 
     def send_sync_step_1(self) -> Steps[None]:
         """Send a sync step 1, which asks the client for what the server lacks."""
-        state_vector = yield from self.room.document.encode_state_vector()
-        self._send(sync.encode_step_1(state_vector))
+        self._send(sync.encode_step_1((yield from self.room.document.encode_state_vector())))
 
     def catch_up(self) -> Steps[None]:
         """Send what the client has missed under backpressure."""
@@ -169,7 +153,7 @@ class Connection:
             if isinstance(message, sync.Update):
                 if not self.may_write:
                     return EditResult.REFUSED
-                update = yield from self._read(message.update)
+                update = yield from read_update(message.update, self._limits.max_document_size, reject_poison=True)
                 result = yield from self._edit(update)
                 if result is EditResult.ACCEPTED:
                     self.channel.edit_accepted(update)
@@ -182,11 +166,32 @@ class Connection:
                 yield from self._answer_sync_step_1(message.state_vector)
             else:
                 self._send_all(self.room.awareness_broadcaster.query_response(self))
-        except TooLarge as error:
-            raise ProtocolViolation(CloseCode.TOO_LARGE, f"too large: {error}") from error
         except Malformed as error:
-            raise ProtocolViolation(CloseCode.MALFORMED, f"malformed message: {error}") from error
+            raise violation_of(error) from error
         return EditResult.NONE
+
+    def receive_small_update(self, data: bytes) -> EditResult | None:
+        """:meth:`receive` an update at once, if that takes little time; otherwise return None, with nothing done.
+
+        :raises ProtocolViolation: if the connection has to be closed for it.
+        """
+        if len(data) >= SMALL_UPDATE:
+            return None
+        if self.access < Access.WRITE:
+            return EditResult.REFUSED
+        try:
+            update = run_to_completion(read_update(data, self._limits.max_document_size, reject_poison=True))
+        except Malformed as error:
+            raise violation_of(error) from error
+        if update.encoded is None:
+            return None
+        size = len(update.encoded)
+        check_capacity(self.room.document, self._journal, self._limits, update, size)
+        if not self.room.edit_at_once(self, update):
+            return None
+        self._count_unsaved(size)
+        self.channel.edit_accepted(update)
+        return EditResult.ACCEPTED
 
     def broadcast_stateless(self, message: PreparedMessage) -> bool:
         """Send a stateless message to the other connections; return False if it is dropped, as too many are waiting."""
@@ -196,11 +201,7 @@ class Connection:
         """Send a stateless message to the client."""
         self.channel.send_stateless(message)
 
-    def _read(self, data: bytes) -> Steps[Update]:
-        return read_update(data, self._limits.max_document_size, reject_poison=True)
-
     def _edit(self, update: Update) -> Steps[EditResult]:
-        limit = self._limits.max_document_size
         encoded = update.encoded
         is_small = encoded is not None and len(encoded) < SMALL_UPDATE
         added = len(encoded) if encoded is not None and is_small else (yield from update.compute_weight())
@@ -209,21 +210,25 @@ class Connection:
         if not self.may_write:
             # The role has changed between the steps.
             return EditResult.REFUSED
-        if self.room.document.weight + added > (limit if update.runs else limit * (1 + DELETION_ALLOWANCE)):
-            raise ProtocolViolation(CloseCode.TOO_LARGE, f"the document is full: it may have {limit} bytes")
-        if self._journal.full:
-            raise ProtocolViolation(CloseCode.TRY_AGAIN_LATER, "the database cannot keep up, try again later")
+        check_capacity(self.room.document, self._journal, self._limits, update, added)
         yield from self.room.edit(self, update)
+        self._count_unsaved(added)
+        return EditResult.ACCEPTED
+
+    def _count_unsaved(self, added: int) -> None:
+        """Count bytes of accepted updates, and read nothing more until a commit if they are too many."""
         self._uncommitted_size += added
         if self._uncommitted_size > self._limits.max_unsaved:
             self._uncommitted_size = 0
-            self.channel.pause_reading_until(lambda act: self._journal.after_commit(self.room.name, act))
-        return EditResult.ACCEPTED
+            self.channel.pause_reading_until(self._after_commit)
+
+    def _after_commit(self, act: Callable[[], None]) -> None:
+        self._journal.after_commit(self.room.name, act)
 
     def _receive_sync_step_2(self, data: bytes) -> Steps[EditResult]:
         if not self.may_write and not self.channel.acknowledges:
             return EditResult.REFUSED
-        update = yield from self._read(data)
+        update = yield from read_update(data, self._limits.max_document_size, reject_poison=True)
         # A client that has only reconnected sends nothing new: then nothing is merged, logged or sent.
         if not (yield from self.room.document.lacks_any_of_in_steps(update)):
             return EditResult.ACCEPTED
@@ -276,8 +281,8 @@ class Connection:
 
     def _log_dropped(self, reason: str) -> None:
         if self.should_log_drop():
-            room, client = self.room.name, self.channel.client
-            self.log.info("awareness dropped", reason=reason, room=room, user=self.user_id, client=client, code=None)
+            room, user, client = self.room.name, self.user_id, self.channel.client
+            self.log.info("awareness dropped", reason=reason, room=room, user=user, client=client, code=None)
 
     def should_log_drop(self) -> bool:
         """Return whether to log a dropped message of this client, at most once in :data:`LOG_AGAIN_AFTER` seconds."""

@@ -58,9 +58,12 @@ class Fanout(Generic[MemberT]):
 
         :param updates: the updates of the document that the message contains.
         """
-        behind, skipped = self._behind, []
+        behind = self._behind
+        skipped: list[MemberT] = []
         for member in list(self.members):
-            if member is not exclude and member not in behind and not member.offer(message):
+            if member is exclude or (behind and member in behind):
+                continue
+            if not member.offer(message):
                 skipped.append(member)
         if skipped:
             clocks = self._updates.received_clocks(self._document, updates)

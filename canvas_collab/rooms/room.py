@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic
 
 from twisted.internet.defer import Deferred
@@ -140,6 +140,38 @@ class Room(Generic[MemberT]):
                 waiters, self._merge_waiters = self._merge_waiters, []
                 for waiter in waiters:
                     waiter.callback(None)
+
+    def edit_at_once(self, sender: MemberT, update: Update) -> bool:
+        """:meth:`edit` with a small update, if that takes little time; otherwise return False, with nothing done."""
+        new = self.document.merge_at_once(update)
+        if new is None:
+            return False
+        if not new:
+            return True
+        data = new.encode()
+        counters = self.counters
+        counters.updates_received += 1
+        counters.update_bytes_received += len(data)
+        self._journal(self.name, sender.user_id, data)
+        if self._flush_call is None and not self._updates.queue:
+            now = self._reactor.seconds()
+            if not self._pacer.delay(now):
+                # Nothing is queued, and this need not be: the same as a flush of it alone.
+                self._send_update(now, data, [new], sender)
+                return True
+        self._updates.queue.append((data, new))
+        self._senders.add(sender)
+        self._schedule_flush()
+        return True
+
+    def _send_update(self, now: float, data: bytes, updates: Sequence[Update], sender: MemberT) -> None:
+        """Send an update to all connections but its sender, while none is queued."""
+        self.counters.updates_sent += self._broadcast(PreparedMessage(sync.encode_update(data)), sender, updates)
+        ended = self._reactor.seconds()
+        self._pacer.flushed(now, ended)
+        self.counters.fanout.observe(ended - now)
+        if self.awareness_broadcaster.is_deferred:
+            self.awareness_broadcaster.flush()
 
     def when_merged(self) -> Deferred[None]:
         """Return a Deferred that fires when no update is being merged."""

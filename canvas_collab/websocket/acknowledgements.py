@@ -15,7 +15,8 @@ from canvas_collab.protocol.lib0 import read_var_uint
 from canvas_collab.protocol.state_vector import decode_state_vector
 from canvas_collab.protocol.update import Update
 from canvas_collab.rooms.commits import Commits
-from canvas_collab.rooms.connection import Connection, EditResult
+from canvas_collab.rooms.connection import Connection
+from canvas_collab.rooms.edits import EditResult
 from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.rooms.room import Room
 from canvas_collab.websocket.confirmations import MAX_YJS_13_CLIENT_ID, Confirmations
@@ -61,7 +62,7 @@ class SaveAcknowledgements:
     def message_handled(self, message: sync.Message, result: EditResult) -> None:
         """Called after a message of the client was handled."""
         if result is EditResult.REFUSED:
-            self._heartbeats.edit_refused()
+            self.edit_refused()
         if isinstance(message, sync.AwarenessUpdate):
             self._detect_version(message.payload)
         elif isinstance(message, sync.SyncStep1):
@@ -73,6 +74,10 @@ class SaveAcknowledgements:
             if self._confirmations is not None and state_vector is not None and result is EditResult.ACCEPTED:
                 # Edits that were made offline, or that arrived when the client could no longer be sent a confirmation.
                 self._confirmations.add_common(decode_state_vector(state_vector), self._room.document.clocks)
+
+    def edit_refused(self) -> None:
+        """Called when an edit of the client was refused, as it may only read."""
+        self._heartbeats.edit_refused()
 
     def edit_accepted(self, update: Update) -> None:
         """Called when an edit of the client was queued in the journal."""

@@ -117,6 +117,18 @@ class Hocuspocus:
         else:
             yield from self._current.receive(body)
 
+    def received_small(self, payload: bytes) -> bool:
+        """Handle a small update of an open document, if that takes little time; otherwise return False.
+
+        :raises ProtocolViolation: if the socket has to be closed because of the message.
+        """
+        read = envelope.read_update_message(payload)
+        document = None if read is None else self._documents.get(read[0])
+        if read is None or document is None:
+            return False
+        self._current = document
+        return document.receive_small_update(read[1])
+
     def backpressure_ended(self) -> Steps[None]:
         """Send the client what it has missed of each document while it did not read."""
         for document in list(self._documents.values()):

@@ -20,7 +20,8 @@ from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.hocuspocus import Authentication, Body, Close, Stateless, SyncReply
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import Update
-from canvas_collab.rooms.connection import Connection, EditResult
+from canvas_collab.rooms.connection import Connection
+from canvas_collab.rooms.edits import EditResult
 from canvas_collab.rooms.opening import ConnectionOpener
 from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.websocket.protocol_handler import Socket
@@ -91,6 +92,17 @@ class OpenDocument:
             if isinstance(body, sync.SyncStep1):
                 # Exactly one for each step 1 of the client: providers count the answers.
                 yield from connection.send_sync_step_1()
+
+    def receive_small_update(self, data: bytes) -> bool:
+        """Handle an update at once, if that takes little time; otherwise return False, with nothing done.
+
+        :raises ProtocolViolation: if the socket has to be closed because of the message.
+        """
+        result = self.connection.receive_small_update(data)
+        if result is None:
+            return False
+        self._acknowledge(result)
+        return True
 
     def closed(self) -> None:
         """Called when the document is closed, by either side."""

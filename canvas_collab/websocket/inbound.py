@@ -58,6 +58,12 @@ class InboundSocket(Protocol):
     def messages_used_up(self) -> bool:
         """Called when no more messages may be handled; return whether that pauses the handling."""
 
+    def handle_small(self, message: bytes) -> bool:
+        """Handle a binary message at once, if that takes little time; otherwise return False, with nothing done.
+
+        Raises nothing.
+        """
+
     def handle(self, message: bytes) -> Steps[None]:
         """Handle a binary message, in steps.  Raises nothing."""
 
@@ -90,6 +96,7 @@ class InboundQueue:
         "_busy_until",
         "_cooperator",
         "_data",
+        "_is_parser_idle",
         "_is_processing",
         "_messages",
         "_position",
@@ -112,12 +119,14 @@ class InboundQueue:
         self._work: deque[Steps[None]] = deque()
         self._work_at_end: deque[Steps[None]] = deque()
         self._is_processing = False
+        # Whether Autobahn is known to be between frames: it was, and was given nothing since.
+        self._is_parser_idle = False
         self._steps = 0
         self._busy_until = 0.0
 
     def received(self, data: bytes) -> None:
         """Queue bytes that were read from the socket, and process them."""
-        self._data = self._data[self._position :] + data
+        self._data = data if self._position >= len(self._data) else self._data[self._position :] + data
         self._position = 0
         self.process()
 
@@ -136,9 +145,13 @@ class InboundQueue:
         if self._is_processing:
             return
         self._is_processing = True
-        work = self._process_queue()
         started = perf_counter()
-        if started >= self._busy_until:
+        is_idle = started >= self._busy_until
+        if is_idle and self._handle_small_messages(started):
+            self._is_processing = False
+            return
+        work = self._process_queue()
+        if is_idle:
             for _ in work:
                 if perf_counter() - started > MAX_UNSLICED_TIME:
                     break
@@ -147,6 +160,39 @@ class InboundQueue:
                 return
         self._websocket.pause_reading()
         self._cooperator.coiterate(self._count_steps(work)).addCallbacks(self._finished, self._failed)
+
+    def _handle_small_messages(self, started: float) -> bool:
+        """Handle small messages without steps, up to the first that takes longer; return whether nothing is left.
+
+        :param started: since when, by :func:`perf_counter`, the client's messages have been handled.
+        """
+        websocket, messages = self._websocket, self._messages
+        while not self._work:
+            if self._position >= len(self._data):
+                return not self._work_at_end
+            if messages.left < 1 or websocket.is_handling_paused:
+                return False
+            message = self._read_message()
+            if message is None:
+                return False
+            messages.left -= 1
+            if not websocket.handle_small(message):
+                self._work.append(websocket.handle(message))
+            elif self._position < len(self._data) and perf_counter() - started > MAX_UNSLICED_TIME:
+                return False
+        return False
+
+    def _read_message(self) -> bytes | None:
+        """Parse the next frame if it has a whole, small, binary message; return None, with nothing done, if not."""
+        websocket = self._websocket
+        if websocket.is_discarding or not (self._is_parser_idle or websocket.is_between_frames):
+            return None
+        self._is_parser_idle = True
+        read = read_frame(self._data, self._position)
+        if read is None or len(read[0]) > websocket.max_message_size:
+            return None
+        self._position = read[1]
+        return read[0]
 
     def _count_steps(self, work: Steps[None]) -> Steps[None]:
         for _ in work:
@@ -186,13 +232,14 @@ class InboundQueue:
 
     def _read_frame(self) -> Steps[None]:
         """Parse the next frame and handle it, or give Autobahn the next bytes."""
-        websocket, data, position = self._websocket, self._data, self._position
-        if websocket.is_between_frames and not websocket.is_discarding:
-            read = read_frame(data, position)
-            if read is not None and len(read[0]) <= websocket.max_message_size:
-                self._position = read[1]
-                yield from websocket.handle(read[0])
-                return
+        websocket = self._websocket
+        message = self._read_message()
+        if message is not None:
+            if not websocket.handle_small(message):
+                yield from websocket.handle(message)
+            return
+        data, position = self._data, self._position
+        if self._is_parser_idle and not websocket.is_discarding:
             heartbeat = read_heartbeat(data, position)
             if heartbeat is not None:
                 self._position = heartbeat[1]
@@ -201,4 +248,5 @@ class InboundQueue:
                 return
         size = min(websocket.payload_remaining, _PAYLOAD_CHUNK) or _FRAMES_CHUNK
         self._position += size
+        self._is_parser_idle = False
         websocket.feed(data[position : position + size])

@@ -72,12 +72,22 @@ class OutboundTransport:
 
     def offer(self, message: PreparedMessage, prefix: bytes = b"") -> bool:
         """Send a message, unless the client does not read; return False if it was not sent for that reason."""
-        if not self._is_writable:
-            if self._has_backpressure and self._websocket.may_send:
-                return False
-            self._send_checked(message.frame(prefix))
+        if self._is_writable:
+            # As _send_directly(message.frame(prefix)), without a call.
+            frame = message.frames.get(prefix)
+            if frame is None:
+                frame = message.frame(prefix)
+            try:
+                sent = self._send_to_socket(frame)
+            except OSError:
+                sent = 0
+            if sent != len(frame):
+                self._is_writable = False
+                self._buffer(frame[sent:])
             return True
-        self._send_directly(message.frame(prefix))
+        if self._has_backpressure and self._websocket.may_send:
+            return False
+        self._send_checked(message.frame(prefix))
         return True
 
     def send(self, message: PreparedMessage, prefix: bytes = b"") -> None:

@@ -72,6 +72,14 @@ class ProtocolHandler(Protocol):
         :raises ProtocolViolation: if the socket has to be closed because of the message.
         """
 
+    def received_small(self, payload: bytes) -> bool:
+        """Handle a binary message at once, if that takes little time; otherwise return False, with nothing done.
+
+        Then :meth:`received` handles it.
+
+        :raises ProtocolViolation: if the socket has to be closed because of the message.
+        """
+
     def backpressure_ended(self) -> Steps[None]:
         """Called when the client has read everything that was buffered: send what it has missed meanwhile."""
 

@@ -5,8 +5,7 @@ What the messages mean is up to the :class:`~canvas_collab.websocket.protocol_ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from autobahn.websocket.types import ConnectionDeny, ConnectionRequest
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -16,40 +15,16 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from canvas_collab.access.authorization import Denied
-from canvas_collab.counters import Counters
 from canvas_collab.protocol.close_codes import CloseCode, ProtocolViolation
 from canvas_collab.protocol.frames import encode_pong
 from canvas_collab.protocol.steps import Steps
-from canvas_collab.rooms.opening import ConnectionOpener
 from canvas_collab.websocket.handshake import choose_subprotocol, read_request
 from canvas_collab.websocket.inbound import InboundQueue
 from canvas_collab.websocket.liveness import Liveness
 from canvas_collab.websocket.outbound import OutboundTransport
-from canvas_collab.websocket.protocol_handler import ProtocolHandler, Socket
-from canvas_collab.websocket.receiving import Receiver, ReceivingServer
-
-
-class Server(ReceivingServer, Protocol):
-    """What a client's WebSocket needs of the server."""
-
-    opener: ConnectionOpener
-    counters: Counters
-
-    @property
-    def reject_by_closing(self) -> bool:
-        """Whether a client is rejected by a close code after the handshake, rather than by an HTTP status."""
-
-    def handler_for(self, socket: Socket, path: str) -> ProtocolHandler:
-        """Make the handler of the protocol that is spoken on this URL path."""
-
-    def admit(self, client: ServerProtocol, headers: Mapping[str, str]) -> None:
-        """Count a handshake; raise :exc:`Denied` if it is over a limit on connections or handshakes."""
-
-    def client_connected(self, client: ServerProtocol) -> None:
-        """Called when a TCP connection was accepted."""
-
-    def client_disconnected(self, client: ServerProtocol) -> None:
-        """Called when the TCP connection is lost."""
+from canvas_collab.websocket.protocol_handler import ProtocolHandler
+from canvas_collab.websocket.receiving import Receiver
+from canvas_collab.websocket.socket_server import Server
 
 
 class ServerProtocol(Receiver):
@@ -173,9 +148,24 @@ class ServerProtocol(Receiver):
             if message is None:
                 raise ProtocolViolation(CloseCode.MALFORMED, "malformed message: text, where bytes are spoken")
             yield from self._handler.received(message)
-        except ProtocolViolation as violation:
-            self.close(violation.code, violation.reason)
-        except Exception:
+        except Exception as error:
+            self._close_for(error)
+
+    def handle_small(self, message: bytes) -> bool:
+        """Handle a binary message at once, if that takes little time; otherwise return False, with nothing done."""
+        if self._handler is None or self._was_closed_by_server:
+            return True
+        try:
+            return self._handler.received_small(message)
+        except Exception as error:
+            self._close_for(error)
+            return True
+
+    def _close_for(self, error: Exception) -> None:
+        """Close the connection for an exception that handling a message has raised."""
+        if isinstance(error, ProtocolViolation):
+            self.close(error.code, error.reason)
+        else:
             # A bug here must not affect other clients.
             self.events.failure("message not handled", client=self.client_address)
             self.close(CloseCode.INTERNAL_ERROR, "internal error")

@@ -18,6 +18,7 @@ from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.steps import Steps
 from canvas_collab.protocol.update import Update
 from canvas_collab.rooms.connection import Connection
+from canvas_collab.rooms.edits import EditResult
 from canvas_collab.rooms.opening import ConnectionOpener
 from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.websocket.acknowledgements import SaveAcknowledgements
@@ -92,6 +93,19 @@ class YWebsocket:
         else:
             acknowledgements = self._acknowledgements
             acknowledgements.message_handled(message, (yield from self._connection.receive(message)))
+
+    def received_small(self, payload: bytes) -> bool:
+        """Handle a small update, if that takes little time; otherwise return False, with nothing done.
+
+        :raises ProtocolViolation: if the socket has to be closed because of the message.
+        """
+        data = sync.read_update_message(payload, 0)
+        if data is None or self._connection is None or self._acknowledgements is None:
+            return False
+        result = self._connection.receive_small_update(data)
+        if result is EditResult.REFUSED:
+            self._acknowledgements.edit_refused()
+        return result is not None
 
     def backpressure_ended(self) -> Steps[None]:
         """Send the client what it has missed while it did not read."""

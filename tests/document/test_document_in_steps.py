@@ -13,8 +13,9 @@ from canvas_collab.document import document as document_module
 from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.document.run_list import find_gaps
 from canvas_collab.protocol import delete_set, run_reader, structs, update
+from canvas_collab.protocol.delete_set import DeleteSet
 from canvas_collab.protocol.ranges import Range
-from canvas_collab.protocol.steps import Steps
+from canvas_collab.protocol.steps import RANGES_PER_STEP, Steps
 from canvas_collab.protocol.structs import Run
 from canvas_collab.protocol.update import Update, decode_update
 from tests.support.updates import edits
@@ -107,3 +108,38 @@ def test_an_encoding_interleaved_with_updates_has_everything_from_before(seed: i
     shown = Document([decode_update(data)])
     assert not shown.lacks_any_of(before.as_update())
     assert not document.lacks_any_of(shown.as_update())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 100), st.randoms(use_true_random=False))
+def test_merging_at_once_gives_what_merging_in_steps_gives_or_changes_nothing(
+    seed: int, count: int, order: random.Random
+) -> None:
+    updates = edits(seed, count)
+    # Some arrive late, and some twice.
+    for _ in range(3):
+        updates.insert(order.randrange(len(updates)), updates.pop(order.randrange(len(updates))))
+    updates += order.choices(updates, k=3)
+    at_once, in_steps = Document(), Document()
+    for data in updates:
+        before = at_once.encode(), at_once.version, at_once.weight
+        new = at_once.merge_at_once(decode_update(data))
+        if new is None:
+            assert before == (at_once.encode(), at_once.version, at_once.weight)
+            new = at_once.apply(decode_update(data))
+        assert new == in_steps.apply(decode_update(data))
+        assert (at_once.encode(), at_once.clocks) == (in_steps.encode(), in_steps.clocks)
+        assert (at_once.version, at_once.weight) == (in_steps.version, in_steps.weight)
+
+
+def test_what_may_take_many_steps_is_not_merged_at_once() -> None:
+    known = decode_update(b"\x01\x01\x01\x00" + b"\x00\x0a" + b"\x00")
+    document = Document([known])
+    assert document.merge_at_once(known) is None
+    many = DeleteSet()
+    many.add(1, 0, RANGES_PER_STEP + 1)
+    assert document.merge_at_once(Update({}, many)) is None
+    few = DeleteSet()
+    few.add(1, 0, 10)
+    assert document.merge_at_once(Update({}, few)) == Update({}, few)
+    assert document.deletions == few

@@ -121,3 +121,21 @@ def test_messages_of_the_server_are_encoded_as_providers_decode_them(reason: str
 def test_the_authenticated_message_has_the_scope(may_write: bool, scope: str) -> None:
     decoder = Decoder(hocuspocus.encode_authenticated(may_write))
     assert (decoder.var_uint(), decoder.var_uint(), decoder.var_string()) == (2, 2, scope)
+
+
+@given(addresses, st.binary(min_size=2, max_size=300))
+def test_an_update_message_is_read_as_it_is_decoded(address: str, body: bytes) -> None:
+    encoded = message(address, sync.encode_update(body))
+    is_short = len(address.encode()) < 128
+    assert hocuspocus.read_update_message(encoded) == ((address, body) if is_short else None)
+    assert hocuspocus.read_update_message(encoded[:-1]) is None
+
+
+@given(st.binary(max_size=60) | st.binary(max_size=60).map(lambda rest: b"\x02\xc3\xa9\x00\x02" + rest))
+def test_what_is_read_as_an_update_message_is_one(data: bytes) -> None:
+    read = hocuspocus.read_update_message(data)
+    assert read is None or hocuspocus.decode(data) == (read[0], sync.Update(read[1]))
+
+
+def test_an_address_that_is_no_text_is_no_update_message() -> None:
+    assert hocuspocus.read_update_message(b"\x01\xff" + sync.encode_update(b"\x00\x00")) is None

@@ -38,3 +38,22 @@ def test_any_bytes_are_either_a_message_or_malformed(data: bytes) -> None:
         return
     known = sync.SyncStep1, sync.SyncStep2, sync.Update, sync.AwarenessUpdate, sync.QueryAwareness, sync.Heartbeat
     assert isinstance(message, (*known, sync.Unknown))
+
+
+@given(st.binary(min_size=2, max_size=300), st.binary(max_size=5))
+def test_an_update_message_is_read_as_it_is_decoded(body: bytes, before: bytes) -> None:
+    message = sync.encode_update(body)
+    assert sync.read_update_message(before + message + b"ignored", len(before)) == body
+    # Bytes are missing.
+    assert sync.read_update_message(before + message[:-1], len(before)) is None
+
+
+@given(st.binary(max_size=60) | st.binary(max_size=60).map(lambda rest: b"\x00\x02" + rest))
+def test_what_is_read_as_an_update_message_is_one(data: bytes) -> None:
+    update = sync.read_update_message(data, 0)
+    assert update is None or sync.decode(data) == sync.Update(update)
+
+
+@pytest.mark.parametrize("size", [2**14 - 1, 2**14])
+def test_an_update_message_is_read_only_if_its_size_has_two_bytes(size: int) -> None:
+    assert sync.read_update_message(sync.encode_update(bytes(size)), 0) == (bytes(size) if size < 2**14 else None)

@@ -22,9 +22,9 @@ from tests.support.rooms import (
 )
 
 
-@pytest.fixture
-def harness() -> RoomHarness:
-    return RoomHarness()
+@pytest.fixture(params=[False, True], ids=["edits in steps", "edits at once"])
+def harness(request: pytest.FixtureRequest) -> RoomHarness:
+    return RoomHarness(edits_at_once=request.param)
 
 
 @pytest.fixture

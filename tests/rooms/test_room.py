@@ -20,9 +20,9 @@ from canvas_collab.rooms.room import MAX_STATELESS_WAITING, STATELESS_AT_ONCE
 from tests.support.rooms import WINDOW, RoomHarness, awareness_update, sync_update, update_of
 
 
-@pytest.fixture
-def harness() -> RoomHarness:
-    return RoomHarness()
+@pytest.fixture(params=[False, True], ids=["edits in steps", "edits at once"])
+def harness(request: pytest.FixtureRequest) -> RoomHarness:
+    return RoomHarness(edits_at_once=request.param)
 
 
 def test_an_edit_is_sent_to_all_but_its_sender_and_to_the_journal(harness: RoomHarness) -> None:

@@ -45,7 +45,9 @@ class FakeMember:
 class RoomHarness:
     """A room with three members."""
 
-    def __init__(self) -> None:
+    def __init__(self, edits_at_once: bool = False) -> None:
+        """:param edits_at_once: whether updates are handled without steps where the room can."""
+        self._edits_at_once = edits_at_once
         self.clock = Clock()
         self.journal: list[tuple[str, str, bytes]] = []
         self.room: Room[FakeMember] = Room(
@@ -64,7 +66,9 @@ class RoomHarness:
 
     def edit(self, member: FakeMember, data: bytes) -> None:
         """Send an update."""
-        run_to_completion(self.room.edit(member, decode_update(data)))
+        update = decode_update(data)
+        if not (self._edits_at_once and self.room.edit_at_once(member, update)):
+            run_to_completion(self.room.edit(member, update))
 
     def set_awareness(self, member: FakeMember, *entries: Entry, is_opening: bool = False) -> list[Entry]:
         """Send awareness states; returns the corrections for the sender."""

@@ -23,6 +23,9 @@ from canvas_collab.websocket.server import ServerFactory
 from canvas_collab.websocket.server_protocol import ServerProtocol
 from tests.support.frames import handshake
 
+#: What a message begins with that :class:`RecordingHandler` handles at once, as one step.
+AT_ONCE = b"at once"
+
 UNLIMITED = RateLimits(max_messages=0, max_bytes=0)
 
 
@@ -69,6 +72,15 @@ class RecordingHandler:
             self._clock.rightNow += self._step_time
             yield
         self.messages.append(payload)
+
+    def received_small(self, payload: bytes) -> bool:
+        if not payload.startswith(AT_ONCE):
+            return False
+        if self._act is not None:
+            self._act(payload)
+        self._clock.rightNow += self._step_time
+        self.messages.append(payload)
+        return True
 
     def backpressure_ended(self) -> Steps[None]:
         yield from ()

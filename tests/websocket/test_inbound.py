@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from twisted.logger import capturedLogs
 from websockets.frames import Opcode
 
+from canvas_collab.config.limits import RateLimits
 from canvas_collab.protocol.frames import encode_frame
 from canvas_collab.scheduling import make_cooperator
 from canvas_collab.websocket.inbound import MAX_UNSLICED_TIME
 from tests.support.frames import client_frame
-from tests.support.server_sockets import IterationClock, OpenSocket
+from tests.support.server_sockets import AT_ONCE, IterationClock, OpenSocket
 
 
 def test_a_client_whose_messages_take_long_is_handled_in_slices_and_not_read_meanwhile(clock: IterationClock) -> None:
@@ -118,3 +120,52 @@ def test_a_frame_that_violates_the_websocket_protocol_closes_the_connection(fram
     assert client.messages == [b"one"]
     # 1002, a protocol error.
     assert client.sent[2:4] == b"\x03\xea"
+
+
+def test_messages_that_are_handled_at_once_keep_their_place_among_those_that_take_steps(clock: IterationClock) -> None:
+    client = OpenSocket(clock, steps=4, step_time=MAX_UNSLICED_TIME * 0.3)
+    sent = [AT_ONCE + b"1", b"steps", AT_ONCE + b"2", b"more steps", AT_ONCE + b"3"]
+    client.receive(b"".join(map(client_frame, sent)))
+    client.receive(client_frame(AT_ONCE + b"4"))
+    while not client.is_reading:
+        clock.run_iteration()
+    assert client.messages == [*sent, AT_ONCE + b"4"]
+
+
+def test_many_messages_that_are_handled_at_once_are_handled_in_slices(clock: IterationClock) -> None:
+    client = OpenSocket(clock, step_time=MAX_UNSLICED_TIME / 10)
+    client.receive(client_frame(AT_ONCE) * 1000)
+    assert len(client.messages) <= 12
+    assert not client.is_reading
+    iterations = 0
+    while not client.is_reading:
+        clock.run_iteration()
+        iterations += 1
+    assert len(client.messages) == 1000
+    assert iterations > 10
+
+
+def test_messages_that_are_handled_at_once_count_for_the_rate_limit(clock: IterationClock) -> None:
+    client = OpenSocket(clock, rates=RateLimits(max_messages=10, burst=1, max_bytes=0))
+    client.receive(client_frame(AT_ONCE) * 25)
+    assert len(client.messages) == 10
+    assert client.exceeded == {"MAX_MESSAGES_PER_SECOND": 1}
+
+
+def test_an_exception_in_handling_a_message_at_once_closes_the_connection(clock: IterationClock) -> None:
+    def fail(payload: bytes) -> None:
+        raise RuntimeError("a fault")
+
+    client = OpenSocket(clock, act=fail)
+    with capturedLogs() as events:
+        client.receive(client_frame(AT_ONCE) * 2)
+    assert [event["log_format"] for event in events] == ["message not handled", "connection ended"]
+    assert client.handler.closed_with == [(1011, "internal error")]
+
+
+def test_a_message_after_the_first_part_of_a_fragmented_one_waits_for_the_parser(clock: IterationClock) -> None:
+    client = OpenSocket(clock)
+    client.receive(client_frame(AT_ONCE))
+    client.receive(client_frame(b"in two ", fin=False))
+    client.receive(client_frame(b"frames", Opcode.CONT) + client_frame(AT_ONCE))
+    assert client.messages == [AT_ONCE, b"in two frames", AT_ONCE]

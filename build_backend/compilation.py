@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ["attrs >= 23.1", "mypy[mypyc] >= 1.18"]
 
 #: The mypy options for compiling; `make lint` checks the types more strictly.
-OPTIONS = ("--config-file=", "--follow-imports=silent", "--ignore-missing-imports", "--no-warn-no-return")
+OPTIONS = (f"--config-file={ROOT / 'build_backend/mypy.ini'}",)
 
 #: The compiled modules' common library, a module of the package.
 LIBRARY = "canvas_collab.compiled"

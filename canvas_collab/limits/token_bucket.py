@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import final
 
 
+@final
 class TokenBucket:
     """Holds tokens that are taken by subtracting from :attr:`left`, and that come back at a constant rate.
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from attrs import define, field
+from typing import final
 
 from canvas_collab.document.document import Document, merge_updates
 from canvas_collab.protocol.steps import Steps
@@ -14,12 +13,15 @@ from canvas_collab.protocol.update import Update, encode_update_in_steps
 MERGED_SIZE = 2**15
 
 
-@define(eq=False)
+@final
 class BroadcastQueue:
     """The updates to be sent, encoded and decoded, and those that are still being merged into the document."""
 
-    queue: list[tuple[bytes, Update]] = field(factory=list)
-    merging: list[Update] = field(factory=list)
+    __slots__ = ("merging", "queue")
+
+    def __init__(self) -> None:
+        self.queue: list[tuple[bytes, Update]] = []
+        self.merging: list[Update] = []
 
     def __bool__(self) -> bool:
         """Return whether there is an update to be sent."""

@@ -6,6 +6,7 @@ The protocol that carries the messages is behind :class:`~canvas_collab.rooms.ch
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar, final
 
 from twisted.logger import Logger
 
@@ -38,6 +39,7 @@ LOG_AGAIN_AFTER = 60.0
 SMALL_UPDATE = 2**10
 
 
+@final
 class Connection:
     """A client in a room.
 
@@ -46,7 +48,7 @@ class Connection:
     end.
     """
 
-    log = Logger()
+    log: ClassVar[Logger] = Logger(__name__)
 
     __slots__ = (
         "_drop_logged_at",
@@ -88,8 +90,7 @@ class Connection:
         self._uncommitted_size = 0
         self._has_sent_awareness, self.change_count = False, change_count
         #: Whether the client has disconnected.
-        self.has_left = False
-        self._drop_logged_at = float("-inf")
+        self.has_left, self._drop_logged_at = False, float("-inf")
 
     @property
     def may_write(self) -> bool:
@@ -115,8 +116,7 @@ class Connection:
         Clients close a connection on which they receive no message for 30 seconds; WebSocket pings do not count.  A
         client without an awareness state of its own may receive nothing for hours.
         """
-        room = self.room
-        if room.now - room.awareness_broadcaster.flushed_at > interval:
+        if self.room.now - self.room.awareness_broadcaster.flushed_at > interval:
             self.offer(PreparedMessage(sync.encode_awareness(awareness_format.EMPTY_AWARENESS)))
 
     def leave(self) -> None:

@@ -7,7 +7,7 @@ is sent a diff from there once its client has caught up with reading.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, final
 
 from canvas_collab.counters import Counters
 from canvas_collab.document.document import Document
@@ -34,6 +34,7 @@ class Member(Hashable, Protocol):
 MemberT = TypeVar("MemberT", bound=Member)
 
 
+@final
 class Fanout(Generic[MemberT]):
     """The connections of a room, and which of them have missed messages."""
 

@@ -7,14 +7,17 @@ fixed share of the core: under load the latency reaches a limit instead of growi
 
 from __future__ import annotations
 
+from typing import Final, final
 
+#: The weight of the newest measurement in the moving average of the cost.
+SMOOTHING: Final = 0.3
+
+
+@final
 class FlushPacer:
     """Decides how long to wait before the next flush.  Times are seconds of a monotonic clock, passed in."""
 
     __slots__ = ("_cost", "_max_window", "_min_window", "_not_before", "_share")
-
-    #: The weight of the newest measurement in the moving average of the cost.
-    SMOOTHING = 0.3
 
     def __init__(self, share: float, max_window: float, min_window: float = 0.0) -> None:
         """:param share: the share of the core that flushing may take, between 0 and 1.
@@ -33,5 +36,5 @@ class FlushPacer:
 
     def flushed(self, started: float, finished: float) -> None:
         """Record how long a flush took."""
-        self._cost += self.SMOOTHING * (finished - started - self._cost)
+        self._cost += SMOOTHING * (finished - started - self._cost)
         self._not_before = finished + max(self._cost * (1 - self._share) / self._share, self._min_window)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from attrs import define, field
+from typing import final
 
 from canvas_collab.protocol.frames import encode_frame
 
 
-@define
+@final
 class PreparedMessage:
     """An outgoing message; `frames` caches its WebSocket frames by prefix."""
 
-    payload: bytes
-    frames: dict[bytes, bytes] = field(factory=dict)
+    __slots__ = ("frames", "payload")
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+        self.frames: dict[bytes, bytes] = {}
 
     def frame(self, prefix: bytes = b"") -> bytes:
         """Return the WebSocket frame with `prefix` and the message; it is encoded once for each prefix."""

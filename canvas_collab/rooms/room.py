@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic
+from typing import Generic, final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -29,6 +29,7 @@ STATELESS_AT_ONCE = 32
 MAX_STATELESS_WAITING = 1000
 
 
+@final
 class Room(Generic[MemberT]):
     """One live document.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from time import perf_counter
-from typing import Protocol
+from typing import ClassVar, Protocol, final
 
 from twisted.internet.task import Cooperator
 from twisted.logger import Logger
@@ -83,6 +83,7 @@ class InboundSocket(Protocol):
         """Close the TCP connection."""
 
 
+@final
 class InboundQueue:
     """The bytes and messages of one client that were received and are not handled yet.
 
@@ -90,7 +91,8 @@ class InboundQueue:
     times as long.
     """
 
-    log = Logger()
+    # Compiled, the class has no frame that a logger could take its name from.
+    log: ClassVar[Logger] = Logger(__name__)
 
     __slots__ = (
         "_busy_until",

@@ -7,11 +7,11 @@ nothing buffered, the message is sent to it directly, and only what it does not 
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, final
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IPushProducer
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from canvas_collab.rooms.prepared_message import PreparedMessage
 
@@ -36,7 +36,7 @@ class OutboundSocket(Protocol):
         """Called when more would have to be buffered for the client than is allowed."""
 
 
-@implementer(IPushProducer)
+@final
 class OutboundTransport:
     """Writes messages to one client's socket.
 
@@ -188,3 +188,7 @@ class OutboundTransport:
     def stopProducing(self) -> None:
         """Called when the connection is lost."""
         self._is_writable = False
+
+
+# A compiled class takes no class decorators.
+classImplements(OutboundTransport, IPushProducer)

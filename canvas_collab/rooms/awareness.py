@@ -10,8 +10,7 @@ higher clock raises its own.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
-
-from attrs import define, field
+from typing import final
 
 from canvas_collab.protocol.awareness import NULL_STATE, Entry, Reader
 from canvas_collab.protocol.json_text import check_json
@@ -30,18 +29,35 @@ CLOCK_OFFSET = 4096
 LONG_STATE = 2**12
 
 
-@define
+@final
 class ApplyResult:
     """The result of applying the states that a connection sent."""
 
-    #: What to broadcast.
-    changes: list[Entry] = field(factory=list)
-    #: What to send to the sender before that: its clock is behind, or its client counts as having left.
-    corrections: list[Entry] = field(factory=list)
-    #: How many clients were over the limit for one connection.
-    refused: int = 0
+    __slots__ = ("changes", "corrections", "refused")
+
+    def __init__(
+        self, changes: list[Entry] | None = None, corrections: list[Entry] | None = None, refused: int = 0
+    ) -> None:
+        #: What to broadcast.
+        self.changes: list[Entry] = [] if changes is None else changes
+        #: What to send to the sender before that: its clock is behind, or its client counts as having left.
+        self.corrections: list[Entry] = [] if corrections is None else corrections
+        #: How many clients were over the limit for one connection.
+        self.refused = refused
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ApplyResult):
+            return NotImplemented
+        ours = self.changes, self.corrections, self.refused
+        return ours == (other.changes, other.corrections, other.refused)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"ApplyResult({self.changes!r}, {self.corrections!r}, {self.refused})"
 
 
+@final
 class Awareness:
     """The awareness states of one room.  Times are seconds of a monotonic clock, passed in."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Generic
+from typing import Generic, final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
@@ -22,6 +22,7 @@ from canvas_collab.rooms.prepared_message import PreparedMessage
 MAX_BROADCAST_SIZE = 32 * 2**10
 
 
+@final
 class AwarenessBroadcaster(Generic[MemberT]):
     """Broadcasts changes of awareness, the latest of each client, and makes the messages for single connections.
 

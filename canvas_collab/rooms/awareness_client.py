@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-
-from attrs import define, field
+from typing import final
 
 from canvas_collab.protocol.awareness import NULL_STATE, Entry
 from canvas_collab.protocol.lib0 import encode_var_string, encode_var_uint
 
 
-@define(eq=False)
+@final
 class Owner:
     """A connection with awareness clients.
 
@@ -18,16 +17,19 @@ class Owner:
     remembered.
     """
 
-    #: The clients that it owns, by their ids.
-    clients: dict[int, AwarenessClient] = field(factory=dict)
-    #: The ids of the clients that it claims, while another connection owns them.
-    claimed_ids: set[int] = field(factory=set)
-    #: When the interval began in which its new clients are counted, and how many there were.
-    interval_start: float = float("-inf")
-    new_clients: int = 0
+    __slots__ = ("claimed_ids", "clients", "interval_start", "new_clients")
+
+    def __init__(self) -> None:
+        #: The clients that it owns, by their ids.
+        self.clients: dict[int, AwarenessClient] = {}
+        #: The ids of the clients that it claims, while another connection owns them.
+        self.claimed_ids: set[int] = set()
+        #: When the interval began in which its new clients are counted, and how many there were.
+        self.interval_start = float("-inf")
+        self.new_clients = 0
 
 
-@define(eq=False)
+@final
 class AwarenessClient:
     """The state of one awareness client.
 
@@ -39,16 +41,31 @@ class AwarenessClient:
     :ivar claimant: a newer connection of the same user that has announced this client, and owns it when `owner` ends.
     """
 
-    client_id: int
-    clock: int
-    state: str
-    owner: Owner
-    user: str
-    renewed_at: float
-    owner_clock: int
-    claimant: Hashable | None = None
-    _encoded_id: bytes = b""
-    _encoded_state: bytes = b""
+    __slots__ = (
+        "_encoded_id",
+        "_encoded_state",
+        "claimant",
+        "client_id",
+        "clock",
+        "owner",
+        "owner_clock",
+        "renewed_at",
+        "state",
+        "user",
+    )
+
+    def __init__(
+        self, client_id: int, clock: int, state: str, owner: Owner, user: str, renewed_at: float, owner_clock: int
+    ) -> None:
+        self.client_id = client_id
+        self.clock = clock
+        self.state = state
+        self.owner = owner
+        self.user = user
+        self.renewed_at = renewed_at
+        self.owner_clock = owner_clock
+        self.claimant: Hashable | None = None
+        self._encoded_id = self._encoded_state = b""
 
     @property
     def entry(self) -> Entry:

@@ -20,8 +20,8 @@ from canvas_collab.protocol.close_codes import CloseCode
 from canvas_collab.protocol.json_text import check_long_json
 from canvas_collab.protocol.lib0 import Malformed
 from canvas_collab.protocol.state_vector import EMPTY_STATE_VECTOR
-from canvas_collab.protocol.steps import Steps, run_to_completion
-from canvas_collab.protocol.update import Update, read_update
+from canvas_collab.protocol.steps import Steps
+from canvas_collab.protocol.update import Update, read_small_update, read_update
 from canvas_collab.rooms.awareness import LONG_STATE
 from canvas_collab.rooms.channel import Channel
 from canvas_collab.rooms.commits import JournalState
@@ -180,10 +180,10 @@ class Connection:
         if self.access < Access.WRITE:
             return EditResult.REFUSED
         try:
-            update = run_to_completion(read_update(data, self._limits.max_document_size, reject_poison=True))
+            update = read_small_update(data, self._limits.max_document_size, True)
         except Malformed as error:
             raise violation_of(error) from error
-        if update.encoded is None:
+        if update is None or update.encoded is None:
             return None
         size = len(update.encoded)
         check_capacity(self.room.document, self._journal, self._limits, update, size)

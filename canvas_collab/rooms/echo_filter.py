@@ -8,21 +8,24 @@ decoded and before their size is checked.
 from __future__ import annotations
 
 from collections.abc import Hashable
-
-from attrs import define, field
+from typing import final
 
 #: How many broadcast updates are remembered, and how many of those sent to one member alone.
 REMEMBERED = 1024
 
 
-@define
+@final
 class _Member:
     """A member: how many updates were broadcast before it joined, and the hashes of those sent to it alone."""
 
-    joined_at: int
-    received: dict[int, None] = field(factory=dict)
+    __slots__ = ("joined_at", "received")
+
+    def __init__(self, joined_at: int) -> None:
+        self.joined_at = joined_at
+        self.received: dict[int, None] = {}
 
 
+@final
 class EchoFilter:
     """The awareness updates that were sent in one room lately, to all members or to one of them."""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import final
+
 #: A room remembers at most this many times the limit for one user.
 USERS = 10
 
 
+@final
 class Tombstones:
     """The ids of awareness clients that have left, the oldest first.
 

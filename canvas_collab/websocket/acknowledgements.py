@@ -7,6 +7,7 @@ The protocol itself has no message for that, but some clients have a way of thei
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import final
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -26,6 +27,7 @@ from canvas_collab.websocket.heartbeats import Heartbeats
 MAX_KEPT_STATE_VECTOR = 64 * 2**10
 
 
+@final
 class SaveAcknowledgements:
     """Acknowledges the saved edits of one connection."""
 

@@ -13,6 +13,7 @@ Yjs 14, which version 4 requires, generates client ids of 53 bits, and Yjs 13 of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import final
 
 from canvas_collab.protocol import sync
 from canvas_collab.protocol.delete_set import DeleteSet
@@ -30,6 +31,7 @@ MAX_YJS_13_CLIENT_ID = 2**32 - 1
 MAX_RANGES = 1000
 
 
+@final
 class Confirmations:
     """Sends one connection the confirmations of its edits: one message for all ids that a commit covers."""
 

@@ -9,6 +9,7 @@ client is sent an empty awareness update as a keep-alive.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import final
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -21,6 +22,7 @@ from canvas_collab.rooms.prepared_message import PreparedMessage
 KEEP_ALIVE_INTERVAL = 1.0
 
 
+@final
 class Heartbeats:
     """Answers the heartbeats of one connection.
 

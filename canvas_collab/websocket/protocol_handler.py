@@ -46,8 +46,9 @@ class Socket(Protocol):
 class ProtocolHandler(Protocol):
     """A protocol that is spoken on a WebSocket, for one socket."""
 
-    #: The close code for a message over the size limit. Clients that stop reconnecting on one do so on this code.
-    too_large_code: CloseCode
+    @property
+    def too_large_code(self) -> CloseCode:
+        """The close code for a message over the size limit.  Clients that stop reconnecting on one do so on this."""
 
     @property
     def log_context(self) -> tuple[str | None, str | None]:

@@ -6,6 +6,7 @@ The client is authorized during the handshake.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar, final
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -26,11 +27,12 @@ from canvas_collab.websocket.ignored_messages import IgnoredMessages
 from canvas_collab.websocket.protocol_handler import Socket
 
 
+@final
 class YWebsocket:
     """The protocol handler of one y-websocket client, and the channel of its connection."""
 
-    protocol = "y-websocket"
-    too_large_code = CloseCode.TOO_LARGE
+    protocol: ClassVar[str] = "y-websocket"
+    too_large_code: ClassVar[CloseCode] = CloseCode.TOO_LARGE
 
     def __init__(self, clock: IReactorTime, socket: Socket, opener: ConnectionOpener, journal: Journal) -> None:
         self._socket = socket

@@ -132,9 +132,7 @@ class Document:
                 return None
             count += len(runs)
         deletions = update.deletions
-        if deletions and deletions.clock_count > RANGES_PER_STEP:
-            return None
-        if count > RUNS_PER_STEP:
+        if count > RUNS_PER_STEP or (deletions and deletions.clock_count > RANGES_PER_STEP):
             return None
         for client, runs in update.runs.items():
             known = self._runs.get(client)

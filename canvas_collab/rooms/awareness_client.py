@@ -75,7 +75,7 @@ class AwarenessClient:
     @property
     def has_left(self) -> bool:
         """Whether this is a tombstone."""
-        return self.state is NULL_STATE
+        return self.state == NULL_STATE
 
     def set_state(self, clock: int, state: str) -> None:
         """Replace the state."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import psycopg2
 import psycopg2.errors
@@ -113,7 +113,7 @@ class DirectConnection(Service):
         # While there is a connection: psycopg2's, its cursor, and the socket.
         self._raw: Any = None
         self._cursor: Any = None
-        self._socket: _Socket | None = None
+        self._socket: Any = None
         # While a statement runs: what is told of its end.
         self._running: Deferred[list[Row]] | None = None
 
@@ -178,24 +178,29 @@ class DirectConnection(Service):
         self._running = running
         try:
             self._cursor.execute(statement)
+            state = self._raw.poll()
         except psycopg2.Error as error:
             self._failed(error)
         else:
-            self._poll()
+            if state == POLL_OK:
+                # Not now: whoever runs one statement after the other would hold up the reactor.
+                self._reactor.callLater(0, self._poll)
+            else:
+                self._socket.watch_writing(state == POLL_WRITE)
         return running
 
     def _poll(self) -> None:
         """Send and read what can be sent and read now."""
-        socket = cast(_Socket, self._socket)
+        if self._socket is None:
+            return
         try:
             state = self._raw.poll()
-            if state == POLL_OK and self._running is not None:
-                rows = self._cursor.fetchall()
+            rows = self._cursor.fetchall() if state == POLL_OK and self._running is not None else None
         except psycopg2.Error as error:
             self._failed(error)
             return
-        socket.watch_writing(state == POLL_WRITE)
-        if state == POLL_OK and self._running is not None:
+        self._socket.watch_writing(state == POLL_WRITE)
+        if rows is not None and self._running is not None:
             running, self._running = self._running, None
             running.callback(rows)
 

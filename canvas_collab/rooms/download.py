@@ -153,10 +153,12 @@ class Download:
     def _other_parts(self, index: int) -> Messages:
         """Send all parts but the first, and then what is new since they were made, if that is much, in parts too."""
         document, size = self._room.document, self._room.part_size
-        while index and not self.is_cancelled:
+        while index:
             while not self.is_cancelled and (part := (yield from self._source.part(index))) is not None:
                 yield PreparedMessage(sync.encode_update(part))
                 index += 1
+            if self.is_cancelled:
+                return
             clocks = self._source.clocks
             missing = yield from document.missing(clocks)
             if (yield from size_of(missing)) <= PARTS_AT_ONCE * size:

@@ -56,12 +56,14 @@ class Counts:
     :ivar edits: updates received; `cursors`, awareness updates received.
     :ivar sends: messages sent to clients.
     :ivar commits: group commits.
+    :ivar flushes: flushes of updates and of awareness, in each of which one message is sent to the clients of a room.
     """
 
     edits: float
     cursors: float
     sends: float
     commits: float
+    flushes: float
 
     @property
     def received(self) -> float:
@@ -89,7 +91,7 @@ class Constants:
 
     :ivar edit: CPU of an update that arrives while the daemon works; `cursor`, of an awareness update.
     :ivar wake: what a message takes more if it wakes the daemon up: with cold caches, by itself.
-    :ivar send: CPU of a message to one client.
+    :ivar flush: CPU of a flush, without sending; `send`, of sending a message to one client.
     :ivar commit: the daemon's CPU of a group commit.
     :ivar idle: the share of a core that the daemon takes when nothing happens.
     :ivar database_edit: PostgreSQL's CPU of an update in the log; `database_commit`, of a commit.
@@ -102,6 +104,7 @@ class Constants:
     edit: float = 0.0
     cursor: float = 0.0
     wake: float = 0.0
+    flush: float = 0.0
     send: float = 0.0
     commit: float = 0.0
     idle: float = 0.0
@@ -161,30 +164,35 @@ def commits(edits: float) -> float:
     return 1 / (JOURNAL_INTERVAL + 1 / edits) if edits else 0.0
 
 
-def counts_of(shape: Shape, send: float) -> Counts:
-    """What happens in a second.
-
-    :param send: the CPU of a message to one client, which the windows depend on.
-    """
-    flush = shape.members * send
+def counts_of(shape: Shape, constants: Constants) -> Counts:
+    """What happens in a second."""
+    flush = constants.flush + shape.members * constants.send
     window = min(flush / FANOUT_SHARE, FLUSH_MAX + flush)
     # A flush with updates of one member is not sent to that one.
     flushed = flushes(shape.edits, window)
     merged = shape.edits / flushed if flushed else 1.0
     others = shape.members - (1 if shape.writers == 1 else max(2 - merged, 0.0))
     cursor_window = min(max(flush / AWARENESS_SHARE, flush + AWARENESS_WINDOW), FLUSH_MAX + flush)
-    sends = flushed * others + flushes(shape.cursors, cursor_window) * shape.members
+    cursors_flushed = flushes(shape.cursors, cursor_window)
+    sends = flushed * others + cursors_flushed * shape.members
     edits = shape.rooms * shape.edits
-    return Counts(edits, shape.rooms * shape.cursors, shape.rooms * sends, commits(edits))
+    return Counts(
+        edits,
+        shape.rooms * shape.cursors,
+        shape.rooms * sends,
+        commits(edits),
+        shape.rooms * (flushed + cursors_flushed),
+    )
 
 
 def predict(constants: Constants, shape: Shape) -> Prediction:
     """What a load takes."""
-    counts = counts_of(shape, constants.send)
+    counts = counts_of(shape, constants)
     busy = (
         constants.idle
         + counts.edits * constants.edit
         + counts.cursors * constants.cursor
+        + counts.flushes * constants.flush
         + counts.sends * constants.send
         + counts.commits * constants.commit
     )
@@ -209,17 +217,20 @@ def fit(samples: Sequence[Sample], idle: float) -> Constants:
             sample.counts.edits,
             sample.counts.cursors,
             sample.counts.received * max(1 - sample.cpu, 0.0),
+            sample.counts.flushes,
             sample.counts.sends,
             sample.counts.commits,
         ]
         for sample in samples
     ]
-    edit, cursor, wake, send, commit = least_squares(rows, [max(sample.cpu - idle, 1e-6) for sample in samples])
+    edit, cursor, wake, flush, send, commit = least_squares(rows, [max(sample.cpu - idle, 1e-6) for sample in samples])
     written = [sample for sample in samples if sample.counts.edits]
     log = [[sample.counts.edits, sample.counts.commits] for sample in written]
     database_edit, database_commit = least_squares(log, [sample.database_cpu for sample in written])
     wal_edit, wal_commit = least_squares(log, [sample.wal for sample in written])
-    return Constants(edit, cursor, wake, send, commit, idle, database_edit, database_commit, wal_edit, wal_commit)
+    return Constants(
+        edit, cursor, wake, flush, send, commit, idle, database_edit, database_commit, wal_edit, wal_commit
+    )
 
 
 def least_squares(rows: Sequence[Sequence[float]], values: Sequence[float]) -> list[float]:

@@ -74,6 +74,7 @@ def constant_lines(constants: Constants) -> Iterator[str]:
         ("CPU of an update, received while the daemon works", f"{constants.edit * US:.1f} µs"),
         ("CPU of an awareness update, likewise", f"{constants.cursor * US:.1f} µs"),
         ("more, if a message wakes the daemon up", f"{constants.wake * US:.1f} µs"),
+        ("CPU of a flush, without sending", f"{constants.flush * US:.1f} µs"),
         ("CPU of sending a message to one client", f"{constants.send * US:.1f} µs"),
         ("CPU of a group commit", f"{constants.commit * US:.0f} µs"),
         ("CPU when nothing happens", f"{constants.idle * 1000:.1f} ms a second"),

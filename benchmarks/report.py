@@ -194,15 +194,15 @@ def _load_lines(load: str, results: Mapping[str, Result]) -> Iterator[str]:
     title = LOADS[load].title
     yield f"{title[0].upper()}{title[1:]}."
     yield ""
-    if load == MODEL:
-        yield "See the cost model below."
-        return
     present = [name for name in MEASURES if any(name in result.measures for result in results.values())]
-    yield "| | " + " | ".join(MEASURES[name].heading for name in present) + " |"
-    yield "|---|" + "---:|" * len(present)
-    for server, result in results.items():
+    if present:
+        yield "| | " + " | ".join(MEASURES[name].heading for name in present) + " |"
+        yield "|---|" + "---:|" * len(present)
+    for server, result in results.items() if present else ():
         cells = [MEASURES[name].show(result.measures[name]) if name in result.measures else NOTHING for name in present]
         yield f"| {server} | " + " | ".join(cells) + " |"
+    if load == MODEL:
+        yield "The constants are below."
     remarks = [
         f"- {server}: {remark}"
         for server, result in results.items()

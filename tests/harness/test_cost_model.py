@@ -24,6 +24,7 @@ CONSTANTS = Constants(
     edit=40e-6,
     cursor=20e-6,
     wake=60e-6,
+    flush=15e-6,
     send=6e-6,
     commit=400e-6,
     idle=0.002,
@@ -45,6 +46,7 @@ def sample_of(counts: Counts) -> Sample:
         CONSTANTS.idle
         + counts.edits * CONSTANTS.edit
         + counts.cursors * CONSTANTS.cursor
+        + counts.flushes * CONSTANTS.flush
         + counts.sends * CONSTANTS.send
         + counts.commits * CONSTANTS.commit
     )
@@ -70,33 +72,35 @@ def test_commits_are_no_more_than_edits_and_no_more_than_the_interval_allows() -
 
 
 def test_an_edit_is_sent_to_the_others_and_merged_edits_of_several_to_everyone() -> None:
-    quiet = counts_of(Shape(10, 5, edits=1, writers=1), 5e-6)
+    quiet = counts_of(Shape(10, 5, edits=1, writers=1), Constants(send=5e-6))
     assert quiet.sends == pytest.approx(40, rel=1e-3)
-    busy = counts_of(Shape(1, 100, edits=20_000, writers=100), 5e-6)
+    busy = counts_of(Shape(1, 100, edits=20_000, writers=100), Constants(send=5e-6))
     assert busy.sends == pytest.approx(100 / (100 * 5e-6 / 0.5), rel=0.01)
 
 
 def test_the_longest_window_bounds_how_long_edits_wait() -> None:
-    huge = counts_of(Shape(1, 100_000, edits=10_000, writers=2), 5e-6)
+    huge = counts_of(Shape(1, 100_000, edits=10_000, writers=2), Constants(send=5e-6))
     assert huge.sends / 100_000 == pytest.approx(1 / (0.04 + 0.5), rel=0.01)
 
 
 def test_cursors_are_sent_at_most_200_times_a_second() -> None:
-    assert counts_of(Shape(1, 10, cursors=10_000), 1e-9).sends == pytest.approx(2000, rel=0.01)
+    assert counts_of(Shape(1, 10, cursors=10_000), Constants(send=1e-9)).sends == pytest.approx(2000, rel=0.01)
 
 
 def test_fitting_finds_the_constants() -> None:
     counts = [
-        Counts(20, 0, 20, 14),
-        Counts(360, 0, 720, 43),
-        Counts(10, 0, 1490, 8),
-        Counts(1000, 0, 25_000, 48),
-        Counts(1000, 0, 9000, 48),
-        Counts(0, 600, 9000, 0),
-        Counts(0, 400, 1200, 0),
+        Counts(20, 0, 20, 14, 20),
+        Counts(360, 0, 720, 43, 360),
+        Counts(10, 0, 1490, 8, 10),
+        Counts(1000, 0, 25_000, 48, 500),
+        Counts(1000, 0, 9000, 48, 1000),
+        Counts(10_000, 0, 10_000, 49, 10_000),
+        Counts(3600, 0, 70_000, 49, 1200),
+        Counts(0, 600, 9000, 0, 150),
+        Counts(0, 400, 1200, 0, 400),
     ]
     fitted = fit([sample_of(count) for count in counts], CONSTANTS.idle)
-    for name in ("edit", "cursor", "wake", "send", "commit", "database_edit", "database_commit", "wal_edit"):
+    for name in ("edit", "cursor", "wake", "flush", "send", "commit", "database_edit", "database_commit", "wal_edit"):
         assert getattr(fitted, name) == pytest.approx(getattr(CONSTANTS, name), rel=0.02), name
 
 

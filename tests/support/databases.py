@@ -126,6 +126,11 @@ class PostgreSQL:
         url: str = self._server.get_uri(name)
         return url
 
+    @property
+    def log(self) -> str:
+        """What the server has logged."""
+        return str(self._server.log.read_text(encoding="utf-8", errors="replace"))
+
     @contextmanager
     def database(self) -> Iterator[TestDatabase]:
         """Create an empty database, and drop it at the end of the with statement."""

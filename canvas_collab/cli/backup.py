@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -95,7 +95,8 @@ def backup(context: Context, file: str) -> None:
         # Every user of the machine can read the arguments of a process, but not its environment.
         password = {"PGPASSWORD": parameters.pop("password")} if "password" in parameters else {}
         target = f"--dbname={make_dsn(**parameters)}"
-        _run([program, "--format=custom", "--no-owner", *tables, f"--file={file}", target], **password)
+        with _written_completely(file) as path:
+            _run([program, "--format=custom", "--no-owner", *tables, f"--file={path}", target], **password)
     click.echo(f"Written to {file}: {Path(file).stat().st_size} bytes.")
 
 
@@ -125,6 +126,25 @@ def restore_backup(context: Context, file: str, replace: bool) -> None:
         for table in TABLES:
             _insert_rows(cursor, found[table], names[table], user_table)
     click.echo(f"Restored from {file}.")
+
+
+@contextmanager
+def _written_completely(file: str) -> Iterator[str]:
+    """Yield a path to write to: of a file beside `file`, which replaces it if the with statement ends without an error.
+
+    Otherwise what `file` had, an earlier backup perhaps, stays.
+    """
+    if os.path.exists(file) and not os.path.isfile(file):
+        # A pipe or a device cannot be replaced.
+        yield file
+        return
+    partial = f"{file}.partial"
+    try:
+        yield partial
+        os.replace(partial, file)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(partial)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from psycopg2.extensions import parse_dsn
@@ -85,7 +86,7 @@ def test_the_password_is_not_among_the_arguments_of_pg_dump(database: TestDataba
     program.write_text(
         "#!/bin/sh\n"
         '[ "$1" = --version ] && echo "pg_dump (PostgreSQL) 99" && exit\n'
-        f"""printf '%s\\n' "$@" > '{backup}'; printf %s "$PGPASSWORD" > '{tmp_path / "password"}'\n"""
+        f"""printf '%s\\n' "$@" > '{backup}.partial'; printf %s "$PGPASSWORD" > '{tmp_path / "password"}'\n"""
     )
     program.chmod(0o755)
     # The embedded database takes any password.
@@ -95,3 +96,23 @@ def test_the_password_is_not_among_the_arguments_of_pg_dump(database: TestDataba
     [*_, target] = backup.read_text().splitlines()
     assert parse_dsn(target.removeprefix("--dbname=")) == parse_dsn(database.url)
     assert (tmp_path / "password").read_text() == "the own password"
+
+
+def test_a_pg_dump_that_fails_late_leaves_the_earlier_backup_and_nothing_beside_it(
+    database: TestDatabase, tmp_path: Path
+) -> None:
+    program = tmp_path / "programs" / "pg_dump"
+    program.parent.mkdir()
+    program.write_text(
+        "#!/bin/sh\n"
+        "[ \"$1\" = --version ] && { echo 'pg_dump (PostgreSQL) 99.0'; exit; }\n"
+        'for argument; do case $argument in --file=*) echo half > "${argument#--file=}";; esac; done\n'
+        "echo 'no space left' >&2; exit 1\n"
+    )
+    program.chmod(0o755)
+    file = tmp_path / "backups" / "backup"
+    file.parent.mkdir()
+    file.write_text("of yesterday")
+    done = run("backup", str(file), DATABASE_URL=database.url, PATH=f"{program.parent}:{os.environ['PATH']}")
+    assert (done.returncode, "no space left" in done.stderr.decode()) == (1, True)
+    assert [(path.name, path.read_text()) for path in file.parent.iterdir()] == [("backup", "of yesterday")]

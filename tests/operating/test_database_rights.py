@@ -15,7 +15,7 @@ from tests.conftest import StartDaemon
 from tests.support.clients import Client, typed
 from tests.support.commands import Author, edit, now, run
 from tests.support.daemons import ROOT
-from tests.support.databases import TestDatabase
+from tests.support.databases import PostgreSQL, TestDatabase
 
 
 def documented_grants() -> str:
@@ -92,6 +92,66 @@ def test_the_documented_rights_are_enough_for_the_commands(
     command("rebuild", "one", "--without", str(number), "--discard")
     assert "up to date" in command("migrate", "--check")
     command("backup", str(tmp_path / "backup"))
+
+
+def test_an_hour_with_everything_that_happens_in_it_needs_no_other_right(
+    database: TestDatabase, limited: TestDatabase, postgres: PostgreSQL, start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    logged_before = len(postgres.log)
+    ada, bob, cyd = (database.add_user(name) for name in ("ada", "bob", "cyd"))
+    database.add_diagram("one", ada, editor=bob, viewer=cyd)
+    settings = {
+        "DATABASE_URL": limited.url,
+        "MIGRATE": "off",
+        "LOG_LEVEL": "debug",
+        "SESSION_RECHECK": 1,
+        "RECONCILE_INTERVAL": 0.2,
+        "HISTORY_RETENTION": 3600,
+    }
+    daemon, other = (start_daemon(database, **settings) for _ in range(2))
+
+    def command(*arguments: str, given: bytes | None = None) -> None:
+        done = run(*arguments, given=given, DATABASE_URL=limited.url)
+        assert done.returncode == 0, done.stderr.decode()
+
+    # Edits of many sizes, followed by another daemon; a snapshot that is worth compacting.
+    author = Author()
+    with Client(daemon, "one", ada) as first, Client(other, "one", bob) as second, Client(daemon, "one", cyd) as third:
+        for text in ("small", "large" * 2**17):
+            first.edit(author.write(text))
+            second.wait_for(str(author.text))
+        third.wait_for(str(author.text))
+        daemon.wait_until(lambda: any(each["compacted"] for each in daemon.events("snapshot written")))
+        # Rechecks: at the interval, and because of a notification; a role, and a session that ends.
+        daemon.wait_for_event("connections rechecked")
+        database.grant("one", bob, "viewer")
+        database.query("SELECT pg_notify('collab_access_changed', 'user:' || %s)", (bob.id,))
+        other.wait_for_event("access changed", access="read")
+        database.query('UPDATE session SET "expiresAt" = now() WHERE token = %s', (cyd.token,))
+        assert third.wait_for_close()[0] == 4401
+        # Operators' commands while clients are connected; the last resets the document.
+        before = now()
+        first.edit(author.write(" and more"))
+        second.wait_for(str(author.text))
+        command("import", "one", "-", given=author.write(" imported"))
+        command("restore", "one", "--at", before)
+        command("backup", str(tmp_path / "backup"))
+        [[number]] = database.query("SELECT max(id) FROM yjs_update_log")
+        command("rebuild", "one", "--without", str(number), "--discard")
+        assert first.wait_for_close()[0] == second.wait_for_close()[0] == 4409
+    # A restart, after which what is older than the retention is pruned.
+    for each in (daemon, other):
+        each.stop()
+    database.query("UPDATE yjs_update_log SET merged_at = merged_at - interval '1 day'")
+    again = start_daemon(database, **settings)
+    again.wait_for_event("history pruned")
+    with Client(again, "one", ada) as first:
+        first.edit(author.write(" again"))
+        first.flush()
+    again.stop()
+    for each in (daemon, other, again):
+        assert [event for event in each.events() if event["level"] in ("error", "critical")] == []
+    assert [line for line in postgres.log[logged_before:].splitlines() if "permission denied" in line] == []
 
 
 @pytest.mark.parametrize("grant", documented_grants().strip().splitlines()[:-1])

@@ -127,6 +127,11 @@ class PostgreSQL:
         url: str = self._server.get_uri(name)
         return url
 
+    @property
+    def log(self) -> str:
+        """What the server has logged."""
+        return str(self._server.log.read_text(encoding="utf-8", errors="replace"))
+
     @contextmanager
     def database(self, template: str = "template1") -> Iterator[TestDatabase]:
         """Create a database, and drop it at the end of the with statement; an empty one unless a template is given."""

@@ -6,18 +6,13 @@ mutations; a failure names the seed.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
-import subprocess
 import time
-from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import pytest
 
@@ -30,14 +25,12 @@ from tests.conftest import StartDaemon
 from tests.support.concurrent_senders import ConcurrentSenders
 from tests.support.daemons import ROOT, Daemon
 from tests.support.databases import TestDatabase
-from tests.support.diagrams import Diagram, headers_of
+from tests.support.diagrams import Diagram
 from tests.support.mutations import mutate
 from tests.support.yjs_clients import YjsClients
+from tests.support.yjs_follower import Yjs
 
 SEED = int(os.environ.get("MALFORMED_SEED", "1"))
-
-#: The random histories that the mutated messages are taken from.
-HISTORIES = range(1, 31)
 
 #: How many messages are sent by a viewer, and by an editor.
 BY_VIEWER = 80_000
@@ -60,61 +53,6 @@ JUDGED = 15_000
 #: thousandth, and a garbage collection or another process may come in between.
 DECODING_MAX = 0.05
 APPLYING_MAX = 0.5
-
-
-class Yjs:
-    """A Node process with real Yjs, which makes messages and applies updates."""
-
-    def __init__(self, node: str, directory: Path) -> None:
-        self._command = [node, str(directory / "malformed.mjs")]
-
-    def __enter__(self) -> Yjs:
-        self._process = subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8"
-        )
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stdout.close()
-
-    def call(self, command: str, **details: Any) -> Any:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"command": command, **details}) + "\n")
-        self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline() or '{"error": "Node has ended"}')
-        assert "error" not in answer, answer["error"]
-        return answer["result"]
-
-    def corpus(self) -> list[bytes]:
-        """Messages as real clients send them."""
-        return [b64decode(message) for message in self.call("corpus", seeds=list(HISTORIES))]
-
-    def judge(self, updates: Sequence[bytes], before: bytes) -> Iterator[tuple[str | None, float]]:
-        """For each update, what Yjs throws when applying it to a document of `before`, and the seconds that takes."""
-        for start in range(0, len(updates), 500):
-            texts = [b64encode(update).decode() for update in updates[start : start + 500]]
-            for verdict in self.call("judge", updates=texts, before=b64encode(before).decode()):
-                yield verdict["error"], verdict["milliseconds"] / 1000
-
-    def follow(self, diagram: Diagram, name: str) -> None:
-        """Keep a document synced with a diagram's room."""
-        self.call("follow", name=name, url=diagram.url, headers=headers_of(diagram.owner))
-
-    def settle(self, name: str) -> dict[str, Any]:
-        """A report on that document, once it has everything that was sent before."""
-        report: dict[str, Any] = self.call("settle", name=name)
-        return report
 
 
 @pytest.fixture
@@ -209,7 +147,7 @@ def test_of_an_editors_flood_nothing_refused_is_saved_and_nothing_accepted_break
 ) -> None:
     seed = f"MALFORMED_SEED={SEED}"
     messages = malformed_messages(random.Random(SEED + 1), yjs.corpus(), BY_EDITOR)
-    yjs.follow(diagram, "follower")
+    yjs.follow("follower", diagram.url, diagram.owner)
 
     with ConcurrentSenders(diagram.daemon, diagram.room, diagram.editor, messages, SENDERS) as senders:
         pass
@@ -217,7 +155,7 @@ def test_of_an_editors_flood_nothing_refused_is_saved_and_nothing_accepted_break
     expect_only_offenders_closed(diagram.daemon, senders, BY_EDITOR)
     follower = yjs.settle("follower")
     assert follower["failures"] == [], seed
-    yjs.follow(diagram, "newcomer")
+    yjs.follow("newcomer", diagram.url, diagram.owner)
     newcomer = yjs.settle("newcomer")
     assert newcomer["failures"] == [], seed
     assert newcomer["stateVector"] == follower["stateVector"], seed
@@ -228,7 +166,7 @@ def test_of_an_editors_flood_nothing_refused_is_saved_and_nothing_accepted_break
 
     diagram.daemon.stop()
     diagram.start()
-    yjs.follow(diagram, "latecomer")
+    yjs.follow("latecomer", diagram.url, diagram.owner)
     latecomer = yjs.settle("latecomer")
     # Compaction may have made it smaller in the meantime.
     assert (latecomer["failures"], latecomer["stateVector"]) == ([], newcomer["stateVector"]), seed

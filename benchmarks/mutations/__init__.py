@@ -1,0 +1,1 @@
+"""Sends a daemon millions of mutated inputs, over everything that it receives."""

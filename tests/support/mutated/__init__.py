@@ -1,0 +1,1 @@
+"""Mutated inputs for everything that the daemon receives, and what sends them."""

@@ -87,7 +87,8 @@ def _all_findings(
         lambda: server.check_ports(settings.listen, settings.routing),
         lambda: server.check_daemon(settings.listen),
         lambda: [machine.check_open_files(settings.websocket.max_connections)],
-        lambda: [machine.check_disk(settings.process.data_dir, not settings.database.url)],
+        # With DATABASE_URL there is no embedded database, and nothing is written to DATA_DIR.
+        lambda: [] if settings.database.url else [machine.check_disk(settings.process.data_dir)],
     ):
         yield from _guarded(check)
     if url:

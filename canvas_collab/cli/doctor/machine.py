@@ -33,15 +33,12 @@ def open_files_finding(limit: int, max_connections: int) -> Finding:
     return ok("open files", f"A process that is started here may open {limit} files; {wanted} are needed.")
 
 
-def check_disk(directory: Path, is_used: bool) -> Finding:
-    """Check the free disk of ``DATA_DIR``, and that it can be written.
-
-    :param is_used: whether the embedded database is there, or will be.
-    """
+def check_disk(directory: Path) -> Finding:
+    """Check the free disk of ``DATA_DIR``, the directory of the embedded database, and that it can be written."""
     existing = directory.absolute()
     while not existing.exists():
         existing = existing.parent
-    if is_used and not os.access(existing, os.W_OK | os.X_OK):
+    if not os.access(existing, os.W_OK | os.X_OK):
         return problem(
             "disk",
             f"DATA_DIR, {directory}, cannot be written by the user who runs this.",

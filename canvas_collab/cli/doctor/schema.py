@@ -56,7 +56,8 @@ _HAS_RIGHT = """
                ELSE has_table_privilege(pg_class.oid, %(privilege)s)
            END
       FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-     WHERE pg_class.oid = to_regclass(quote_ident(%(name)s))
+     WHERE relname = %(name)s AND nspname = ANY(%(schemas)s) AND relkind <> 'i'
+     ORDER BY array_position(%(schemas)s, nspname::text) LIMIT 1
 """
 
 
@@ -137,7 +138,8 @@ def check_rights(connection: Connection, schemas: Schemas) -> list[Finding]:
     for right in RIGHTS:
         for table in right.tables:
             with connection.cursor() as cursor:
-                cursor.execute(_HAS_RIGHT, {"name": table, "privilege": right.privilege})
+                places = list(schemas.with_view if table == ACCESS_VIEW else schemas.for_migrations)
+                cursor.execute(_HAS_RIGHT, {"name": table, "privilege": right.privilege, "schemas": places})
                 found = cursor.fetchall()
             for name, has_row_security, allowed in found:
                 kind = "SEQUENCE " if right.privilege == "USAGE" else ""

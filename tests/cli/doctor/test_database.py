@@ -244,3 +244,18 @@ def test_a_part_of_the_password_is_never_quoted() -> None:
     url = "postgresql://app:pass#word1@db/app"
     assert "word1" not in without_password('invalid port: "word1"', url)
     assert without_password("connection refused.", url) == "connection refused"
+
+
+def test_a_missing_right_is_one_on_the_view_that_the_daemon_uses(
+    database: TestDatabase, doctor: Doctor, role: Callable[..., str]
+) -> None:
+    # The application's view takes precedence over the daemon's, which the role may read.
+    database.query("CREATE VIEW public.collab_access AS SELECT * FROM collab.collab_access")
+    url = role(ALL_RIGHTS, "REVOKE ALL ON public.collab_access FROM limited")
+    remedy = "GRANT SELECT ON public.collab_access TO limited"
+    doctor(DATABASE_URL=url).one("rights", "problem", "lacks SELECT on collab_access", remedy)
+
+
+def test_the_disk_of_a_directory_that_is_not_used_is_not_checked(doctor: Doctor) -> None:
+    assert "disk" not in [finding["check"] for finding in doctor()]
+    assert "disk" in [finding["check"] for finding in doctor(DATABASE_URL="", APP_ENV="development")]

@@ -84,7 +84,7 @@ class Connection:
         self.offer: Callable[[PreparedMessage], bool] = channel.offer
         self.room = room
         #: Answers the client's sync steps 1.
-        self.sync_answers = SyncAnswers(self)
+        self.sync_answers = SyncAnswers(room, channel)
         self.user_id = authorization.session.user_id
         self.credential: Credential = authorization.credential
         self.access: Access = authorization.access
@@ -169,7 +169,7 @@ class Connection:
             if isinstance(message, sync.AwarenessUpdate):
                 yield from self._receive_awareness(message.payload)
             elif isinstance(message, sync.SyncStep1):
-                yield from self.sync_answers.answer(message.state_vector)
+                yield from self.sync_answers.answer(self, message.state_vector)
             else:
                 self._send_all(self.room.awareness_broadcaster.query_response(self))
         except Malformed as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from canvas_collab.document.parts import RANGE_SIZE, Parts
@@ -19,8 +20,6 @@ from canvas_collab.rooms.room import Room
 class AnsweredConnection(Protocol):
     """What :class:`SyncAnswers` needs of its connection."""
 
-    channel: Channel
-    room: Room[Any]
     #: Sends the messages of the room.
     offer: Callable[[PreparedMessage], bool]
 
@@ -28,10 +27,13 @@ class AnsweredConnection(Protocol):
 class SyncAnswers:
     """Answers the sync steps 1 of one connection."""
 
-    __slots__ = ("_connection", "_download", "holds_updates")
+    # It does not refer to the connection, unless there is a download: garbage collection is rare, and until then the
+    # cycle would keep the document in memory.
+    __slots__ = ("_channel", "_download", "_room", "holds_updates")
 
-    def __init__(self, connection: AnsweredConnection) -> None:
-        self._connection = connection
+    def __init__(self, room: Room[Any], channel: Channel) -> None:
+        self._room = room
+        self._channel = channel
         self._download: Download | None = None
         #: Whether updates of others are held back, until the end of a download.
         self.holds_updates = False
@@ -41,12 +43,12 @@ class SyncAnswers:
         """Whether an answer is being sent in parts."""
         return self._download is not None
 
-    def answer(self, state_vector: bytes) -> Steps[None]:
+    def answer(self, connection: AnsweredConnection, state_vector: bytes) -> Steps[None]:
         """Answer a sync step 1, in steps; the messages of a download are sent later.
 
         :raises Malformed: if the bytes are not a state vector.
         """
-        room, channel = self._connection.room, self._connection.channel
+        room, channel = self._room, self._channel
         document, limit = room.document, PARTS_AT_ONCE * room.part_size
         has_nothing = state_vector == EMPTY_STATE_VECTOR
         size = document.deletions.range_count * RANGE_SIZE
@@ -68,7 +70,8 @@ class SyncAnswers:
                 channel.send(PreparedMessage(sync.encode_step_2(update)))
                 return
             source = OwnParts(Parts(missing, clocks, document.deletions, room.part_size))
-        self._start(Download(room, source, clocks, size, self._go_live, self._ended))
+        live = partial(self._go_live, connection)
+        self._start(connection, Download(room, source, clocks, size, live, self._ended))
 
     def when_answered(self, act: Callable[[], Steps[None]]) -> Steps[None]:
         """Run steps after the answer to the last sync step 1."""
@@ -81,25 +84,26 @@ class SyncAnswers:
         """Send no more of a download, as the client has left."""
         if self._download is not None:
             self._download.is_cancelled = True
+            self._download = None
 
-    def _start(self, download: Download) -> None:
+    def _start(self, connection: AnsweredConnection, download: Download) -> None:
         """Start a download, which also answers the sync steps 1 that the last one has not."""
         if self._download is not None:
             self._download.is_cancelled = True
             download.answers = [*self._download.answers, *download.answers]
         self._download = download
         self.holds_updates = True
-        self._connection.offer = self._offer_awareness
-        self._connection.channel.send_paced(download)
+        connection.offer = self._offer_awareness
+        self._channel.send_paced(download)
 
     def _offer_awareness(self, message: PreparedMessage) -> bool:
         """Send awareness, and hold an update back: the rest of the download has it."""
-        return sync.is_sync(message.payload) or self._connection.channel.offer(message)
+        return sync.is_sync(message.payload) or self._channel.offer(message)
 
-    def _go_live(self) -> None:
+    def _go_live(self, connection: AnsweredConnection) -> None:
         self.holds_updates = False
-        self._connection.offer = self._connection.channel.offer
+        connection.offer = self._channel.offer
 
     def _ended(self) -> None:
         self._download = None
-        self._connection.channel.download_ended()
+        self._channel.download_ended()

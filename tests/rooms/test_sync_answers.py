@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -35,8 +36,8 @@ class Client:
         )
         self.sent: list[bytes] = []
         self.ended_downloads = 0
-        self.offer = self.take
-        self.answers = SyncAnswers(cast(Any, self))
+        self.offer: Callable[[PreparedMessage], bool] = self.take
+        self.answers = SyncAnswers(cast(Any, room), cast(Any, self.channel))
         self.answer: Pacable | None = None
         self._messages: Messages | None = None
 
@@ -56,7 +57,7 @@ class Client:
 
     def request(self, state_vector: bytes = b"\x00") -> None:
         """Send a sync step 1."""
-        run_to_completion(self.answers.answer(state_vector))
+        run_to_completion(self.answers.answer(self, state_vector))
 
     def receive(self, count: int = 10**6, rate: float | None = 1.0) -> None:
         """Receive so many messages of a large answer, on a line of `rate` bytes per second."""

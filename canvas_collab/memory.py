@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import ctypes
 import gc
+from collections.abc import Callable
+from time import thread_time
+
+from twisted.application.service import Service
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
 
 #: The garbage collector's threshold for its first generation: how many more objects were made than freed.
 FIRST_GENERATION_THRESHOLD = 10_000
 
 #: Its threshold for the third generation, which are all objects: with large documents open that takes long.
 THIRD_GENERATION_THRESHOLD = 50
+
+
+#: How often it is checked whether to collect the garbage of all generations, in seconds.
+FULL_COLLECTION_INTERVAL = 10.0
+
+#: A full collection may take this long, in seconds, as everything waits for it. After a longer one there is none for so
+#: many seconds, except by the thresholds.
+FULL_COLLECTION_MAX = 0.02
+FULL_COLLECTION_PAUSE = 600.0
 
 
 def release_free_memory() -> bool:
@@ -34,3 +49,39 @@ def tune_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(FIRST_GENERATION_THRESHOLD, 10, THIRD_GENERATION_THRESHOLD)
+
+
+class FullCollections(Service):
+    """Collects the garbage of all generations early, while that is quick.
+
+    A WebSocket and its parts refer to one another, so they are freed by garbage collection alone.  Those that were open
+    during earlier collections are in the third generation.  By the thresholds it is their turn after tens of thousands
+    of connections, which hold a hundred megabytes by then.
+    """
+
+    def __init__(self, reactor: IReactorTime, collect: Callable[[], object] = gc.collect) -> None:
+        self._reactor = reactor
+        self._collect = collect
+        self._loop = LoopingCall(self._collect_if_quick)
+        self._loop.clock = reactor
+        self._not_before = 0.0
+
+    def startService(self) -> None:
+        """Begin to check."""
+        Service.startService(self)
+        self._loop.start(FULL_COLLECTION_INTERVAL, now=False)
+
+    def stopService(self) -> None:
+        """Stop checking."""
+        Service.stopService(self)
+        self._loop.stop()
+
+    def _collect_if_quick(self) -> None:
+        now = self._reactor.seconds()
+        # The last is how often the second generation was collected since the third was.
+        if gc.get_count()[2] == 0 or now < self._not_before:
+            return
+        started = thread_time()
+        self._collect()
+        if thread_time() - started > FULL_COLLECTION_MAX:
+            self._not_before = now + FULL_COLLECTION_PAUSE

@@ -24,7 +24,7 @@ from canvas_collab.database.catalogue import Catalogue
 from canvas_collab.database.pool import Database
 from canvas_collab.health import Health, health_site
 from canvas_collab.limits.users import UserConnections
-from canvas_collab.memory import release_free_memory, tune_garbage_collection
+from canvas_collab.memory import FullCollections, release_free_memory, tune_garbage_collection
 from canvas_collab.metrics import LatenessMeter, exporter
 from canvas_collab.persistence.appending import journal_connection
 from canvas_collab.persistence.compactor import abort_compactions, compact_in_background
@@ -232,6 +232,7 @@ def collaboration_service(
             shared,
             journal_database,
             LatenessMeter(reactor, counters.reactor_lateness),
+            FullCollections(reactor),
             durability,
             follower,
             notifications,

@@ -22,7 +22,8 @@ module.exports = {
       kill_timeout: 10000,
       // Also after an orderly exit: the daemon exits by itself only when something is wrong.
       autorestart: true,
-      restart_delay: 2000,
+      // At once after a crash; if it cannot start, after more and more milliseconds, up to 15 seconds.
+      exp_backoff_restart_delay: 100,
       // Restart when it takes more memory than this. Choose it well above what the daemon takes under load.
       max_memory_restart: '2G',
       // The event log is JSON lines with times. Rotate it: see docs/operating.md.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import platform
 import re
 import subprocess
@@ -10,8 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from twisted.internet.task import Clock
 
-from canvas_collab.memory import release_free_memory
+from canvas_collab import memory
+from canvas_collab.memory import FULL_COLLECTION_INTERVAL, FULL_COLLECTION_PAUSE, FullCollections, release_free_memory
 
 PROGRAM = """
 import re
@@ -42,3 +45,33 @@ def test_freed_memory_is_returned_to_the_system() -> None:
 def test_without_malloc_trim_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ctypes, "CDLL", lambda name: Path)
     assert not release_free_memory()
+
+
+def test_all_garbage_is_collected_soon_after_objects_were_promoted_unless_that_takes_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, promotions, now, took = Clock(), 0, 0.0, 0.01
+    collected: list[float] = []
+
+    def collect() -> None:
+        nonlocal now
+        collected.append(clock.seconds())
+        now += took
+
+    monkeypatch.setattr(gc, "get_count", lambda: (0, 0, promotions))
+    monkeypatch.setattr(memory, "thread_time", lambda: now)
+    service = FullCollections(clock, collect)
+    service.startService()
+    clock.advance(FULL_COLLECTION_INTERVAL)
+    assert len(collected) == 0
+    promotions = 1
+    clock.advance(FULL_COLLECTION_INTERVAL)
+    assert len(collected) == 1
+    took = 0.2
+    clock.pump([FULL_COLLECTION_INTERVAL] * 5)
+    assert len(collected) == 2
+    took = 0.01
+    clock.advance(FULL_COLLECTION_PAUSE)
+    clock.advance(FULL_COLLECTION_INTERVAL)
+    assert len(collected) == 4
+    service.stopService()

@@ -198,7 +198,9 @@ class _OpenConnection(_Connection):
         self.received += data
         if not self.is_open:
             if b"\r\n\r\n" in self.received and b" 101 " not in self.received[:20]:
-                self.attacker.failures.append(f"handshake refused: {bytes(self.received[:200])!r}")
+                # With 503 a busy daemon asks to try again.
+                if b" 503 " not in self.received[:20]:
+                    self.attacker.failures.append(f"handshake refused: {bytes(self.received[:200])!r}")
                 self.transport.abort()
             if self._awaited not in self.received:
                 return

@@ -17,14 +17,12 @@ FIRST_GENERATION_THRESHOLD = 10_000
 #: Its threshold for the third generation, which are all objects: with large documents open that takes long.
 THIRD_GENERATION_THRESHOLD = 50
 
-
 #: How often it is checked whether to collect the garbage of all generations, in seconds.
 FULL_COLLECTION_INTERVAL = 10.0
 
-#: A full collection may take this long, in seconds, as everything waits for it. After a longer one there is none for so
-#: many seconds, except by the thresholds.
-FULL_COLLECTION_MAX = 0.02
-FULL_COLLECTION_PAUSE = 600.0
+#: How many times as long as a full collection took there is none after it, except by the thresholds, as everything
+#: waits for it: after one of 3 ms for 9 s, after one of 100 ms for five minutes.
+FULL_COLLECTION_RATIO = 3000
 
 
 def release_free_memory() -> bool:
@@ -52,11 +50,10 @@ def tune_garbage_collection() -> None:
 
 
 class FullCollections(Service):
-    """Collects the garbage of all generations early, while that is quick.
+    """Collects the garbage of all generations early, and more rarely the longer that takes.
 
-    A WebSocket and its parts refer to one another, so they are freed by garbage collection alone.  Those that were open
-    during earlier collections are in the third generation.  By the thresholds it is their turn after tens of thousands
-    of connections, which hold a hundred megabytes by then.
+    A WebSocket and its parts refer to one another, so they are freed by garbage collection alone.  By the thresholds it
+    is their turn after tens of thousands of connections, which hold a hundred megabytes by then.
     """
 
     def __init__(self, reactor: IReactorTime, collect: Callable[[], object] = gc.collect) -> None:
@@ -78,10 +75,9 @@ class FullCollections(Service):
 
     def _collect_if_quick(self) -> None:
         now = self._reactor.seconds()
-        # The last is how often the second generation was collected since the third was.
-        if gc.get_count()[2] == 0 or now < self._not_before:
+        # How many collections of the first and of the second generation there were since the last of all.
+        if gc.get_count()[1:] == (0, 0) or now < self._not_before:
             return
         started = thread_time()
         self._collect()
-        if thread_time() - started > FULL_COLLECTION_MAX:
-            self._not_before = now + FULL_COLLECTION_PAUSE
+        self._not_before = now + FULL_COLLECTION_RATIO * (thread_time() - started)

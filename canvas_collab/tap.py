@@ -25,7 +25,7 @@ from canvas_collab.embedded_postgres import EmbeddedPostgres
 from canvas_collab.listening import listening_error
 from canvas_collab.logs import FORMATS, log_observer
 from canvas_collab.service import collaboration_service
-from canvas_collab.tracing.switch import tracing_problems
+from canvas_collab.tracing.problems import tracing_problems
 
 
 class Options(usage.Options):

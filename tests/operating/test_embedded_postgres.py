@@ -30,7 +30,8 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQ
 def shared_directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory in place of the one under /var/lib."""
     path = tmp_path_factory.mktemp("shared")
-    for directory in (path, path.parent):
+    # The user that runs PostgreSQL can reach it, also where the directory of all tests is root's alone.
+    for directory in (path, path.parent, path.parent.parent, tmp_path_factory.getbasetemp().parent):
         directory.chmod(0o755)
     monkeypatch.setattr(embedded_cluster, "SHARED_DIRECTORY", path / "development")
     return path / "development"

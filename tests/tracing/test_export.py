@@ -16,7 +16,7 @@ from twisted.internet import reactor
 
 from canvas_collab.persistence.store import LogEntry
 from canvas_collab.tracing.export import SAMPLERS, SpanExport, environment_problems
-from canvas_collab.tracing.switch import tracing_problems
+from canvas_collab.tracing.problems import tracing_problems
 from tests.conftest import StartDaemon
 from tests.support.clients import Client, typed
 from tests.support.daemons import ROOT

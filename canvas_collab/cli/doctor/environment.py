@@ -12,7 +12,7 @@ from canvas_collab.cli.doctor.finding import Finding, ok, problem, warning
 from canvas_collab.config.application import AuthSettings
 from canvas_collab.config.setting import Variable, variable_of
 from canvas_collab.config.settings import Settings
-from canvas_collab.tracing.switch import tracing_problems
+from canvas_collab.tracing.problems import tracing_problems
 
 CHECK = "environment"
 

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg2
@@ -27,14 +27,13 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQ
 
 
 @pytest.fixture
-def shared_directory(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory in place of the one under /var/lib."""
-    path = tmp_path_factory.mktemp("shared")
-    # The user that runs PostgreSQL can reach it, also where the directory of all tests is root's alone.
-    for directory in (path, path.parent, path.parent.parent, tmp_path_factory.getbasetemp().parent):
-        directory.chmod(0o755)
-    monkeypatch.setattr(embedded_cluster, "SHARED_DIRECTORY", path / "development")
-    return path / "development"
+def shared_directory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory in place of the one under /var/lib, which every user can reach as that."""
+    with tempfile.TemporaryDirectory(prefix="shared") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        monkeypatch.setattr(embedded_cluster, "SHARED_DIRECTORY", path / "development")
+        yield path / "development"
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -55,7 +55,8 @@ MOST_MEMORY = {
 
 #: Memory varies while these are repeated, as Python cannot return all of it. After so many repetitions its maximum has
 #: been reached, except for so many bytes; one document that is not released each time is more.
-SETTLING = 5
+SETTLING = 10
+ROUNDS = 15
 MAX_GROWTH_AFTER_SETTLING = 64 * 2**20
 
 #: For how long bystanders measure at least, in seconds.
@@ -258,7 +259,7 @@ def test_an_attack_does_not_delay_other_clients_and_its_memory_is_released(attac
 @pytest.mark.parametrize("role", MOST_MEMORY)
 def test_memory_does_not_grow_with_the_number_of_attacks(attacked: AttackedDaemon, role: str) -> None:
     held = []
-    for _ in range(2 * SETTLING):
+    for _ in range(ROUNDS):
         for name in MOST_MEMORY[role]:
             attacked.attack(SHAPES[name], role)
         attacked.wait_until_left()

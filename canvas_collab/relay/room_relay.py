@@ -26,6 +26,7 @@ from canvas_collab.rooms.connection import Connection
 from canvas_collab.rooms.prepared_message import PreparedMessage
 from canvas_collab.rooms.room import Room
 from canvas_collab.scheduling import run
+from canvas_collab.timeouts import wait_at_most
 
 #: What arrives while the document is being loaded is kept up to so many bytes.
 MAX_WAITING_BYTES = 2**22
@@ -148,8 +149,9 @@ class RoomRelay:
         self._awareness.attach(room)
         room.relay = self
         self._number += 1
-        subscribers = await self._publisher.publish(self.name, self._number, Query())
-        self._answers += subscribers - 1
+        asked = self._publisher.publish(self.name, self._number, Query())
+        # A server that does not answer delays no room for longer.
+        self._answers += await wait_at_most(self._reactor, asked, answer_timeout, 0) - 1
         if self._answers > 0:
             self._answered = Deferred()
             timer = self._reactor.callLater(answer_timeout, self._end_waiting)

@@ -74,8 +74,8 @@ class RoomRelay:
         self._cooperator = cooperator
         self._room: Room[Connection] | None = None
         self._is_closed = False
-        # Numbers that are higher than those of an earlier relay of the room.
-        self._number = time.time_ns() // 1000
+        # Numbers that are higher than those of an earlier relay of the room, also after the system's time was set.
+        self._number = time.monotonic_ns() // 1000
         self._sequences = Sequences()
         #: The edits of other daemons.
         self.foreign = ForeignEdits()
